@@ -1,0 +1,295 @@
+"""DVC's graph, read and run through DVC's command line: which stages there are, which are stale, and running one.
+
+DVC decides what has to be done and does it; here is only the order, several at a time, and what is shown meanwhile.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import IO, Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
+from prefect.logging import get_run_logger
+
+from unroll.errors import UnrollError
+
+Graph = Mapping[str, frozenset[str]]
+"""Stage -> the stages whose outputs it reads, in the order of dvc.yaml."""
+
+KEPT_ERROR_LINES = 30
+GRACE_SECONDS = 5.0
+"""Between asking a stage to stop and killing it."""
+
+# What `dvc repro` says to a person at a keyboard about itself; all of it is said better by the flow.
+_CHATTER = re.compile(
+    r"\s*$|Running stage '|> |(Generating|Updating) lock file '|Use `dvc push`|To track the changes with git, run:"
+    r"|\s+git add |To enable auto staging, run:|\s+dvc config core\.autostage|Data and pipelines are up to date"
+    r"|Stage '.*' didn't change, skipping|Stage '.*' is cached - skipping run"
+)
+
+
+class DvcError(UnrollError):
+    """DVC itself could not answer: there is no repository, or its dvc.yaml is faulty."""
+
+
+class StageError(UnrollError):
+    """One stage failed.
+
+    Attributes:
+        stage: Its name.
+        exit_status: Of DVC's process; negative where a signal ended it.
+        lines: The last lines that it wrote to its standard error.
+    """
+
+    def __init__(self, stage: str, exit_status: int, lines: Iterable[str]) -> None:
+        self.stage = stage
+        self.exit_status = exit_status
+        self.lines = tuple(lines)
+        super().__init__("\n    ".join([f"{stage} failed (exit status {exit_status}):", *self.lines]))
+
+
+@dataclass
+class Outcome:
+    """What became of the stages that were to be run."""
+
+    done: dict[str, float] = field(default_factory=dict)
+    """Stage -> seconds."""
+    failed: dict[str, BaseException] = field(default_factory=dict)
+    blocked: list[str] = field(default_factory=list)
+    """Stages that were not started, because one that they build on failed."""
+
+
+def say(line: str) -> None:
+    """Prints one line at once and whole, whichever thread says it."""
+    print(line + "\n", end="", flush=True)
+
+
+def read_graph() -> Graph:
+    """Asks DVC for its graph.
+
+    Raises:
+        DvcError: This is no DVC repository, or its dvc.yaml is faulty.
+    """
+    graph: dict[str, set[str]] = {}
+    for line in _dvc("dag", "--dot").splitlines():
+        # `"compare";` is a stage, `"evaluate@mnist-lstm" -> "compare";` says that the second reads from the first.
+        names = re.findall(r'"([^"]+)"', line)
+        for name in names:
+            graph.setdefault(name, set())
+        if len(names) == 2:
+            graph[names[1]].add(names[0])
+    return {stage: frozenset(upstream) for stage, upstream in graph.items()}
+
+
+def read_stale(graph: Graph) -> set[str]:
+    """Asks DVC which stages have changed; adds all that build on them, because DVC looks at what is on disk now.
+
+    Raises:
+        DvcError: DVC could not tell.
+    """
+    changed = set(json.loads(_dvc("status", "--json")))
+    return (changed | _descendants(graph, changed)) & set(graph)
+
+
+def run_stages(graph: Graph, stale: set[str], slots: int, seconds: Mapping[str, float]) -> Outcome:
+    """Runs the stale stages as Prefect tasks, `slots` at a time, each as soon as those it reads from are done.
+
+    Of several that are ready, the one with the longest way to the end of the graph starts first. A stage that fails
+    stops only those that build on it. To be called inside a flow; when it is interrupted, every stage is stopped.
+
+    Args:
+        graph: The whole graph.
+        stale: The stages to run, closed under "builds on".
+        slots: Stages at a time, 1 or more.
+        seconds: Stage -> how long it will take, about; a stage that is missing counts as 1 second.
+    """
+    way = _longest_way(graph, seconds)
+    # Stage -> those that it still waits for; the one with the longest way comes first, then dvc.yaml's order counts.
+    order = sorted((stage for stage in graph if stage in stale), key=lambda stage: -way[stage])
+    waiting = {stage: set(graph[stage] & stale) for stage in order}
+    running: dict[PrefectFuture[None], tuple[str, float]] = {}
+    finished: queue.SimpleQueue[PrefectFuture[None]] = queue.SimpleQueue()
+    outcome = Outcome()
+    total = len(waiting)
+
+    def progress(stage: str, event: str) -> None:
+        say(f"[{len(outcome.done):>{len(str(total))}}/{total}] {stage}: {event}")
+
+    _stopping.clear()
+    try:
+        while True:
+            # A task that waits would hold a thread of Prefect's task runner: only what can start is submitted.
+            ready = [stage for stage, missing in waiting.items() if not missing]
+            for stage in ready[: slots - len(running)]:
+                del waiting[stage]
+                progress(stage, "started")
+                future = run_stage.submit(stage)
+                running[future] = (stage, time.monotonic())
+                future.add_done_callback(finished.put)
+            if not running:
+                break
+            future = finished.get()
+            stage, started = running.pop(future)
+            error = _error_of(future)
+            if error is not None:
+                outcome.failed[stage] = error
+                progress(stage, "FAILED")
+                continue
+            outcome.done[stage] = time.monotonic() - started
+            progress(stage, f"done in {outcome.done[stage]:.1f} s")
+            for missing in waiting.values():
+                missing.discard(stage)
+    finally:
+        _stop_all()
+    outcome.blocked = list(waiting)
+    return outcome
+
+
+@task(name="dvc-stage", task_run_name="{stage}", cache_policy=NO_CACHE)
+def run_stage(stage: str) -> None:
+    """Runs one DVC stage, without those it builds on, and shows its output line by line.
+
+    Args:
+        stage: A name of DVC's graph, `train@mnist-lstm`.
+
+    Raises:
+        StageError: It failed; the message ends with what it wrote to its standard error.
+    """
+    logger = get_run_logger()
+    errors: deque[str] = deque(maxlen=KEPT_ERROR_LINES)
+
+    def tell(line: str) -> None:
+        say(f"{stage} | {line}")
+        logger.info(line)
+
+    def tell_error(line: str) -> None:
+        errors.append(line)
+        tell(line)
+
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage]
+    with _running(command) as process:
+        reader = threading.Thread(target=_forward, args=(process.stderr, tell_error), daemon=True)
+        reader.start()
+        _forward(process.stdout, tell)
+        reader.join()
+        status = process.wait()
+    if status != 0:
+        raise StageError(stage, status, errors)
+
+
+_children: set[subprocess.Popen[str]] = set()
+_children_lock = threading.Lock()
+_stopping = threading.Event()
+
+
+@contextlib.contextmanager
+def _running(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A child process that leads a process group of its own; nothing of the group is left when the block ends."""
+    with _children_lock:
+        if _stopping.is_set():
+            raise InterruptedError(f"the flow is being stopped; not started: {' '.join(command)}")
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            env=_environment(),
+            start_new_session=True,
+        )
+        _children.add(child)
+    try:
+        yield child
+    finally:
+        _stop(child)
+        with _children_lock:
+            _children.discard(child)
+        for pipe in (child.stdout, child.stderr):
+            if pipe:
+                pipe.close()
+
+
+def _stop_all() -> None:
+    """Stops the stages that still run, and those whose task is just about to start them."""
+    _stopping.set()
+    with _children_lock:
+        children = list(_children)
+    for child in children:
+        _stop(child)
+
+
+def _stop(child: subprocess.Popen[str]) -> None:
+    """Asks a process group to stop, and kills what is left of it after a moment."""
+    if child.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE_SECONDS)
+    # The leader may be gone while something that it started is not.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _forward(pipe: IO[str] | None, tell: Callable[[str], None]) -> None:
+    for line in pipe or ():
+        if not _CHATTER.match(line):
+            tell(line.rstrip())
+
+
+def _environment() -> dict[str, str]:
+    """The environment of DVC's processes: they find this environment's programs, and their output comes at once."""
+    programs = str(Path(sys.executable).parent)
+    path = os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])
+    return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+
+
+def _dvc(*arguments: str) -> str:
+    """Standard output of a DVC command that answers a question."""
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+    answer = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", env=_environment(), check=False
+    )
+    if answer.returncode != 0:
+        said = answer.stderr.strip() or answer.stdout.strip() or "nothing"
+        raise DvcError(f"`dvc {' '.join(arguments)}` in {Path.cwd()} failed (exit status {answer.returncode}):\n{said}")
+    return answer.stdout
+
+
+def _descendants(graph: Graph, stages: Iterable[str]) -> set[str]:
+    """All that build on `stages`, near or far."""
+    found: set[str] = set()
+    edge = set(stages)
+    while edge:
+        edge = {stage for stage, upstream in graph.items() if upstream & edge} - found
+        found |= edge
+    return found
+
+
+def _longest_way(graph: Graph, seconds: Mapping[str, float]) -> dict[str, float]:
+    """Stage -> seconds from its start to the end of the longest chain that begins with it."""
+    ways: dict[str, float] = {}
+    for stage in reversed(list(TopologicalSorter(graph).static_order())):
+        after = [ways[other] for other, upstream in graph.items() if stage in upstream]
+        ways[stage] = seconds.get(stage, 1.0) + max(after, default=0.0)
+    return ways
+
+
+def _error_of(future: PrefectFuture[None]) -> BaseException | None:
+    result: Any = future.result(raise_on_failure=False)
+    return result if isinstance(result, BaseException) else None

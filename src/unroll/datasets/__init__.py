@@ -1,0 +1,1 @@
+"""One file a dataset: raw bytes to a typed table. Its expectations stand beside it."""

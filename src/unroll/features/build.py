@@ -1,0 +1,83 @@
+"""From a task's raw table to its samples."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from unroll import params
+from unroll.errors import DataError, SplitError
+from unroll.features.samples import Fold, Samples, check_splits
+from unroll.features.splits import split_by_time
+from unroll.features.windows import Series, windows
+
+
+def digit_samples(table: pa.Table, task: params.DigitTask, name: str) -> Samples:
+    """Images and labels, in file order.
+
+    Args:
+        table: Columns split, label, pixels (uint8 [784]).
+        task: Its parameters.
+        name: Its name, for error messages.
+
+    Returns:
+        inputs uint8 [sample, 28, 28] and targets int64 [sample].
+    """
+    pixels = table["pixels"].combine_chunks()
+    inputs = pixels.flatten().to_numpy(zero_copy_only=False).reshape(-1, 28, 28)
+    targets = table["label"].to_numpy().astype(np.int64)
+    split = table["split"].to_numpy()
+    train, test = np.flatnonzero(split == "train"), np.flatnonzero(split == "test")
+    if task.valid_rows >= len(train):
+        raise SplitError(
+            f"tasks.{name}.valid_rows is {task.valid_rows}, but the training split has {len(train)} rows: "
+            "nothing would be left to train on"
+        )
+    folds = (Fold("all", train[: -task.valid_rows], train[-task.valid_rows :], test),)
+    check_splits(folds, name)
+    return Samples({"inputs": inputs, "targets": targets}, folds)
+
+
+def price_samples(
+    table: pa.Table, task: params.PriceTask | params.LogReturnTask | params.ReturnQuantileTask, name: str
+) -> Samples:
+    """Windows of daily prices, and what follows each of them.
+
+    Args:
+        table: Columns ticker, date, and the task's; sorted by ticker and date.
+        task: Its parameters.
+        name: Its name, for error messages.
+
+    Returns:
+        What `windows` gives. For quantiles the targets are log returns (1 = 100 %), else prices.
+    """
+    if isinstance(task, params.ReturnQuantileTask):
+        columns, target, length = ("close",), "close", task.volatility_window + task.window + 1
+    else:
+        columns, target, length = task.columns, task.target, task.window
+    every_step = isinstance(task, params.PriceTask) and task.every_step
+    tensors = windows(_series(table, columns, target, name), length, every_step=every_step, task=name)
+    if isinstance(task, params.ReturnQuantileTask):
+        tensors["targets"] = np.log(tensors["targets"].astype(np.float64) / tensors["last"]).astype(np.float32)
+    folds = split_by_time(tensors, task.splits)
+    check_splits(folds, name, valid_wanted=task.splits.valid_share > 0)
+    return Samples(tensors, folds)
+
+
+def _series(table: pa.Table, columns: tuple[str, ...], target: str, name: str) -> tuple[Series, ...]:
+    # Persistence of an opening price is the close before it.
+    known = "close" if target == "open" else target
+    for column in sorted({*columns, target, known}):
+        empty = table[column].null_count
+        if empty:
+            raise DataError(
+                f"tasks.{name} needs the column {column}, which is empty in {empty} of {table.num_rows} rows; "
+                f"leave it out of tasks.{name}.columns or bring data that has it"
+            )
+    found = []
+    for ticker in pc.unique(table["ticker"]).to_pylist():
+        rows = table.filter(pc.equal(table["ticker"], ticker))
+        values = np.stack([rows[column].to_numpy().astype(np.float64) for column in columns], axis=1)
+        days = rows["date"].cast(pa.int32()).to_numpy()
+        forecast, nearest = (rows[column].to_numpy().astype(np.float64) for column in (target, known))
+        found.append(Series(ticker, days, values, forecast, nearest))
+    return tuple(found)

@@ -1,0 +1,94 @@
+"""Splits of time series: by time alone."""
+
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unroll import params
+from unroll.errors import SplitError
+from unroll.features.samples import Fold, Tensors
+
+EPOCH = date(1970, 1, 1)
+Days = NDArray[np.int32]
+
+
+def day_number(day: date) -> int:
+    """Days since 1970-01-01."""
+    return (day - EPOCH).days
+
+
+def within(days: NDArray[np.generic], period: params.Period) -> NDArray[np.bool_]:
+    """Which of `days` lie in a period, both ends included."""
+    inside = np.ones(days.shape, bool)
+    if period.first:
+        inside &= days >= day_number(period.first)
+    if period.last:
+        inside &= days <= day_number(period.last)
+    return inside
+
+
+def split_by_time(tensors: Tensors, splits: params.TimeSplits) -> tuple[Fold, ...]:
+    """Parts windows by the days that they forecast.
+
+    A window belongs to a split only if every day that it forecasts does, so that no forecast day stands in two splits;
+    windows across a border are left out. Days of the past may be read in any split: they are known by then.
+
+    Args:
+        tensors: `day`, `first_target_day` and `first_input_day`, int32 [sample].
+        splits: Dates, a last share, or one fold a year.
+
+    Raises:
+        SplitError: A test period begins before training ends.
+    """
+    days = np.unique(tensors["day"])
+    if isinstance(splits, params.DateSplits):
+        _check_order(splits)
+        test = np.zeros(len(tensors["day"]), bool)
+        for period in splits.test.values():
+            test |= within(tensors["first_target_day"], period) & within(tensors["day"], period)
+        return (_fold("all", tensors, days, splits.train, test, splits.valid_share),)
+    if isinstance(splits, params.LastShareSplits):
+        first_test = days[round(len(days) * (1 - splits.test_share))]
+        train = params.Period(last=_date(first_test - 1))
+        return (_fold("all", tensors, days, train, tensors["first_target_day"] >= first_test, splits.valid_share),)
+    folds = []
+    for year in range(splits.first_year, splits.last_year + 1):
+        past = params.Period(last=date(year - 1, 12, 31))
+        this_year = params.Period(first=date(year, 1, 1), last=date(year, 12, 31))
+        test = within(tensors["first_target_day"], this_year) & within(tensors["day"], this_year)
+        folds.append(_fold(str(year), tensors, days, past, test, splits.valid_share))
+    return tuple(folds)
+
+
+def _fold(
+    name: str,
+    tensors: Tensors,
+    days: NDArray[np.generic],
+    train: params.Period,
+    test: NDArray[np.bool_],
+    valid_share: float,
+) -> Fold:
+    first_input, first_target, last_target = (
+        tensors[key] for key in ("first_input_day", "first_target_day", "day")
+    )
+    known = days[within(days, train)]
+    cut = known[-1] if valid_share == 0 or not len(known) else known[round(len(known) * (1 - valid_share)) - 1]
+    in_train = within(first_input, params.Period(first=train.first)) & (last_target <= cut)
+    in_valid = (first_target > cut) & within(last_target, train)
+    # The training period may be open at its end, or the data may end before it does.
+    in_train &= within(last_target, train)
+    return Fold(name, *(np.flatnonzero(mask).astype(np.int64) for mask in (in_train, in_valid, test)))
+
+
+def _check_order(splits: params.DateSplits) -> None:
+    for name, period in splits.test.items():
+        if splits.train.last is None or period.first is None or period.first <= splits.train.last:
+            raise SplitError(
+                f"test period {name!r} starts on {period.first}, but training ends on {splits.train.last}: "
+                "the test days would be trained on; let each test period start after train.last"
+            )
+
+
+def _date(day: int) -> date:
+    return date.fromordinal(EPOCH.toordinal() + int(day))

@@ -1,0 +1,1 @@
+"""Batch prediction with onnxruntime. Nothing here imports torch, mlflow, prefect or dvc."""

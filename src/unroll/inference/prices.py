@@ -1,0 +1,164 @@
+"""The last days of every ticker in a price file, ready for the graph."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from unroll.datasets.prices import read_prices
+from unroll.errors import DataError, FormatError
+from unroll.inference.bundle import PriceInput
+
+_BATCH_ROWS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A part of a file that cannot be scored, while the rest can."""
+
+    file: str
+    what: str
+    """The ticker, say."""
+    reason: str
+
+
+def last_windows(
+    path: Path, parquet: bool, ticker: str, spec: PriceInput
+) -> tuple[pa.RecordBatch, tuple[Skipped, ...]]:
+    """Cuts the last `spec.window` days of every ticker.
+
+    Args:
+        path: CSV, or Parquet with the columns date and those of `spec`. The rows may stand in any order.
+        parquet: Whether the file is Parquet.
+        ticker: Of a file without a column ticker or symbol.
+        spec: Columns and days.
+
+    Returns:
+        One row a ticker, in their order: row_id, ticker, last_date, date (the next business day), last_price float64
+        (USD, of `spec.target`), inputs float32 [window * columns], oldest day first; and the tickers left out.
+
+    Raises:
+        FormatError: The file cannot be read or lacks columns.
+        DataError: No ticker can be scored.
+    """
+    columns = list(dict.fromkeys([*spec.columns, spec.target]))
+    days = _days(path, parquet, ticker, columns, spec.window + 1)
+    tickers = days["ticker"].to_numpy(zero_copy_only=False)
+    dates = days["date"].to_numpy(zero_copy_only=False).astype("datetime64[D]")
+    values = np.column_stack([days[name].to_numpy(zero_copy_only=False) for name in columns])
+    starts = np.flatnonzero(np.concatenate([[True], tickers[1:] != tickers[:-1]]))
+    skipped = []
+    found: list[tuple[str, np.datetime64, float, np.ndarray]] = []
+    for start, end in zip(starts, [*starts[1:], len(tickers)], strict=True):
+        name = str(tickers[start])
+        reason = _fault(dates[start:end], values[start:end], columns, spec.window)
+        if reason:
+            skipped.append(Skipped(path.name, name, reason))
+            continue
+        window = values[end - spec.window : end]
+        found.append((name, dates[end - 1], window[-1, columns.index(spec.target)], window[:, : len(spec.columns)]))
+    if not found:
+        examples = "; ".join(f"{one.what} {one.reason}" for one in skipped[:3])
+        raise DataError(f"{path}: no ticker of {len(skipped)} can be scored: {examples}")
+    return _batch(found, spec), tuple(skipped)
+
+
+def next_business_day(days: np.ndarray) -> np.ndarray:
+    """The Monday to Friday after each day, datetime64[D]: Friday, Saturday and Sunday all give the Monday."""
+    return np.busday_offset(days, 1, roll="backward")
+
+
+def _fault(dates: np.ndarray, values: np.ndarray, columns: list[str], window: int) -> str | None:
+    """Why one ticker's last days cannot be scored; `dates` has a day more than the window, where there is one."""
+    if len(dates) < window:
+        return f"has {len(dates)} rows, the model needs {window}"
+    twice = dates[1:] == dates[:-1]
+    if twice.any():
+        return f"has two rows of {dates[int(twice.argmax())]}"
+    values, dates = values[-window:], dates[-window:]
+    with np.errstate(over="ignore"):
+        usable = np.isfinite(values.astype(np.float32))
+    # A price has a logarithm; a day without a trade has volume 0.
+    usable &= np.where([name == "volume" for name in columns], values >= 0, values > 0)
+    if not usable.all():
+        day, column = (int(i) for i in np.argwhere(~usable)[0])
+        value = values[day, column]
+        what = "no value" if np.isnan(value) else f"{value:g}"
+        return f"has {what} in {columns[column]} on {dates[day]}"
+    return None
+
+
+def _batch(found: list[tuple[str, np.datetime64, float, np.ndarray]], spec: PriceInput) -> pa.RecordBatch:
+    tickers, last_dates, last_prices, windows = zip(*found, strict=True)
+    last = np.array(last_dates, dtype="datetime64[D]")
+    flat = np.stack(windows).astype(np.float32).reshape(-1)
+    return pa.record_batch(
+        {
+            "row_id": pa.array([f"{t}@{day}" for t, day in zip(tickers, last, strict=True)], pa.string()),
+            "ticker": pa.array(tickers, pa.string()),
+            "last_date": pa.array(last, pa.date32()),
+            "date": pa.array(next_business_day(last), pa.date32()),
+            "last_price": pa.array(last_prices, pa.float64()),
+            "inputs": pa.FixedSizeListArray.from_arrays(pa.array(flat), spec.window * len(spec.columns)),
+        }
+    )
+
+
+def _days(path: Path, parquet: bool, ticker: str, columns: list[str], rows: int) -> pa.Table:
+    """The last `rows` days of every ticker, by ticker and date: ticker, date, and `columns` as float64."""
+    kept = None
+    seen = 0
+    try:
+        tables = _parquet_tables(path) if parquet else iter([read_prices(path, ticker)[0]])
+        for table in tables:
+            part = _normalised(table, ticker, columns, path, seen)
+            seen += part.num_rows
+            kept = _tail(part if kept is None else pa.concat_tables([kept, part]), rows)
+    except (pa.ArrowException, OSError) as error:
+        raise FormatError(f"{path} cannot be read after row {seen}: {' '.join(str(error).split())}") from error
+    if kept is None or not kept.num_rows:
+        raise DataError(f"{path} holds no rows; expected at least {rows - 1} days of a ticker")
+    return kept
+
+
+def _parquet_tables(path: Path) -> Iterator[pa.Table]:
+    # Streamed, unlike `read_prices`: a Parquet file may hold every ticker of an exchange for decades.
+    with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+        yield file.schema_arrow.empty_table()  # so that a file without rows still has its columns looked at
+        for batch in file.iter_batches(_BATCH_ROWS, use_threads=False):
+            yield pa.Table.from_batches([batch])
+
+
+def _normalised(table: pa.Table, ticker: str, columns: list[str], path: Path, first: int) -> pa.Table:
+    names = [name.strip().lower().replace(" ", "_") for name in table.column_names]
+    table = table.rename_columns(["ticker" if name == "symbol" else name for name in names])
+    missing = [name for name in ("date", *columns) if table.column_names.count(name) != 1]
+    if missing:
+        raise FormatError(
+            f"{path} needs one column each of {', '.join(['date', *columns])}; "
+            f"{', '.join(missing)} is missing or stands twice: it has {', '.join(table.column_names)}"
+        )
+    if "ticker" not in table.column_names:
+        table = table.append_column("ticker", pa.repeat(pa.scalar(ticker, pa.string()), table.num_rows))
+    types = {"ticker": pa.string(), "date": pa.date32()} | dict.fromkeys(columns, pa.float64())
+    part = pa.table({name: pc.cast(table[name], kind) for name, kind in types.items()})
+    for name in ("ticker", "date"):
+        if part[name].null_count:
+            row = part[name].is_null().to_numpy().argmax()
+            raise DataError(f"{path}, row {first + int(row) + 1}: {name} is missing")
+    return part
+
+
+def _tail(table: pa.Table, rows: int) -> pa.Table:
+    """The last `rows` rows of every ticker, sorted by ticker and date."""
+    table = table.sort_by([("ticker", "ascending"), ("date", "ascending")]).combine_chunks()
+    if not table.num_rows:
+        return table
+    tickers = table["ticker"].to_numpy(zero_copy_only=False)
+    ends = np.flatnonzero(np.concatenate([tickers[1:] != tickers[:-1], [True]]))
+    at = np.arange(len(tickers))
+    return table.filter(pa.array(ends[np.searchsorted(ends, at)] - at < rows))

@@ -1,0 +1,1 @@
+"""Torch modules only: constructors take plain keyword arguments and know nothing of files, parameters or trackers."""

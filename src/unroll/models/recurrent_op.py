@@ -1,0 +1,62 @@
+"""One recurrent layer as a single operator, for export.
+
+`torch.export` takes packed sequences apart badly or not at all, and freezes the time axis of bidirectional layers.
+While a model is exported, `RecurrentLayer` therefore calls this operator, which `unroll.export.recurrent` translates to
+ONNX `RNN`, `GRU` or `LSTM`. It is never used to train: it has no gradient.
+"""
+
+import torch
+from torch import Tensor
+
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+"""Gates of each cell: how many times `units` rows its weight matrices have."""
+
+
+@torch.library.custom_op("unroll::recurrent", mutates_args=())
+def recurrent(
+    inputs: Tensor,
+    input_weights: Tensor,
+    recurrent_weights: Tensor,
+    biases: Tensor,
+    hidden: Tensor | None,
+    memory: Tensor | None,
+    lengths: Tensor | None,
+    cell: str,
+    nonlinearity: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One layer over right-padded sequences, in ONNX's layout of weights.
+
+    Args:
+        inputs: float32 [batch, time, feature].
+        input_weights: float32 [direction, gate × unit, feature]; ONNX's order of gates.
+        recurrent_weights: float32 [direction, gate × unit, unit].
+        biases: float32 [direction, 2 × gate × unit]; input biases first.
+        hidden: float32 [direction, batch, unit], or None for zeros.
+        memory: The LSTM's cell state, as `hidden`.
+        lengths: int32 [batch], or None where no sequence is padded.
+        cell: `rnn`, `gru` or `lstm`.
+        nonlinearity: `tanh` or `relu`, of the plain RNN.
+
+    Returns:
+        Outputs [batch, time, direction × unit], last hidden state and last cell state [direction, batch, unit]; for
+        cells without a cell state the hidden state stands in its place.
+    """
+    raise NotImplementedError("unroll::recurrent exists while a model is exported, not to compute with")
+
+
+@recurrent.register_fake
+def _(
+    inputs: Tensor,
+    input_weights: Tensor,
+    recurrent_weights: Tensor,
+    biases: Tensor,
+    hidden: Tensor | None,
+    memory: Tensor | None,
+    lengths: Tensor | None,
+    cell: str,
+    nonlinearity: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    directions, _, units = recurrent_weights.shape
+    batch, time = inputs.shape[0], inputs.shape[1]
+    outputs = inputs.new_empty((batch, time, directions * units))
+    return outputs, inputs.new_empty((directions, batch, units)), inputs.new_empty((directions, batch, units))

@@ -1,0 +1,180 @@
+"""Raw units on the outside, what a network learns from on the inside: scaling that is fitted once and exported.
+
+Each module has the same four methods, so that training, evaluation and export know no difference between them:
+`fit` takes its statistics from the training split, `prepare` turns raw inputs into features, `encode_target` turns raw
+targets into what the loss compares, `decode` turns the network's output back into raw units.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ByteImages(nn.Module):
+    """Grey images as bytes; outputs are class probabilities."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("deviation", torch.ones(()))
+
+    def fit(self, inputs: Tensor, targets: Tensor) -> None:
+        """Mean and standard deviation over all pixels of uint8 [sample, row, column]."""
+        # A histogram is exact and needs no float copy of the whole split.
+        counts = torch.bincount(inputs.flatten(), minlength=256).double()
+        values = torch.arange(256, dtype=torch.float64, device=inputs.device)
+        mean = (counts * values).sum() / counts.sum()
+        self.mean.copy_(mean)
+        self.deviation.copy_(((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt().clamp_min(1.0))
+
+    def prepare(self, inputs: Tensor) -> Tensor:
+        """uint8 [batch, row, column] → float32 of the same shape, mean 0, deviation 1."""
+        return (inputs.float() - self.mean) / self.deviation
+
+    def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
+        """Class numbers stay as they are."""
+        return targets
+
+    def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
+        """Logits [batch, class] → probabilities."""
+        return outputs.softmax(-1)
+
+
+class PriceLevels(nn.Module):
+    """Price levels, scaled so that the training split spans 0 to 1: the classic of the tutorials.
+
+    Args:
+        features: Columns of the input.
+        target: Position of the forecast column among them.
+    """
+
+    low: Tensor
+    span: Tensor
+
+    def __init__(self, features: int, target: int) -> None:
+        super().__init__()
+        self.target = target
+        self.register_buffer("low", torch.zeros(features))
+        self.register_buffer("span", torch.ones(features))
+
+    def fit(self, inputs: Tensor, targets: Tensor) -> None:
+        """Least and greatest value of each column of float32 [sample, time, feature]."""
+        low, high = inputs.amin((0, 1)), inputs.amax((0, 1))
+        self.low.copy_(low)
+        self.span.copy_(torch.where(high > low, high - low, 1.0))
+
+    def prepare(self, inputs: Tensor) -> Tensor:
+        """Raw values → levels between 0 and 1 (beyond them outside the training range)."""
+        return (inputs - self.low) / self.span
+
+    def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
+        """USD → level."""
+        return (targets - self.low[self.target]) / self.span[self.target]
+
+    def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
+        """Level [batch, (time,) 1] → USD [batch, (time)]."""
+        return outputs.squeeze(-1) * self.span[self.target] + self.low[self.target]
+
+
+class LogReturns(nn.Module):
+    """Prices as log changes since the day before; the output is a residual over the last known price.
+
+    Args:
+        features: Columns of the input.
+        target: Position of the forecast column among them.
+        volumes: Positions of columns that are no prices; they are compared with their own past.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    target_deviation: Tensor
+
+    def __init__(self, features: int, target: int, volumes: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.target = target
+        # Each column is compared with the day before of this column: prices with the target, volumes with themselves.
+        self.reference = [column if column in volumes else target for column in range(features)]
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("deviation", torch.ones(features))
+        self.register_buffer("target_deviation", torch.ones(()))
+
+    def fit(self, inputs: Tensor, targets: Tensor) -> None:
+        """Mean and deviation of each log change, and of the target's."""
+        changes = self._changes(inputs)
+        self.mean.copy_(changes.mean((0, 1)))
+        self.deviation.copy_(changes.std((0, 1)).clamp_min(1e-6))
+        self.target_deviation.copy_(torch.log(targets / self._last(inputs)).std().clamp_min(1e-6))
+
+    def prepare(self, inputs: Tensor) -> Tensor:
+        """Raw values [batch, time, feature] → standardised log changes [batch, time − 1, feature]."""
+        return (self._changes(inputs) - self.mean) / self.deviation
+
+    def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
+        """USD → log return over the last known price, in deviations."""
+        return torch.log(targets / self._last(inputs)) / self.target_deviation
+
+    def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
+        """Log return in deviations [batch, 1] → USD [batch]."""
+        return self._last(inputs) * torch.exp(outputs.squeeze(-1) * self.target_deviation)
+
+    def _last(self, inputs: Tensor) -> Tensor:
+        return inputs[:, -1, self.target]
+
+    def _changes(self, inputs: Tensor) -> Tensor:
+        # A day without trade has volume 0.
+        logs = torch.log(inputs.clamp_min(1e-3))
+        return logs[:, 1:] - logs[:, :-1, self.reference]
+
+
+class EwmaReturns(nn.Module):
+    """Prices as log returns over their volatility; outputs are quantiles of the next log return.
+
+    The volatility after day t is the root of an exponentially weighted mean of squared returns, whose weights end (and
+    are brought back to a sum of 1) after `volatility_window` days. A return is divided by the volatility of the day
+    before it, so that nothing it tells is already in its divisor.
+
+    Args:
+        decay: Weight of a day over the weight of the day after it.
+        volatility_window: Days of returns in the mean.
+
+    Source: J.P. Morgan/Reuters, RiskMetrics Technical Document, 4th ed. 1996, section 5.2 (decay 0.94).
+    """
+
+    weights: Tensor
+
+    def __init__(self, decay: float, volatility_window: int) -> None:
+        super().__init__()
+        weights = decay ** torch.arange(volatility_window - 1, -1, -1, dtype=torch.float64)
+        self.register_buffer("weights", (weights / weights.sum()).float())
+
+    def fit(self, inputs: Tensor, targets: Tensor) -> None:
+        """Nothing to fit: the volatility of the moment is the scale."""
+
+    def prepare(self, inputs: Tensor) -> Tensor:
+        """USD [batch, time, 1] → standardised returns [batch, time − 1 − volatility_window, 1]."""
+        returns = self._returns(inputs)
+        volatility = self._volatility(returns)
+        return (returns[:, len(self.weights) :] / volatility[:, :-1]).unsqueeze(-1)
+
+    def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
+        """Log return [batch] → the same in volatilities."""
+        return targets / self.last_volatility(inputs)
+
+    def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
+        """Quantiles in volatilities [batch, level] → quantiles of the log return."""
+        return outputs * self.last_volatility(inputs).unsqueeze(-1)
+
+    def last_volatility(self, inputs: Tensor) -> Tensor:
+        """USD [batch, time, 1] → volatility after the last day [batch], as log return (1 = 100 %)."""
+        return self._volatility(self._returns(inputs))[:, -1]
+
+    def _returns(self, inputs: Tensor) -> Tensor:
+        logs = torch.log(inputs[:, :, 0])
+        return logs[:, 1:] - logs[:, :-1]
+
+    def _volatility(self, returns: Tensor) -> Tensor:
+        squares = F.conv1d(returns.square().unsqueeze(1), self.weights.view(1, 1, -1)).squeeze(1)
+        return squares.clamp_min(1e-12).sqrt()

@@ -1,0 +1,83 @@
+"""Where each artifact lives, relative to the repository's root (the folder every command runs in)."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+INBOX = Path("data/inbox")
+PREDICTIONS = Path("data/predictions")
+QUARANTINE = Path("data/quarantine")
+LEADERBOARD = Path("models/leaderboard.csv")
+LEADERBOARD_PAGE = Path("models/leaderboard.html")
+GRADIENT_REACH = Path("models/gradient_reach.png")
+STATE = Path(".unroll")
+"""Run-time state that is no result: checkpoints, the scoring ledger, downloads that were cut short."""
+
+
+def raw(dataset: str) -> Path:
+    """Typed tables and the record of how they were made."""
+    return Path("data/raw") / dataset
+
+
+def validation(dataset: str) -> Path:
+    """Verdict and Data Docs of a dataset."""
+    return Path("data/validation") / dataset
+
+
+def features(task: str) -> Path:
+    """Sample tensors, splits and fitted preprocessing of a task."""
+    return Path("data/features") / task
+
+
+def baselines(task: str) -> Path:
+    """What the baselines of a task predict for its test rows."""
+    return Path("data/baselines") / task
+
+
+def model(experiment: str) -> Path:
+    """Everything an experiment leaves."""
+    return Path("models") / experiment
+
+
+def weights(experiment: str) -> Path:
+    """Trained weights, one safetensors file a fold and seed."""
+    return model(experiment) / "weights"
+
+
+def history(experiment: str) -> Path:
+    """Per-epoch metrics of every fold and seed."""
+    return model(experiment) / "history.csv"
+
+
+def evaluation(experiment: str) -> Path:
+    """Test metrics beside baselines."""
+    return model(experiment) / "evaluation.json"
+
+
+def plots(experiment: str) -> Path:
+    """Pictures for people."""
+    return model(experiment) / "plots"
+
+
+def bundle(experiment: str) -> Path:
+    """The folder that is shipped."""
+    return model(experiment) / "bundle"
+
+
+def parity(experiment: str) -> Path:
+    """How far ONNX and torch are apart."""
+    return model(experiment) / "parity.json"
+
+
+def timing(experiment: str) -> Path:
+    """Seconds and throughput of the last training; differs from run to run, so DVC does not track it."""
+    return model(experiment) / "timing.json"
+
+
+def provenance(experiment: str) -> Path:
+    """Git commit and MLflow run of the last training; differs from run to run, so DVC does not track it."""
+    return model(experiment) / "provenance.json"
+
+
+def checkpoints(experiment: str) -> Path:
+    """Checkpoints of an unfinished training."""
+    return STATE / "checkpoints" / experiment

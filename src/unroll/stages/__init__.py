@@ -1,0 +1,1 @@
+"""One file a DVC stage: read files, call pure functions, write files."""

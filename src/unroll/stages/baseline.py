@@ -1,0 +1,23 @@
+"""What a sceptic would predict with, for the test rows of a task."""
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from unroll import params, paths
+from unroll.features.samples import Samples
+from unroll.files import replacing
+from unroll.tasks import task_of
+from unroll.tasks.evaluation import metrics
+
+
+def run(name: str) -> None:
+    """Writes the predictions of a task's baselines."""
+    task = task_of(name, params.load_section("tasks", name))
+    samples = Samples.load(paths.features(name))
+    predictions = task.baselines(samples)
+    path = paths.baselines(name) / "predictions.safetensors"
+    with replacing(path) as part:
+        save_file({key: np.ascontiguousarray(value) for key, value in predictions.items()}, part)
+    rows = samples.test_rows()
+    for key, prediction in predictions.items():
+        print(f"{name}: {key} {task.headline} {metrics(task, prediction, rows)[task.headline]:.5g}")

@@ -1,0 +1,71 @@
+"""From trained weights to a bundle that onnxruntime runs."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from unroll import params, paths
+from unroll.errors import ExportError
+from unroll.export.bundle import card, seal
+from unroll.export.onnx import export, parity
+from unroll.features.samples import Samples
+from unroll.files import read_json, replacing, write_json
+from unroll.models.network import Classifier
+from unroll.stages.evaluate import topology_of
+from unroll.tasks import task_of
+from unroll.tasks.task import Task
+from unroll.tracking import Run, data_hashes
+from unroll.training.members import last_fold, load_ensemble
+
+PARITY_ROWS = 1000
+
+
+def run(name: str) -> None:
+    """Writes the bundle and parity.json of an experiment."""
+    experiment = params.load_section("experiments", name)
+    section = params.load_section("tasks", experiment.task)
+    task = task_of(experiment.task, section)
+    torch.set_num_threads(experiment.training.threads)
+    samples = Samples.load(paths.features(experiment.task))
+    fold = last_fold(samples)
+    seeds = experiment.training.seeds
+    ensemble = load_ensemble(task, experiment.model, paths.weights(name), fold.name, seeds)
+    network = (Classifier(ensemble) if task.classifies else ensemble).eval()
+    free_time = isinstance(experiment.model, params.RecurrentModel)
+    test = torch.from_numpy(samples.tensors["inputs"][fold.test[:PARITY_ROWS]])
+    evaluation = read_json(paths.evaluation(name))
+    figures = {
+        "metric": evaluation["metric"],
+        "test": evaluation["test"][evaluation["metric"]],
+        "baseline": {key: figures[evaluation["metric"]] for key, figures in evaluation["baseline"].items()},
+    }
+    with Run.resume(name, experiment, section) as tracked:
+        with replacing(paths.bundle(name)) as folder:
+            folder.mkdir(parents=True)
+            export(network, task, test[:2], folder / "model.onnx", free_time=free_time)
+            found = parity(network, task, folder / "model.onnx", _shapes(test, task, free_time))
+            write_json(paths.parity(name), found)
+            if not found["passed"]:
+                raise ExportError(
+                    f"{name}: ONNX and torch differ by {found['max_relative_error']:.2g} relative "
+                    f"({found['max_abs_error']:.2g} absolute, {found['differing_labels']} labels) at most "
+                    f"{found['tolerance']:.0e} is allowed; {paths.parity(name)} tells the shapes that were tried"
+                )
+            hashes = data_hashes(paths.raw(section.dataset), paths.features(experiment.task))
+            topology = topology_of(task, experiment.model)
+            seal(folder, card(name, task, topology, free_time=free_time, data=hashes, figures=figures))
+        tracked.log_figures({"parity": {key: found[key] for key in ("max_abs_error", "max_relative_error")}})
+        tracked.log_model(paths.bundle(name), read_json(paths.bundle(name) / "card.json"))
+    tried = len(found["shapes_tried"])
+    print(f"{name}: bundle written; ONNX and torch agree to {found['max_relative_error']:.1e} over {tried} shapes")
+
+
+def _shapes(test: Tensor, task: Task, free_time: bool) -> Iterator[Tensor]:
+    """Test rows whole, and at batch and time sizes other than the traced ones."""
+    yield test
+    yield test[:1]
+    if free_time:
+        shorter = max(task.least_steps, test.shape[1] // 2)
+        yield test[:7, -shorter:]
+        yield torch.cat([test[:3], test[:3]], dim=1)

@@ -1,0 +1,111 @@
+"""Trains every network of an experiment."""
+
+import csv
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import unroll
+from unroll import params, paths
+from unroll.errors import ParameterError
+from unroll.features.samples import Fold, Samples
+from unroll.files import write_json, write_text
+from unroll.tasks import task_of
+from unroll.tasks.task import Task
+from unroll.tracking import Run, member_prefix
+from unroll.training.checkpoints import run_key
+from unroll.training.loop import Trained, train
+from unroll.training.members import Member, members, new_network, pick_device, save_weights, training_split, validate
+
+
+def run(name: str) -> None:
+    """Writes weights and history of an experiment; times and provenance beside them."""
+    experiment = params.load_section("experiments", name)
+    section = params.load_section("tasks", experiment.task)
+    task = task_of(experiment.task, section)
+    torch.set_num_threads(experiment.training.threads)
+    torch.set_flush_denormal(True)
+    samples = Samples.load(paths.features(experiment.task))
+    if experiment.training.keep == "best" and not all(len(fold.valid) for fold in samples.folds):
+        raise ParameterError(
+            f"experiments.{name}.training.keep is best, but tasks.{experiment.task} holds no validation rows out to "
+            "choose by; set keep: last, or a valid_share above 0"
+        )
+    inputs = [paths.features(experiment.task) / file for file in ("samples.safetensors", "splits.safetensors")]
+    key = run_key(f"{experiment!r} {section!r}", inputs, Path(unroll.__file__).parent)
+    checkpoints = paths.checkpoints(name) / key
+    history: list[dict[str, Any]] = []
+    results = []
+    folds = {fold.name: fold for fold in samples.folds}
+    with Run.start(name, experiment, section, checkpoints / "mlflow.json") as tracked:
+        for member in members(samples, experiment.training):
+            trained = _train_member(name, task, experiment, samples, folds[member.fold], member, checkpoints, tracked)
+            save_weights(paths.weights(name) / member.file, trained.weights)
+            history += [{"fold": member.fold, "seed": member.seed, **row} for row in trained.history]
+            results.append(trained)
+        write_text(paths.history(name), _as_csv(history))
+        timing = _timing(results, history)
+        write_json(paths.timing(name), timing)
+        if not tracked.send_history(history):
+            print(f"{name}: the MLflow store is away; `unroll evaluate {name}` sends the metrics when it is back")
+    shutil.rmtree(paths.checkpoints(name), ignore_errors=True)
+
+
+def _train_member(
+    name: str,
+    task: Task,
+    experiment: params.Experiment,
+    samples: Samples,
+    fold: Fold,
+    member: Member,
+    checkpoints: Path,
+    tracked: Run,
+) -> Trained:
+    settings = experiment.training
+    device = pick_device(settings.device)
+    data = training_split(samples, fold.train, device)
+    valid = training_split(samples, fold.valid, device)
+    valid_rows = {key: tensor[fold.valid] for key, tensor in samples.tensors.items()}
+    network = new_network(task, experiment.model, data, member.seed)
+    alone = len(samples.folds) * len(settings.seeds) == 1
+    label = name if alone else f"{name} {member.fold} seed {member.seed}"
+
+    def report(row: dict[str, Any], seconds: float) -> None:
+        text = f"{label}  epoch {row['epoch']}/{settings.epochs}  loss {row['train_loss']:.4g}"
+        if row["valid_metric"] is not None:
+            text += f"  valid loss {row['valid_loss']:.4g}  valid {task.headline} {row['valid_metric']:.5g}"
+        print(f"{text}  gradient {row['gradient_norm']:.3g}  {seconds:.1f} s", flush=True)
+        tracked.log_epoch(member_prefix(member.fold, member.seed, alone), row)
+
+    return train(
+        network,
+        task.loss,
+        data,
+        settings,
+        seed=member.seed,
+        validate=(lambda network: validate(network, task, valid, valid_rows)) if len(valid) else None,
+        better=task.better,
+        on_epoch=report,
+        checkpoint=checkpoints / member.file,
+    )
+
+
+def _as_csv(history: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, history[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()
+
+
+def _timing(results: list[Trained], history: list[dict[str, Any]]) -> dict[str, Any]:
+    seconds = sum(trained.seconds for trained in results)
+    samples = sum(trained.samples for trained in results)
+    return {
+        "seconds": round(seconds, 2),
+        "samples_per_second": round(samples / seconds, 1) if samples else None,
+        "epochs": len(history),
+    }

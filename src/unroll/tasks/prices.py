@@ -1,0 +1,201 @@
+"""The next price: as a level (the classic of the tutorials), or as a residual over the last known price."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from unroll import params
+from unroll.features.samples import Samples, Tensors
+from unroll.features.splits import within
+from unroll.models.heads import LinearHead
+from unroll.models.units import LogReturns, PriceLevels
+from unroll.tasks.task import Prediction, Task, TensorSpec
+
+
+def price_task(name: str, section: params.PriceTask) -> Task:
+    """Price levels, scaled to the training range; many to one, or many to many in step."""
+    return _task(name, section, section.every_step)
+
+
+def log_return_task(name: str, section: params.LogReturnTask) -> Task:
+    """A residual over the last known price on the log scale: an output of zero is persistence."""
+    return _task(name, section, every_step=False)
+
+
+def _task(name: str, section: params.PriceTask | params.LogReturnTask, every_step: bool) -> Task:
+    columns, target = section.columns, section.target
+    levels = isinstance(section, params.PriceTask)
+    periods = section.splits.test if isinstance(section.splits, params.DateSplits) else {}
+    position = columns.index(target)
+    volumes = tuple(index for index, column in enumerate(columns) if column == "volume")
+    return Task(
+        name=name,
+        kind=section.kind,
+        topology="many_to_many" if every_step else "many_to_one",
+        reader="prices",
+        inputs=TensorSpec("inputs", "float32", ("batch", "time", len(columns)), f"{', '.join(columns)} of past days"),
+        outputs=(
+            TensorSpec("price", "float32", ("batch", "time") if every_step else ("batch",), f"{target} of the next day"),
+        ),
+        features=len(columns),
+        steps=section.window if levels else section.window - 1,
+        make_units=lambda: (
+            PriceLevels(len(columns), position) if levels else LogReturns(len(columns), position, volumes)
+        ),
+        make_head=lambda size: LinearHead(size, 1, start_at_zero=not levels),
+        loss=_squared_error,
+        metrics=metrics,
+        row_losses=row_losses,
+        headline="rmse",
+        higher_is_better=False,
+        baselines=baselines,
+        plot=lambda folder, title, prediction, rows, evaluation: plot(
+            folder, title, prediction, rows, evaluation, levels
+        ),
+        periods=lambda rows: {name: within(rows["day"], period) for name, period in periods.items()},
+        details={
+            "prices": {
+                "columns": list(columns),
+                "target": target,
+                "window": section.window,
+                "every_step": every_step,
+            }
+        },
+        every_step=every_step,
+        least_steps=1 if levels else 2,
+    )
+
+
+def _squared_error(output: Any, target: Any) -> Any:
+    return F.mse_loss(output.squeeze(-1), target)
+
+
+def metrics(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
+    """Errors in the price's unit and beside persistence.
+
+    Args:
+        prediction: float [sample] or [sample, step].
+        rows: `targets` and `last`, as `prediction`.
+
+    Returns:
+        rmse, mae, ratio_to_persistence (RMSE over the RMSE of the last known price), rows; for outputs at each step also
+        `by_step`.
+    """
+    target, last = rows["targets"].astype(np.float64), rows["last"].astype(np.float64)
+    error, naive = prediction.astype(np.float64) - target, last - target
+    found: dict[str, Any] = {
+        "rmse": float(np.sqrt(np.mean(error**2))),
+        "mae": float(np.mean(np.abs(error))),
+        "ratio_to_persistence": float(np.sqrt(np.mean(error**2) / np.mean(naive**2))),
+        "rows": len(target),
+    }
+    if error.ndim == 2:
+        rmse, base = np.sqrt(np.mean(error**2, axis=0)), np.sqrt(np.mean(naive**2, axis=0))
+        found["by_step"] = [
+            {"step": step + 1, "rmse": float(rmse[step]), "ratio_to_persistence": float(rmse[step] / base[step])}
+            for step in range(error.shape[1])
+        ]
+    return found
+
+
+def row_losses(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
+    """Squared error of each row; of outputs at each step, of the last: the others are known by then."""
+    error = prediction.astype(np.float64) - rows["targets"]
+    squares: NDArray[np.float64] = (error[:, -1] if error.ndim == 2 else error) ** 2
+    return squares
+
+
+def baselines(samples: Samples) -> dict[str, Prediction]:
+    """Persistence (the last known price), persistence with the training split's mean growth, and a 5-day mean."""
+    persistence, drift, mean = [], [], []
+    tensors = samples.tensors
+    for fold in samples.folds:
+        growth = np.log(tensors["targets"][fold.train] / tensors["last"][fold.train]).mean()
+        last = tensors["last"][fold.test]
+        persistence.append(last)
+        drift.append(last * np.exp(growth))
+        mean.append(_recent_mean(samples, fold.test))
+    found = {"persistence": persistence, "drift": drift, "mean_of_5_days": mean}
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _recent_mean(samples: Samples, index: Any, days: int = 5) -> Prediction:
+    """Mean of the target's last days: [sample] or [sample, step]; at a window's first steps, of those there are."""
+    last = samples.tensors["last"]
+    if last.ndim == 2:
+        sums = np.cumsum(np.pad(last[index], ((0, 0), (days, 0))), axis=1, dtype=np.float64)
+        counts = np.minimum(np.arange(1, last.shape[1] + 1), days)
+        return ((sums[:, days:] - sums[:, :-days]) / counts).astype(np.float32)
+    # The samples of a ticker follow each other by a day, so the days before a sample's are in the samples before it.
+    series = samples.tensors["series"]
+    starts = np.searchsorted(series, series[index])
+    return np.array(
+        [last[max(start, row - days + 1) : row + 1].mean() for start, row in zip(starts, index, strict=True)],
+        dtype=np.float32,
+    )
+
+
+def plot(
+    folder: Path,
+    title: str,
+    prediction: Prediction,
+    rows: Tensors,
+    evaluation: Mapping[str, Any],
+    levels: bool,
+) -> None:
+    """Predicted against real, with what the figures mean in the caption; for each step, its error."""
+    from unroll.tasks.figures import dates, figure, save
+
+    test = evaluation["test"]
+    guess, real, last = (
+        array if array.ndim == 1 else array[:, -1] for array in (prediction, rows["targets"], rows["last"])
+    )
+    days = dates(rows["day"])
+    drawn, (above, below) = figure(2, 1, width=9, height=7)
+    periods = test.get("periods", {"the test split": test})
+    first = next(iter(periods))
+    count = periods[first]["rows"]
+    for axis, shown, name in ((above, slice(0, count), first), (below, slice(None), list(periods)[-1])):
+        axis.plot(days[shown], real[shown], "k", lw=1.2, label="real")
+        axis.plot(days[shown], last[shown], "0.65", lw=0.9, label="persistence: the day before's price")
+        axis.plot(days[shown], guess[shown], "C3", lw=1.1, label="predicted")
+        figures = periods[name]
+        axis.set_title(
+            f"{name}: RMSE {figures['rmse']:.2f} USD, MAE {figures['mae']:.2f}, "
+            f"{figures['ratio_to_persistence']:.3f} × persistence",
+            size=9,
+        )
+        axis.set_ylabel("USD")
+        axis.tick_params(axis="x", labelrotation=20, labelsize=8)
+    above.legend(frameon=False, fontsize=8)
+    drawn.suptitle(title, size=10)
+    drawn.supxlabel(_caption(evaluation, levels), size=8.5)
+    save(drawn, folder / "forecast.png")
+
+    if "by_step" in test:
+        drawn, axis = figure(width=8, height=3.6)
+        steps = test["by_step"]
+        axis.bar([one["step"] for one in steps], [one["ratio_to_persistence"] for one in steps], color="C0")
+        axis.axhline(1, color="k", lw=0.8)
+        axis.set(xlabel="step of the window", ylabel="RMSE / persistence's", title=f"{title}: error at each step")
+        save(drawn, folder / "by_step.png")
+
+
+def _caption(evaluation: Mapping[str, Any], levels: bool) -> str:
+    test, against = evaluation["test"], evaluation["against"]["persistence"]
+    ratios = [part["ratio_to_persistence"] for part in test.get("periods", {"": test}).values()]
+    if levels and max(ratios) > 1:
+        return (
+            "The curve seems to follow the price, but yesterday's price alone is nearer. The network learned levels\n"
+            "within the training range; prices that leave it are beyond what its saturating cells can say, and the\n"
+            "error grows the further they leave."
+        )
+    chances = [part["p_value"] for part in against.get("periods", {"": against}).values()]
+    told = ", ".join("equal" if chance is None else f"{chance:.2f}" for chance in chances)
+    if max(ratios) < 1 and all(chance is not None and chance < 0.05 for chance in chances):
+        return f"Better than persistence in every period shown (Diebold–Mariano p = {told})."
+    return f"No skill is claimed: the difference to persistence is not significant (Diebold–Mariano p = {told})."

@@ -1,0 +1,317 @@
+"""MLflow: the only file that imports it.
+
+One MLflow experiment a task, one run an experiment run. `train` opens the run; `evaluate` and `export` resume it. The
+store is SQLite in the repository, or whatever `MLFLOW_TRACKING_URI` names.
+"""
+
+import contextlib
+import logging
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+from filelock import FileLock
+from pydantic import BaseModel
+
+from unroll import params, paths
+from unroll.errors import TrackingError
+from unroll.files import read_json, write_json
+
+DEFAULT_STORE = "sqlite:///mlflow.db"
+_ARTIFACTS = Path("mlruns")
+# A server that is away must not hold training up: fail within seconds, and send later what is missing.
+_DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+class Run:
+    """The MLflow run of an experiment.
+
+    Used as a context: leaving it ends the run, as failed where an exception passes through.
+    """
+
+    def __init__(self, client: Any, run_id: str) -> None:
+        self._client, self.run_id = client, run_id
+        self._away = False
+
+    @classmethod
+    def start(cls, name: str, experiment: params.Experiment, task: params.Task, note: Path) -> Self:
+        """Opens a run, or goes on with the one that a killed training left.
+
+        Args:
+            name: Of the experiment.
+            experiment: Its parameters.
+            task: Its task's parameters.
+            note: File that outlives a killed training and holds the run's id.
+
+        Raises:
+            TrackingError: The store cannot be used; nothing has been trained yet.
+        """
+        with _store() as client:
+            run_id = read_json(note)["run_id"] if note.exists() else None
+            if run_id is None or not _known(client, run_id):
+                run_id = _create(client, name, experiment, task, {})
+            write_json(note, {"run_id": run_id})
+        write_json(paths.provenance(name), {**_commit(), "mlflow_run_id": run_id})
+        return cls(client, run_id)
+
+    @classmethod
+    def resume(cls, name: str, experiment: params.Experiment, task: params.Task) -> Self:
+        """Goes on with the run that `train` opened.
+
+        Where this store does not know it (the weights came from DVC's cache, say), a new run is opened and tagged with
+        the other's id, if there is one.
+
+        Raises:
+            TrackingError: The store cannot be used.
+        """
+        path = paths.provenance(name)
+        provenance = read_json(path) if path.exists() else {}
+        run_id = provenance.get("mlflow_run_id")
+        with _store() as client:
+            if run_id is None or not _known(client, run_id):
+                tags = {"unroll.restored": "true"} | ({"unroll.restored_from_run": run_id} if run_id else {})
+                run_id = _create(client, name, experiment, task, tags)
+                write_json(path, {**_commit(), "mlflow_run_id": run_id})
+        return cls(client, run_id)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._try(lambda: self._client.set_terminated(self.run_id, "FINISHED" if kind is None else "FAILED"))
+
+    def log_epoch(self, prefix: str, row: Mapping[str, Any]) -> None:
+        """Sends an epoch's metrics. A store that is away costs nothing: `send_history` sends them later."""
+        self._try(lambda: self._send(prefix, [row]))
+
+    def send_history(self, history: Sequence[Mapping[str, Any]]) -> bool:
+        """Sends what the store lacks of `history.csv`; False where the store is away."""
+        self._away = False
+        alone = len({(row["fold"], row["seed"]) for row in history}) == 1
+        members: dict[str, list[Mapping[str, Any]]] = {}
+        for row in history:
+            members.setdefault(member_prefix(row["fold"], row["seed"], alone), []).append(row)
+
+        def send() -> None:
+            for prefix, rows in members.items():
+                there = {metric.step for metric in self._client.get_metric_history(self.run_id, f"{prefix}train_loss")}
+                self._send(prefix, [row for row in rows if row["epoch"] not in there])
+
+        return self._try(send)
+
+    def log_figures(self, figures: Mapping[str, Any]) -> None:
+        """Logs nested numbers under dotted names."""
+        with _reachable():
+            for name, value in flat(figures):
+                if isinstance(value, int | float):
+                    self._client.log_metric(self.run_id, name, value)
+
+    def log_files(self, folder: Path, place: str) -> None:
+        """Logs a folder's files as artifacts."""
+        with _reachable():
+            self._client.log_artifacts(self.run_id, str(folder), place)
+
+    def log_model(self, bundle: Path, card: Mapping[str, Any]) -> None:
+        """Logs the ONNX model with its signature, and the bundle as it is shipped."""
+        import mlflow
+        import numpy as np
+        import onnx
+        from mlflow.models import ModelSignature
+        from mlflow.types import Schema, TensorSpec
+
+        def schema(specs: Sequence[Mapping[str, Any]]) -> Any:
+            return Schema(
+                [
+                    TensorSpec(
+                        np.dtype(one["dtype"]),
+                        tuple(size if isinstance(size, int) else -1 for size in one["shape"]),
+                        one["name"],
+                    )
+                    for one in specs
+                ]
+            )
+
+        with _reachable():
+            self._client.log_artifacts(self.run_id, str(bundle), "bundle")
+            provenance = paths.provenance(card["name"])
+            if provenance.exists():
+                self._client.log_artifact(self.run_id, str(provenance), "bundle")
+            with mlflow.start_run(run_id=self.run_id, log_system_metrics=False):
+                mlflow.onnx.log_model(
+                    onnx.load(bundle / "model.onnx"),
+                    name=card["name"],
+                    signature=ModelSignature(schema(card["inputs"]), schema(card["outputs"])),
+                    # Told, or MLflow would start a process to find out.
+                    pip_requirements=["onnx", "onnxruntime", "numpy"],
+                    metadata={"task": card["task"]["name"], "topology": card["task"]["topology"]},
+                )
+
+    def _send(self, prefix: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [
+            Metric(prefix + name, float(value), 0, int(row["epoch"]))
+            for row in rows
+            for name, value in row.items()
+            if name not in ("fold", "seed", "epoch") and value not in (None, "")
+        ]
+        for start in range(0, len(metrics), 500):
+            self._client.log_batch(self.run_id, metrics[start : start + 500])
+
+    def _try(self, call: Any) -> bool:
+        """Calls the store; once it was away, not again before `send_history`."""
+        if self._away:
+            return False
+        try:
+            call()
+        except _store_errors() as error:
+            self._away = True
+            logging.getLogger(__name__).warning("MLflow store is away, metrics will be sent later: %s", _short(error))
+            return False
+        return True
+
+
+def member_prefix(fold: str, seed: int | str, alone: bool) -> str:
+    """Before a metric's name, where an experiment has several networks: `2013.seed0.`."""
+    return "" if alone else f"{fold}.seed{seed}."
+
+
+def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested mappings and models as (dotted name, leaf); lists are leaves."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    if not isinstance(value, Mapping):
+        yield prefix, value
+        return
+    for key, inner in value.items():
+        # MLflow allows letters, digits and _ - . space : / in names.
+        name = str(key).replace("+", "plus")
+        yield from flat(inner, f"{prefix}.{name}" if prefix else name)
+
+
+def data_hashes(*folders: Path) -> dict[str, str]:
+    """DVC's md5 of folders in `dvc.lock`; what is not there is left out (a stage run by hand)."""
+    lock = Path("dvc.lock")
+    if not lock.exists():
+        return {}
+    stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {})
+    outputs = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", []) if "md5" in out}
+    return {str(folder): outputs[str(folder)] for folder in folders if str(folder) in outputs}
+
+
+@contextlib.contextmanager
+def _store() -> Iterator[Any]:
+    """An MLflow client, once the store has answered.
+
+    Raises:
+        TrackingError: It did not, or does not while the block runs.
+    """
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    address = os.environ.setdefault("MLFLOW_TRACKING_URI", DEFAULT_STORE)
+    import mlflow
+
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    mlflow.set_tracking_uri(address)
+    with contextlib.ExitStack() as stack:
+        if address.startswith("sqlite:"):
+            # Two processes that make the tables at once would stop each other.
+            paths.STATE.mkdir(exist_ok=True)
+            stack.enter_context(FileLock(paths.STATE / "mlflow.lock"))
+        stack.enter_context(_reachable())
+        client = mlflow.MlflowClient()
+        client.search_experiments(max_results=1)
+        yield client
+
+
+@contextlib.contextmanager
+def _reachable() -> Iterator[None]:
+    try:
+        yield
+    except _store_errors() as error:
+        address = os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_STORE).rpartition("@")[2]
+        raise TrackingError(
+            f"the MLflow store at {address} cannot be used: {_short(error)}. "
+            "Start it, correct MLFLOW_TRACKING_URI, or unset it to use mlflow.db here"
+        ) from error
+
+
+def _store_errors() -> tuple[type[Exception], ...]:
+    import requests
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return (MlflowException, requests.RequestException, SQLAlchemyError)
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _known(client: Any, run_id: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+
+
+def _create(
+    client: Any, name: str, experiment: params.Experiment, task: params.Task, tags: Mapping[str, str]
+) -> str:
+    from mlflow.entities import Dataset, DatasetInput, Param
+
+    found = client.get_experiment_by_name(experiment.task)
+    if found is None:
+        local = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
+        place = (_ARTIFACTS.resolve() / experiment.task).as_uri() if local else None
+        experiment_id = client.create_experiment(experiment.task, artifact_location=place)
+    else:
+        experiment_id = found.experiment_id
+    commit = _commit()
+    run = client.create_run(
+        experiment_id,
+        run_name=name,
+        tags={
+            "unroll.experiment": name,
+            "unroll.dvc_stage": f"train@{name}",
+            "unroll.git_commit": str(commit["git_commit"]),
+            "unroll.git_dirty": str(commit["git_dirty"]).lower(),
+            **tags,
+        },
+    )
+    settings = [*flat(experiment), *flat(task, "task")]
+    client.log_batch(run.info.run_id, params=[Param(key, str(value)[:500]) for key, value in settings])
+    hashes = data_hashes(paths.raw(task.dataset), paths.features(experiment.task))
+    inputs = [DatasetInput(Dataset(place, md5, "dvc", f"dvc.lock: {place}")) for place, md5 in hashes.items()]
+    if inputs:
+        client.log_inputs(run.info.run_id, inputs)
+    return str(run.info.run_id)
+
+
+def _commit() -> dict[str, Any]:
+    """The git commit that is checked out, and whether files differ from it (but dvc.lock, which a run writes)."""
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)  # noqa: S607
+        except FileNotFoundError:
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    changes = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
+    return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if changes is None else bool(changes)}

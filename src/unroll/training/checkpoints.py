@@ -1,0 +1,91 @@
+"""Checkpoints without pickle: one safetensors file, its header telling the rest."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from unroll.files import replacing, sha256_of
+
+_WEIGHTS, _BEST, _OPTIMISER = "weights/", "best/", "optimiser/"
+
+
+@dataclass
+class Progress:
+    """Where a training stands after an epoch.
+
+    Attributes:
+        epoch: Epochs done.
+        history: One row an epoch.
+        best: The kept weights, on the CPU.
+        best_epoch: Whose they are.
+        finished: No epoch is left, or patience ran out.
+    """
+
+    epoch: int
+    history: list[dict[str, Any]]
+    best: dict[str, Tensor]
+    best_epoch: int
+    finished: bool = False
+
+
+def save_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
+    """Writes all that the next epoch needs; random numbers need nothing, each epoch seeds its own."""
+    tensors = {_WEIGHTS + name: tensor for name, tensor in network.state_dict().items()}
+    tensors |= {_BEST + name: tensor for name, tensor in progress.best.items()}
+    for position, entries in optimiser.state_dict()["state"].items():
+        tensors |= {f"{_OPTIMISER}{position}/{name}": value for name, value in entries.items() if value is not None}
+    header = {
+        "epoch": progress.epoch,
+        "history": progress.history,
+        "best_epoch": progress.best_epoch,
+        "finished": progress.finished,
+    }
+    with replacing(path) as part:
+        contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        save_file(contiguous, part, metadata={"progress": json.dumps(header)})
+
+
+def load_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> Progress | None:
+    """Brings network and optimiser to where the checkpoint stands; None where there is none."""
+    if not path.exists():
+        return None
+    weights, best = {}, {}
+    state: dict[int, dict[str, Tensor]] = {}
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["progress"])
+        for key in file.keys():  # noqa: SIM118 -- the file is no dictionary
+            tensor = file.get_tensor(key)
+            if key.startswith(_WEIGHTS):
+                weights[key.removeprefix(_WEIGHTS)] = tensor
+            elif key.startswith(_BEST):
+                best[key.removeprefix(_BEST)] = tensor
+            else:
+                position, _, name = key.removeprefix(_OPTIMISER).partition("/")
+                state.setdefault(int(position), {})[name] = tensor
+    network.load_state_dict(weights)
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    return Progress(header["epoch"], header["history"], best, header["best_epoch"], header["finished"])
+
+
+def run_key(settings: str, inputs: Iterable[Path], code: Path) -> str:
+    """Names a training by what decides its result: settings, input files, the code, torch's version.
+
+    Args:
+        settings: Parameters as text.
+        inputs: Files that are read.
+        code: Folder of the Python files that are run.
+    """
+    digest = hashlib.sha256(f"{torch.__version__}\n{settings}\n".encode())
+    for path in inputs:
+        digest.update(sha256_of(path).encode())
+    for path in sorted(code.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

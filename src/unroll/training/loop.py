@@ -1,0 +1,182 @@
+"""The training loop."""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unroll import params
+from unroll.errors import TrainingError
+from unroll.models.network import SequenceNetwork
+from unroll.training.checkpoints import Progress, load_checkpoint, save_checkpoint
+from unroll.training.optimisers import make_optimiser, rate_share
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Batches:
+    """A split as it lies on the device: a batch is an index into it.
+
+    Attributes:
+        inputs: Raw inputs, [sample, time, feature].
+        targets: Raw targets, [sample, …].
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves.
+
+    Attributes:
+        weights: The kept weights, on the CPU.
+        history: One row an epoch.
+        seconds: Spent in the epochs of this process.
+        samples: Trained on in this process, repetitions counted.
+    """
+
+    weights: dict[str, Tensor]
+    history: list[Row]
+    seconds: float
+    samples: int
+
+
+def train(
+    network: SequenceNetwork,
+    loss: Loss,
+    data: Batches,
+    settings: params.Training,
+    *,
+    seed: int,
+    validate: Callable[[SequenceNetwork], tuple[float, float]] | None,
+    better: Callable[[float, float], bool],
+    on_epoch: Callable[[Row, float], None],
+    checkpoint: Path,
+) -> Trained:
+    """Trains a network whose units are fitted, and gives back the weights to keep.
+
+    Args:
+        network: On the device of the data.
+        loss: (network output, encoded targets) → scalar.
+        data: The training split.
+        settings: How to train.
+        seed: Of the order of samples and of dropout.
+        validate: Network in evaluation mode → (loss, metric) on the validation split; None where none is held out.
+        better: Whether a metric beats another.
+        on_epoch: Called after each epoch with its row of the history and its seconds.
+        checkpoint: File to go on from, and to write after each epoch.
+
+    Raises:
+        TrainingError: The loss is not finite.
+    """
+    optimiser = make_optimiser(network.parameters(), settings)
+    progress = load_checkpoint(checkpoint, network, optimiser) or Progress(0, [], {}, -1)
+    began, first_epoch = time.perf_counter(), progress.epoch
+    while not progress.finished:
+        epoch_began = time.perf_counter()
+        train_loss, gradient_norm = _epoch(network, loss, data, settings, optimiser, progress.epoch, seed)
+        row: Row = {
+            "epoch": progress.epoch + 1,
+            "train_loss": train_loss,
+            "valid_loss": None,
+            "valid_metric": None,
+            "gradient_norm": gradient_norm,
+        }
+        if validate is not None:
+            network.eval()
+            row["valid_loss"], row["valid_metric"] = validate(network)
+        _keep(network, progress, row, settings, better)
+        save_checkpoint(checkpoint, network, optimiser, progress)
+        on_epoch(row, time.perf_counter() - epoch_began)
+    seconds = time.perf_counter() - began
+    return Trained(progress.best, progress.history, seconds, (progress.epoch - first_epoch) * len(data))
+
+
+def _epoch(
+    network: SequenceNetwork,
+    loss: Loss,
+    data: Batches,
+    settings: params.Training,
+    optimiser: torch.optim.Optimizer,
+    epoch: int,
+    seed: int,
+) -> tuple[float, float]:
+    """One pass over the training split; gives mean loss and mean gradient norm."""
+    # Each epoch seeds its own order and dropout, so that one that follows a checkpoint is the one that would have been.
+    torch.manual_seed(seed * 100_003 + epoch)
+    batches = torch.randperm(len(data)).to(data.inputs.device).split(settings.batch_size)
+    steps = settings.epochs * len(batches)
+    losses = torch.zeros(len(batches), device=data.inputs.device)
+    norms = torch.zeros_like(losses)
+    network.train()
+    parameters = list(network.parameters())
+    for step, batch in enumerate(batches):
+        rate = settings.learning_rate * rate_share(settings.schedule, (epoch * len(batches) + step) / steps)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        inputs, targets = data.inputs[batch], data.targets[batch]
+        with _precision(settings, inputs.device):
+            output = network.output(inputs)
+        value = loss(output.float(), network.units.encode_target(targets, inputs))
+        value.backward()
+        norms[step] = nn.utils.clip_grad_norm_(parameters, settings.clip_norm or float("inf"))
+        losses[step] = value.detach()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+    _check_finite(losses, norms, epoch, settings)
+    return float(losses.double().mean()), float(norms.double().mean())
+
+
+def _precision(settings: params.Training, device: torch.device) -> AbstractContextManager[Any]:
+    if settings.autocast == "bf16" and device.type == "cuda":
+        return torch.autocast("cuda", torch.bfloat16)
+    return nullcontext()
+
+
+def _check_finite(losses: Tensor, norms: Tensor, epoch: int, settings: params.Training) -> None:
+    """Once an epoch, not once a step: reading a number back would stop a GPU at each of them."""
+    bad = (~torch.isfinite(losses)).nonzero()
+    if not len(bad):
+        return
+    step = int(bad[0])
+    before = float(norms[step - 1]) if step else float("nan")
+    clipping = f"clip_norm below {settings.clip_norm:g}" if settings.clip_norm else "clip_norm: 1.0"
+    raise TrainingError(
+        f"the loss is {float(losses[step])} in epoch {epoch + 1} at step {step + 1} of {len(losses)} "
+        f"(gradient norm one step before: {before:.3g}). Try a learning_rate below {settings.learning_rate:g}, "
+        f"{clipping}, initialisation: orthogonal, or look for values in the data that are not finite"
+    )
+
+
+def _keep(
+    network: SequenceNetwork,
+    progress: Progress,
+    row: Row,
+    settings: params.Training,
+    better: Callable[[float, float], bool],
+) -> None:
+    """Notes an epoch, and whether its weights are the ones to keep."""
+    progress.epoch = row["epoch"]
+    progress.history.append(row)
+    past = progress.history[progress.best_epoch - 1]["valid_metric"] if progress.best_epoch > 0 else None
+    improved = past is None or row["valid_metric"] is None or better(row["valid_metric"], past)
+    if improved or settings.keep == "last":
+        progress.best = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+    if improved:
+        progress.best_epoch = progress.epoch
+    waited = progress.epoch - progress.best_epoch
+    progress.finished = progress.epoch >= settings.epochs or (
+        settings.patience is not None and waited >= settings.patience
+    )
