@@ -26,6 +26,7 @@ from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 
 from unroll.errors import UnrollError
+from unroll.files import write_text
 
 Graph = Mapping[str, frozenset[str]]
 """Stage -> the stages whose outputs it reads, in the order of dvc.yaml."""
@@ -159,6 +160,26 @@ def run_stages(graph: Graph, stale: set[str], slots: int, seconds: Mapping[str, 
     return outcome
 
 
+def sort_lock_file(graph: Graph, path: Path = Path("dvc.lock")) -> None:
+    """Puts the stages of dvc.lock into the graph's order, the one in which plain `dvc repro` writes them.
+
+    DVC appends a stage when it ends, and which of two ends first is chance: equal runs would write different files.
+    """
+    if not path.exists():
+        return
+    text = path.read_text(encoding="utf-8")
+    # Stages are indented by two, what belongs to them by more; another section may follow.
+    section = re.search(r"^stages:\n((?:  .*\n)+)", text, re.MULTILINE)
+    if section is None:
+        return
+    position = {stage: index for index, stage in enumerate(graph)}
+    entries = re.split(r"^(?=  \S)", section[1], flags=re.MULTILINE)
+    entries.sort(key=lambda entry: position.get(entry.partition(":\n")[0].strip(" '\""), len(position)))
+    ordered = text[: section.start(1)] + "".join(entries) + text[section.end(1) :]
+    if ordered != text:
+        write_text(path, ordered)
+
+
 @task(name="dvc-stage", task_run_name="{stage}", cache_policy=NO_CACHE)
 def run_stage(stage: str) -> None:
     """Runs one DVC stage, without those it builds on, and shows its output line by line.
@@ -216,7 +237,7 @@ def _running(command: list[str]) -> Iterator[subprocess.Popen[str]]:
     try:
         yield child
     finally:
-        _stop(child)
+        _stop([child])
         with _children_lock:
             _children.discard(child)
         for pipe in (child.stdout, child.stderr):
@@ -229,21 +250,26 @@ def _stop_all() -> None:
     _stopping.set()
     with _children_lock:
         children = list(_children)
+    _stop(children)
+
+
+def _stop(children: list[subprocess.Popen[str]]) -> None:
+    """Asks process groups to stop, then makes them, then kills what is left."""
+    # An interrupt lets DVC give back what it has locked; a program that was started in a shell's background ignores it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        alive = [child for child in children if child.poll() is None]
+        for child in alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, number)
+        deadline = time.monotonic() + GRACE_SECONDS
+        for child in alive:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(max(0.0, deadline - time.monotonic()))
     for child in children:
-        _stop(child)
-
-
-def _stop(child: subprocess.Popen[str]) -> None:
-    """Asks a process group to stop, and kills what is left of it after a moment."""
-    if child.poll() is None:
+        # The leader may be gone while something that it started is not.
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(GRACE_SECONDS)
-    # The leader may be gone while something that it started is not.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
 
 
 def _forward(pipe: IO[str] | None, tell: Callable[[str], None]) -> None:

@@ -18,7 +18,7 @@ from prefect.artifacts import create_table_artifact
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.dvc_stages import Graph, Outcome, StageError, read_graph, read_stale, run_stages, say
+from pipelines.dvc_stages import Graph, Outcome, StageError, read_graph, read_stale, run_stages, say, sort_lock_file
 from unroll import params, paths
 from unroll.errors import UnrollError
 
@@ -46,6 +46,7 @@ def train(slots: int | None = None) -> None:
     graph = read_graph()
     stale = read_stale(graph)
     outcome = run_stages(graph, stale, slots or slots_here(), expected_seconds(graph))
+    sort_lock_file(graph)
     results = read_results()
     create_table_artifact(key="leaderboard", table=results, description="Test metrics beside their baselines")
     show(results)
@@ -118,8 +119,9 @@ def main() -> int:
     Returns:
         Exit status: 0, or 1 where a stage failed, 2 where the graph cannot be read, 130 where it was interrupted.
     """
-    # A closed terminal is an interrupt like any other: the stages have to be stopped.
-    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    # A closed terminal or a `kill` is an interrupt like any other: the stages and Prefect's server have to be stopped.
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         graph = read_graph()
         stale = read_stale(graph)

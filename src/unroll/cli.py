@@ -76,9 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _predict(options: argparse.Namespace) -> None:
     from unroll.inference.scorer import predict
 
-    done = predict(
-        options.model, options.input, options.output, threads=options.threads, batch_rows=options.batch_rows
-    )
+    done = predict(options.model, options.input, options.output, threads=options.threads, batch_rows=options.batch_rows)
     print(done)
 
 

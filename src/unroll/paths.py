@@ -6,6 +6,7 @@ PARAMS = Path("params.yaml")
 INBOX = Path("data/inbox")
 PREDICTIONS = Path("data/predictions")
 QUARANTINE = Path("data/quarantine")
+RESULTS = Path("models/results")
 LEADERBOARD = Path("models/leaderboard.csv")
 LEADERBOARD_PAGE = Path("models/leaderboard.html")
 GRADIENT_REACH = Path("models/gradient_reach.png")
@@ -76,6 +77,11 @@ def timing(experiment: str) -> Path:
 def provenance(experiment: str) -> Path:
     """Git commit and MLflow run of the last training; differs from run to run, so DVC does not track it."""
     return model(experiment) / "provenance.json"
+
+
+def result(experiment: str) -> Path:
+    """One line of the leaderboard."""
+    return RESULTS / f"{experiment}.json"
 
 
 def checkpoints(experiment: str) -> Path:

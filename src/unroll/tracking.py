@@ -270,9 +270,7 @@ def _known(client: Any, run_id: str) -> bool:
         raise
 
 
-def _create(
-    client: Any, name: str, experiment: params.Experiment, task: params.Task, tags: Mapping[str, str]
-) -> str:
+def _create(client: Any, name: str, experiment: params.Experiment, task: params.Task, tags: Mapping[str, str]) -> str:
     from mlflow.entities import Dataset, DatasetInput, Param
 
     found = client.get_experiment_by_name(experiment.task)

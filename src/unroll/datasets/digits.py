@@ -5,6 +5,7 @@ or "test"), label uint8, pixels fixed_size_list<uint8>[784] (row by row, 0 = bac
 """
 
 import pickle
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,20 @@ _ALLOWED = {
     ("numpy", "dtype"),
     ("numpy._core.multiarray", "_reconstruct"),
 }
+
+# What the unpickler, gzip and numpy raise for a file that is damaged or of other content.
+_UNPICKLING = (
+    pickle.UnpicklingError,
+    zlib.error,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    OSError,
+    TypeError,
+    ValueError,
+)
 
 Parts = dict[str, tuple[np.ndarray, np.ndarray]]
 """By split: pixels uint8 [n, 784] and labels uint8 [n]."""
@@ -92,8 +107,11 @@ def read_pickle(source: "Fetched") -> tuple[Parts, dict[str, Any]]:
         try:
             # Python 2 wrote the file: its byte strings are read as latin-1.
             content = _ArraysOnly(file, encoding="latin-1").load()
-        except (EOFError, OSError, pickle.UnpicklingError, ValueError, TypeError, AttributeError, IndexError) as error:
+        except _UNPICKLING as error:
             raise FormatError(f"{path} is no pickle of numpy arrays: {' '.join(str(error).split())[:200]}") from None
+        # Reading to the end has gzip check its sum over the whole file.
+        if idx.read_plain(file, 1, path):
+            raise FormatError(f"{path} goes on after the end of its pickle")
     pairs = [_pair(pair, number, path) for number, pair in enumerate(_sequence(content, 3, path, "the pickle"), 1)]
     train = (np.concatenate([pairs[0][0], pairs[1][0]]), np.concatenate([pairs[0][1], pairs[1][1]]))
     record = {

@@ -14,7 +14,7 @@ import pyarrow as pa
 _FAR = 0.05
 """|log(close / middle of the day's range)| from which a close outside its range may be on another scale."""
 _SPREAD = 0.15
-"""How far the log ratio may stray within one stretch; daily ranges beyond 30 % are rare."""
+"""How far a log ratio may stray from the mean of its stretch; daily ranges beyond 30 % are rare."""
 _LEAST_ROWS = 5
 _ROUNDING = 1e-3
 """Share of a price by which a mended close may miss its day's range: the file's prices were rounded."""
@@ -64,12 +64,14 @@ def find(table: pa.Table) -> list[OtherScale]:
 
     found: list[OtherScale] = []
     start = 0
+    # A cumulated sum gives the mean of the stretch so far: a single day at the edge of a wide range must not end it.
+    total = np.concatenate([[0.0], np.cumsum(distance)])
     for stop in range(1, len(close) + 1):
         goes_on = (
             stop < len(close)
             and tickers[stop] == tickers[start]
             and off[stop] == off[start]
-            and (not off[start] or abs(distance[stop] - distance[stop - 1]) <= _SPREAD)
+            and (not off[start] or abs(distance[stop] - (total[stop] - total[start]) / (stop - start)) <= _SPREAD)
         )
         if goes_on:
             continue

@@ -35,9 +35,7 @@ def _translate(
         end_memory = op.Identity(end)
     else:
         activation = {"tanh": "Tanh", "relu": "Relu"}[nonlinearity]
-        outputs, end = op.RNN(
-            *arguments, hidden_size=units, direction=direction, activations=[activation] * directions
-        )
+        outputs, end = op.RNN(*arguments, hidden_size=units, direction=direction, activations=[activation] * directions)
         end_memory = op.Identity(end)
     # [time, direction, batch, unit] → [batch, time, direction × unit]
     outputs = op.Reshape(op.Transpose(outputs, perm=[2, 0, 1, 3]), op.Constant(value_ints=[0, 0, -1]))

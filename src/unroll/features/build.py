@@ -1,5 +1,7 @@
 """From a task's raw table to its samples."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -51,9 +53,9 @@ def price_samples(
         What `windows` gives. For quantiles the targets are log returns (1 = 100 %), else prices.
     """
     if isinstance(task, params.ReturnQuantileTask):
-        columns, target, length = ("close",), "close", task.volatility_window + task.window + 1
+        columns, target, length = ["close"], "close", task.volatility_window + task.window + 1
     else:
-        columns, target, length = task.columns, task.target, task.window
+        columns, target, length = [*task.columns], task.target, task.window
     every_step = isinstance(task, params.PriceTask) and task.every_step
     tensors = windows(_series(table, columns, target, name), length, every_step=every_step, task=name)
     if isinstance(task, params.ReturnQuantileTask):
@@ -63,7 +65,7 @@ def price_samples(
     return Samples(tensors, folds)
 
 
-def _series(table: pa.Table, columns: tuple[str, ...], target: str, name: str) -> tuple[Series, ...]:
+def _series(table: pa.Table, columns: Sequence[str], target: str, name: str) -> tuple[Series, ...]:
     # Persistence of an opening price is the close before it.
     known = "close" if target == "open" else target
     for column in sorted({*columns, target, known}):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from unroll.errors import SplitError
 from unroll.files import replacing
 
-Tensors = dict[str, NDArray[np.generic]]
+Tensors = dict[str, NDArray[Any]]
 Index = NDArray[np.int64]
 
 

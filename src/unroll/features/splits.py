@@ -1,6 +1,7 @@
 """Splits of time series: by time alone."""
 
 from datetime import date
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ def day_number(day: date) -> int:
     return (day - EPOCH).days
 
 
-def within(days: NDArray[np.generic], period: params.Period) -> NDArray[np.bool_]:
+def within(days: NDArray[Any], period: params.Period) -> NDArray[np.bool_]:
     """Which of `days` lie in a period, both ends included."""
     inside = np.ones(days.shape, bool)
     if period.first:
@@ -64,14 +65,12 @@ def split_by_time(tensors: Tensors, splits: params.TimeSplits) -> tuple[Fold, ..
 def _fold(
     name: str,
     tensors: Tensors,
-    days: NDArray[np.generic],
+    days: NDArray[Any],
     train: params.Period,
     test: NDArray[np.bool_],
     valid_share: float,
 ) -> Fold:
-    first_input, first_target, last_target = (
-        tensors[key] for key in ("first_input_day", "first_target_day", "day")
-    )
+    first_input, first_target, last_target = (tensors[key] for key in ("first_input_day", "first_target_day", "day"))
     known = days[within(days, train)]
     cut = known[-1] if valid_share == 0 or not len(known) else known[round(len(known) * (1 - valid_share)) - 1]
     in_train = within(first_input, params.Period(first=train.first)) & (last_target <= cut)

@@ -1,6 +1,7 @@
 """Windows over daily series."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ class Series:
     known: Floats
 
 
-def windows(series: tuple[Series, ...], length: int, *, every_step: bool, task: str) -> dict[str, NDArray[np.generic]]:
+def windows(series: tuple[Series, ...], length: int, *, every_step: bool, task: str) -> dict[str, NDArray[Any]]:
     """Cuts all windows that have a next day.
 
     Example:
@@ -51,7 +52,7 @@ def windows(series: tuple[Series, ...], length: int, *, every_step: bool, task: 
     Raises:
         SplitError: A ticker has fewer rows than a window and its next day.
     """
-    pieces: list[dict[str, NDArray[np.generic]]] = []
+    pieces: list[dict[str, NDArray[Any]]] = []
     for position, one in enumerate(series):
         rows = len(one.days)
         if rows < length + 1:

@@ -93,7 +93,7 @@ def score_inbox(
         quarantine: Gets what cannot be scored, with NAME.reason.json beside it.
         ledger_path: SQLite file; made if missing. The lock stands beside it.
         batch_rows: Rows of one call of the graph.
-        threads: Of onnxruntime.
+        threads: Batches scored at once.
         settle_seconds: A file that changed within so many seconds counts as still being written.
         lock_seconds: How long to wait for another job to end.
 

@@ -144,8 +144,7 @@ def _digits_of_parquet(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
             raise FormatError(f"{path} has no column 'pixels' (784 values a row); it has {', '.join(names) or 'none'}")
         columns = [name for name in ("row_id", "pixels") if name in names]
         first = 0
-        # More than a batch at a time spares the reader's set-up; it is cut afterwards.
-        for batch in file.iter_batches(max(rows, 4096), columns=columns, use_threads=False):
+        for batch in file.iter_batches(rows, columns=columns, use_threads=False):
             ids = batch.column("row_id") if "row_id" in names else None
             yield _digit_batch(_pixels_of_lists(batch.column("pixels"), path, first), ids, path, first)
             first += batch.num_rows

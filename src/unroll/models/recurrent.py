@@ -1,6 +1,6 @@
 """Recurrent layers and the one encoder made of them: cell × direction × depth, mixed stacks included."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -178,9 +178,7 @@ class RecurrentEncoder(nn.Module):
             ]
         return outputs, after
 
-    def _run(
-        self, inputs: Tensor, lengths: Tensor | None, state: Sequence[State] | None
-    ) -> tuple[Tensor, list[State]]:
+    def _run(self, inputs: Tensor, lengths: Tensor | None, state: Sequence[State] | None) -> tuple[Tensor, list[State]]:
         after: list[State] = []
         for index, layer in enumerate(self.layers):
             if index:
@@ -198,6 +196,7 @@ def initialise(layer: RecurrentLayer, recurrent_weights: str, forget_bias: float
     Source: Saxe et al. 2014 (orthogonal), Glorot & Bengio 2010 (xavier), He et al. 2015 (he), Jozefowicz et al. 2015
     (forget bias 1).
     """
+    rules: tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] | None
     if recurrent_weights == "uniform":
         rules = None
     elif recurrent_weights in ("orthogonal", "xavier"):

@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+from itertools import product
 from typing import Any
 
 from unroll import params, paths
@@ -14,35 +15,16 @@ COLUMNS = ("experiment", "task", "topology", "metric", "value", "baseline", "bas
 
 def run(_: str = "") -> None:
     """Writes the leaderboard and the gradient picture."""
-    names = list(params.load_all().experiments)
-    evaluations = {name: read_json(paths.evaluation(name)) for name in names}
-    rows = [row(name, evaluations[name], read_json(paths.parity(name))) for name in names]
+    results = [read_json(paths.result(name)) for name in params.load_all().experiments]
+    rows = [{column: result[column] for column in COLUMNS} for result in results]
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(paths.LEADERBOARD, text.getvalue())
     write_text(paths.LEADERBOARD_PAGE, _page(rows))
-    _draw_reach({name: found for name, found in evaluations.items() if "gradient_reach" in found})
+    _draw_reach(results)
     print(f"{len(rows)} experiments: {paths.LEADERBOARD}")
-
-
-def row(name: str, evaluation: dict[str, Any], parity: dict[str, Any]) -> dict[str, Any]:
-    """One line of the leaderboard: the headline beside the strongest baseline."""
-    metric = evaluation["metric"]
-    best = max if metric == "accuracy" else min
-    strongest = best(evaluation["baseline"], key=lambda key: evaluation["baseline"][key][metric])
-    return {
-        "experiment": name,
-        "task": evaluation["task"],
-        "topology": evaluation["topology"],
-        "metric": metric,
-        "value": evaluation["test"][metric],
-        "baseline": strongest,
-        "baseline_value": evaluation["baseline"][strongest][metric],
-        "p_value": evaluation["against"][strongest]["p_value"],
-        "parity": "passed" if parity["passed"] else "failed",
-    }
 
 
 def _page(rows: list[dict[str, Any]]) -> str:
@@ -62,8 +44,8 @@ th, td {{ text-align: left; padding: .35rem .7rem; border-bottom: 1px solid #ddd
 .number {{ text-align: right; font-variant-numeric: tabular-nums; }}
 </style>
 <h1>Leaderboard</h1>
-<p>Test split; beside each experiment the strongest of its baselines on the same rows. The p-value (Diebold–Mariano) says
-how likely a difference as large as theirs would be if both were equally good.</p>
+<p>Test split; beside each experiment the strongest of its baselines on the same rows. The p-value (Diebold–Mariano)
+says how likely a difference as large as theirs would be if both were equally good.</p>
 <table><thead><tr>{head}</tr></thead><tbody>
 {body}
 </tbody></table>
@@ -73,27 +55,22 @@ how likely a difference as large as theirs would be if both were equally good.</
 """
 
 
-def _draw_reach(evaluations: dict[str, dict[str, Any]]) -> None:
-    """Gradient norm at each time step over that at the last one, a line an experiment, a panel a task and moment."""
-    tasks = sorted({found["task"] for found in evaluations.values() if len(found["gradient_reach"]["trained"]) > 1})
+def _draw_reach(results: list[dict[str, Any]]) -> None:
+    """Gradient norm at each time step over that at the last one: a line an experiment, a panel a task and moment."""
+    drawable = [result for result in results if len(result["gradient_reach"].get("trained", [])) > 1]
+    tasks = sorted({result["task"] for result in drawable})
     drawn, grid = figure(len(tasks), 2, width=11, height=3.4 * len(tasks))
-    for line, task in enumerate(tasks):
-        for column, moment in enumerate(("untrained", "trained")):
-            axis = grid[line, column] if len(tasks) > 1 else grid[column]
-            for name, found in evaluations.items():
-                if found["task"] != task:
-                    continue
-                norms = found["gradient_reach"][moment]
-                # A head that starts at zero passes no gradient at all before the first step.
-                if norms[-1] > 0:
-                    back = range(1 - len(norms), 1)
-                    axis.plot(back, [norm / norms[-1] for norm in norms], label=name)
-            axis.set(title=f"{task}, {moment}", yscale="log", xlabel="steps before the last")
-            axis.set_ylabel("gradient norm / that at the last step")
-            if axis.lines:
-                axis.legend(frameon=False, fontsize=7)
-            else:
-                axis.set_yscale("linear")
-                axis.text(0.5, 0.5, "the head starts at zero: no gradient yet", ha="center", va="center",
-                          transform=axis.transAxes)  # fmt: skip
+    for axis, (task, moment) in zip(grid.flat, product(tasks, ("untrained", "trained")), strict=True):
+        for result in drawable:
+            norms = result["gradient_reach"][moment]
+            # A head that starts at zero passes no gradient at all before the first step.
+            if result["task"] == task and norms[-1] > 0:
+                axis.plot(range(1 - len(norms), 1), [norm / norms[-1] for norm in norms], label=result["experiment"])
+        axis.set(title=f"{task}, {moment}", xlabel="time step, counted from the last")
+        axis.set_ylabel("gradient norm / that at the last step", size=8)
+        if axis.lines:
+            axis.set_yscale("log")
+            axis.legend(frameon=False, fontsize=7)
+        else:
+            axis.text(0.5, 0.5, "the head starts at zero: no gradient yet", ha="center", transform=axis.transAxes)
     save(drawn, paths.GRADIENT_REACH)

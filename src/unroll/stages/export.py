@@ -1,6 +1,7 @@
 """From trained weights to a bundle that onnxruntime runs."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,10 +36,11 @@ def run(name: str) -> None:
     free_time = isinstance(experiment.model, params.RecurrentModel)
     test = torch.from_numpy(samples.tensors["inputs"][fold.test[:PARITY_ROWS]])
     evaluation = read_json(paths.evaluation(name))
+    metric = task.headline
     figures = {
-        "metric": evaluation["metric"],
-        "test": evaluation["test"][evaluation["metric"]],
-        "baseline": {key: figures[evaluation["metric"]] for key, figures in evaluation["baseline"].items()},
+        "metric": metric,
+        "test": evaluation["test"][metric],
+        "baseline": {key: figures[metric] for key, figures in evaluation["baseline"].items()},
     }
     with Run.resume(name, experiment, section) as tracked:
         with replacing(paths.bundle(name)) as folder:
@@ -57,8 +59,27 @@ def run(name: str) -> None:
             seal(folder, card(name, task, topology, free_time=free_time, data=hashes, figures=figures))
         tracked.log_figures({"parity": {key: found[key] for key in ("max_abs_error", "max_relative_error")}})
         tracked.log_model(paths.bundle(name), read_json(paths.bundle(name) / "card.json"))
+    write_json(paths.result(name), _result(task, evaluation, found))
     tried = len(found["shapes_tried"])
     print(f"{name}: bundle written; ONNX and torch agree to {found['max_relative_error']:.1e} over {tried} shapes")
+
+
+def _result(task: Task, evaluation: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """The experiment's line of the leaderboard: its headline beside the strongest baseline."""
+    metric, baselines = task.headline, evaluation["baseline"]
+    strongest = (max if task.higher_is_better else min)(baselines, key=lambda key: baselines[key][metric])
+    return {
+        "experiment": evaluation["experiment"],
+        "task": evaluation["task"],
+        "topology": evaluation["topology"],
+        "metric": metric,
+        "value": evaluation["test"][metric],
+        "baseline": strongest,
+        "baseline_value": baselines[strongest][metric],
+        "p_value": evaluation["against"][strongest]["p_value"],
+        "parity": "passed" if found["passed"] else "failed",
+        "gradient_reach": evaluation.get("gradient_reach", {}),
+    }
 
 
 def _shapes(test: Tensor, task: Task, free_time: bool) -> Iterator[Tensor]:

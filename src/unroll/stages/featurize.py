@@ -26,7 +26,9 @@ def run(name: str) -> None:
     samples.save(folder)
     write_json(folder / "summary.json", summary(samples))
     sizes = samples.tensors["inputs"].shape
-    parts = "; ".join(f"{f.name}: {len(f.train)} train, {len(f.valid)} valid, {len(f.test)} test" for f in samples.folds)
+    parts = "; ".join(
+        f"{f.name}: {len(f.train)} train, {len(f.valid)} valid, {len(f.test)} test" for f in samples.folds
+    )
     print(f"{name}: inputs {list(sizes)} {samples.tensors['inputs'].dtype}; {parts}")
 
 

@@ -1,5 +1,6 @@
 """Which digit an image shows, its rows read one after the other."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,11 +72,13 @@ def metrics(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
 
 def row_losses(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
     """1 where the class is wrong, else 0."""
-    return (labels_of(prediction) != rows["targets"]).astype(np.float64)
+    wrong: NDArray[np.bool_] = labels_of(prediction) != rows["targets"]
+    return wrong.astype(np.float64)
 
 
 def baselines(samples: Samples) -> dict[str, Prediction]:
     """The most frequent class; the nearest class mean; multinomial logistic regression on the pixels."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     majority, centroid, linear = [], [], []
@@ -90,8 +93,10 @@ def baselines(samples: Samples) -> dict[str, Prediction]:
         means = np.stack([train_pixels[targets[train] == digit].mean(0) for digit in range(CLASSES)])
         # |x − m|² = |x|² − 2·x·m + |m|²; the first term is the same for every class.
         centroid.append((test_pixels @ means.T * 2 - (means**2).sum(1)).argmax(1))
-        # A loose tolerance: the last digits of the optimum cost minutes and move accuracy by 0.1 points.
-        model = LogisticRegression(C=0.1, tol=1e-2, max_iter=200).fit(train_pixels, targets[train])
+        with warnings.catch_warnings():
+            # 60 iterations give 92.4 %, the optimum 92.6 % after minutes.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model = LogisticRegression(max_iter=60).fit(train_pixels, targets[train])
         linear.append(model.predict(test_pixels))
     return {
         "majority": np.concatenate(majority),
@@ -100,9 +105,7 @@ def baselines(samples: Samples) -> dict[str, Prediction]:
     }
 
 
-def plot(
-    folder: Path, title: str, prediction: Prediction, rows: Tensors, evaluation: Mapping[str, Any]
-) -> None:
+def plot(folder: Path, title: str, prediction: Prediction, rows: Tensors, evaluation: Mapping[str, Any]) -> None:
     """Confusion matrix, and the mistakes that the model was surest of."""
     from unroll.tasks.figures import figure, save
 

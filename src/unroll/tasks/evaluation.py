@@ -8,9 +8,7 @@ from unroll.tasks.statistics import diebold_mariano
 from unroll.tasks.task import Prediction, Task
 
 
-def evaluate(
-    task: Task, prediction: Prediction, baselines: Mapping[str, Prediction], rows: Tensors
-) -> dict[str, Any]:
+def evaluate(task: Task, prediction: Prediction, baselines: Mapping[str, Prediction], rows: Tensors) -> dict[str, Any]:
     """Test metrics, each baseline's, and the model against each baseline.
 
     Returns:

@@ -39,7 +39,9 @@ def _task(name: str, section: params.PriceTask | params.LogReturnTask, every_ste
         reader="prices",
         inputs=TensorSpec("inputs", "float32", ("batch", "time", len(columns)), f"{', '.join(columns)} of past days"),
         outputs=(
-            TensorSpec("price", "float32", ("batch", "time") if every_step else ("batch",), f"{target} of the next day"),
+            TensorSpec(
+                "price", "float32", ("batch", "time") if every_step else ("batch",), f"{target} of the next day"
+            ),
         ),
         features=len(columns),
         steps=section.window if levels else section.window - 1,
@@ -82,8 +84,8 @@ def metrics(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
         rows: `targets` and `last`, as `prediction`.
 
     Returns:
-        rmse, mae, ratio_to_persistence (RMSE over the RMSE of the last known price), rows; for outputs at each step also
-        `by_step`.
+        rmse, mae, ratio_to_persistence (RMSE over the RMSE of the last known price), rows; for outputs at each step
+        also `by_step`.
     """
     target, last = rows["targets"].astype(np.float64), rows["last"].astype(np.float64)
     error, naive = prediction.astype(np.float64) - target, last - target
@@ -186,7 +188,7 @@ def plot(
 
 
 def _caption(evaluation: Mapping[str, Any], levels: bool) -> str:
-    test, against = evaluation["test"], evaluation["against"]["persistence"]
+    test = evaluation["test"]
     ratios = [part["ratio_to_persistence"] for part in test.get("periods", {"": test}).values()]
     if levels and max(ratios) > 1:
         return (
@@ -194,8 +196,10 @@ def _caption(evaluation: Mapping[str, Any], levels: bool) -> str:
             "within the training range; prices that leave it are beyond what its saturating cells can say, and the\n"
             "error grows the further they leave."
         )
-    chances = [part["p_value"] for part in against.get("periods", {"": against}).values()]
-    told = ", ".join("equal" if chance is None else f"{chance:.2f}" for chance in chances)
-    if max(ratios) < 1 and all(chance is not None and chance < 0.05 for chance in chances):
-        return f"Better than persistence in every period shown (Diebold–Mariano p = {told})."
-    return f"No skill is claimed: the difference to persistence is not significant (Diebold–Mariano p = {told})."
+    proven, told = True, []
+    for name, against in evaluation["against"].items():
+        parts = against.get("periods", {"": against}).values()
+        proven &= all(part["skill"] > 0 and part["p_value"] is not None and part["p_value"] < 0.05 for part in parts)
+        told.append(f"{name} " + ", ".join(f"{part['skill']:+.2%} (p = {part['p_value'] or 1:.2f})" for part in parts))
+    claim = "Better than every baseline in every period" if proven else "No skill is claimed over every baseline"
+    return f"{claim}; lower squared error, with Diebold–Mariano p:\n{'; '.join(told)}."

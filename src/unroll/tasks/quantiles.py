@@ -83,14 +83,14 @@ def metrics(prediction: Prediction, rows: Tensors, levels: Levels) -> dict[str, 
         levels: Quantile levels.
 
     Returns:
-        pinball: mean over rows and levels, in log return; coverage_80 where 0.1 and 0.9 are among the levels; below: the
-        share of rows under each quantile, which should be its level.
+        pinball: mean over rows and levels, in log return; coverage_80 where 0.1 and 0.9 are among the levels; below:
+        the share of rows under each quantile, which should be its level.
     """
     target = rows["targets"].astype(np.float64)[:, None]
     quantiles = prediction.astype(np.float64)
     found: dict[str, Any] = {
         "pinball": float(row_losses(prediction, rows, levels).mean()),
-        "below": {f"{level:g}": float(share) for level, share in zip(levels, (target < quantiles).mean(0), strict=True)},
+        "below": {f"{level:g}": float((target[:, 0] < quantiles[:, rank]).mean()) for rank, level in enumerate(levels)},
         "rows": len(target),
     }
     if 0.1 in levels and 0.9 in levels:

@@ -13,7 +13,7 @@ from unroll.features.samples import Samples, Tensors
 from unroll.models.network import Units
 
 Topology = Literal["one_to_one", "one_to_many", "many_to_one", "many_to_many", "sequence_to_sequence"]
-Prediction = NDArray[np.generic]
+Prediction = NDArray[Any]
 """Raw outputs of a model or a baseline on test rows, [sample, …]; a class number counts as certain."""
 
 

@@ -17,7 +17,7 @@ def build_model(task: Task, model: params.Model) -> SequenceNetwork:
     encoder: DenseEncoder | RecurrentEncoder
     if isinstance(model, params.DenseModel):
         if task.every_step:
-            raise ParameterError(f"a dense model has one output, but task {task.name!r} wants one a step; use recurrent")
+            raise ParameterError(f"a dense model has one output, task {task.name!r} wants one a step: use recurrent")
         encoder = DenseEncoder(
             task.steps * task.features, model.units, nonlinearity=model.nonlinearity, dropout=model.dropout
         )

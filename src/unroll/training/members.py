@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unroll import params
 from unroll.errors import ParameterError
-from unroll.features.samples import Fold, Samples, Tensors
+from unroll.features.samples import Fold, Index, Samples, Tensors
 from unroll.files import replacing
 from unroll.models.network import Ensemble, SequenceNetwork
 from unroll.tasks.task import Prediction, Task
@@ -51,7 +51,7 @@ def pick_device(wanted: str) -> torch.device:
     return torch.device("cuda" if there and wanted != "cpu" else "cpu")
 
 
-def training_split(samples: Samples, index: "np.ndarray[tuple[int], np.dtype[np.int64]]", device: torch.device) -> Batches:
+def training_split(samples: Samples, index: Index, device: torch.device) -> Batches:
     """The samples of a split as tensors on the device."""
     return Batches(*(torch.from_numpy(samples.tensors[name][index]).to(device) for name in ("inputs", "targets")))
 
@@ -93,7 +93,8 @@ def validate(network: SequenceNetwork, task: Task, data: Batches, rows: Tensors)
     """Loss and headline metric on a split."""
     losses, outputs = [], []
     with torch.inference_mode():
-        for inputs, targets in zip(data.inputs.split(EVALUATION_ROWS), data.targets.split(EVALUATION_ROWS), strict=True):
+        for positions in torch.arange(len(data)).split(EVALUATION_ROWS):
+            inputs, targets = data.inputs[positions], data.targets[positions]
             output = network.output(inputs)
             loss = task.loss(output, network.units.encode_target(targets, inputs))
             losses.append(float(loss) * len(inputs))
@@ -102,9 +103,7 @@ def validate(network: SequenceNetwork, task: Task, data: Batches, rows: Tensors)
     return sum(losses) / len(data), float(task.metrics(prediction, rows)[task.headline])
 
 
-def predict_test(
-    task: Task, model: params.Model, samples: Samples, folder: Path, seeds: tuple[int, ...]
-) -> Prediction:
+def predict_test(task: Task, model: params.Model, samples: Samples, folder: Path, seeds: tuple[int, ...]) -> Prediction:
     """What the networks of these seeds, averaged, give for the test rows of each fold, fold after fold."""
     parts = []
     for fold in samples.folds:

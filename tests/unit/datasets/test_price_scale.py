@@ -63,29 +63,34 @@ def test_mending_puts_every_close_into_its_days_range_and_nothing_else_moves() -
 
 
 def _same_range(closes: list[float]) -> pa.Table:
-    """Days of low 10 and high 12."""
+    """Days of low 10.8 and high 11.2."""
     dates = [date(2014, 1, 1) + timedelta(days) for days in range(len(closes))]
-    rows = {"low": [10.0] * len(closes), "high": [12.0] * len(closes), "close": closes}
+    rows = {"low": [10.8] * len(closes), "high": [11.2] * len(closes), "close": closes}
     return pa.table({"ticker": ["X"] * len(closes), "date": dates, **rows})
 
 
 def test_ratio_is_moved_to_where_all_closes_fit() -> None:
-    _, (record,) = price_scale.mend(_same_range([22.0] * 20 + [24.6]))
-    assert record["ratio"] == pytest.approx(24.6 / 12)
+    _, (record,) = price_scale.mend(_same_range([22.0] * 20 + [22.5]))
+    assert record["ratio"] == pytest.approx(22.5 / 11.2)
 
 
 def test_rounded_prices_are_set_to_the_edge() -> None:
-    mended, (record,) = price_scale.mend(_same_range([22.0] * 20 + [24.01, 19.99]))
-    assert record["ratio"] == pytest.approx((24.01 / 12 + 19.99 / 10) / 2)
+    mended, (record,) = price_scale.mend(_same_range([22.0] * 20 + [22.41, 21.59]))
+    assert record["ratio"] == pytest.approx((22.41 / 11.2 + 21.59 / 10.8) / 2)
     assert record["rounded_rows"] == 2
-    assert mended.column("close").to_pylist()[-2:] == [12.0, 10.0]
+    assert mended.column("close").to_pylist()[-2:] == [11.2, 10.8]
 
 
 def test_a_close_wrong_by_itself_neither_moves_the_ratio_nor_is_hidden() -> None:
-    mended, (record,) = price_scale.mend(_same_range([22.0] * 20 + [25.0, 19.99]))
+    mended, (record,) = price_scale.mend(_same_range([22.0] * 20 + [23.0, 21.59]))
     assert record["ratio"] == 2.0
     assert record["rounded_rows"] == 1
-    assert mended.column("close").to_pylist()[-2:] == [12.5, 10.0]
+    assert mended.column("close").to_pylist()[-2:] == [11.5, 10.8]
+
+
+def test_a_day_at_the_edge_of_a_wide_range_does_not_end_the_stretch() -> None:
+    table = _same_range([22.0] * 10 + [24.9] + [22.0] * 10)
+    assert [one.rows for one in price_scale.find(table)] == [21]
 
 
 def test_senseless_rows_do_not_break_it() -> None:

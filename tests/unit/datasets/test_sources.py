@@ -139,7 +139,9 @@ def test_server_that_is_not_there_is_tried_with_growing_pauses(
     server: _Server, tmp_path: Path, no_waiting: list[float]
 ) -> None:
     source = UrlSource(kind="url", url="http://127.0.0.1:9/digits.bin", sha256=SHA256)
-    with pytest.raises(SourceError, match=r"127\.0\.0\.1:9/digits\.bin could not be downloaded, 5 attempts: Connection"):
+    with pytest.raises(
+        SourceError, match=r"127\.0\.0\.1:9/digits\.bin could not be downloaded, 5 attempts: Connection"
+    ):
         sources.fetch(source, tmp_path / "work", tmp_path / "downloads")
     assert no_waiting == [1.0, 2.0, 4.0, 8.0]
 
@@ -215,7 +217,7 @@ def test_path_that_is_not_there(tmp_path: Path) -> None:
 def test_path_with_another_checksum(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_bytes(CONTENT)
-    with pytest.raises(SourceError, match="params.yaml expects 0000"):
+    with pytest.raises(SourceError, match=r"params\.yaml expects 0000"):
         sources.fetch(PathSource(kind="path", path=str(path), sha256="0" * 64), tmp_path / "work")
 
 
