@@ -3,18 +3,15 @@
 DVC decides what has to be done and does it; here is only the order, several at a time, and what is shown meanwhile.
 """
 
-import contextlib
 import json
-import os
 import queue
 import re
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -25,6 +22,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 
+from pipelines.processes import Children, environment
 from unroll.errors import UnrollError
 from unroll.files import write_text
 
@@ -32,8 +30,6 @@ Graph = Mapping[str, frozenset[str]]
 """Stage -> the stages whose outputs it reads, in the order of dvc.yaml."""
 
 KEPT_ERROR_LINES = 30
-GRACE_SECONDS = 5.0
-"""Between asking a stage to stop and killing it."""
 
 # What `dvc repro` says to a person at a keyboard about itself; all of it is said better by the flow.
 _CHATTER = re.compile(
@@ -130,7 +126,7 @@ def run_stages(graph: Graph, stale: set[str], slots: int, seconds: Mapping[str, 
     def progress(stage: str, event: str) -> None:
         say(f"[{len(outcome.done):>{len(str(total))}}/{total}] {stage}: {event}")
 
-    _stopping.clear()
+    children = Children()
     try:
         while True:
             # A task that waits would hold a thread of Prefect's task runner: only what can start is submitted.
@@ -138,7 +134,7 @@ def run_stages(graph: Graph, stale: set[str], slots: int, seconds: Mapping[str, 
             for stage in ready[: slots - len(running)]:
                 del waiting[stage]
                 progress(stage, "started")
-                future = run_stage.submit(stage)
+                future = run_stage.submit(stage, children)
                 running[future] = (stage, time.monotonic())
                 future.add_done_callback(finished.put)
             if not running:
@@ -155,7 +151,7 @@ def run_stages(graph: Graph, stale: set[str], slots: int, seconds: Mapping[str, 
             for missing in waiting.values():
                 missing.discard(stage)
     finally:
-        _stop_all()
+        children.stop()
     outcome.blocked = list(waiting)
     return outcome
 
@@ -181,11 +177,12 @@ def sort_lock_file(graph: Graph, path: Path = Path("dvc.lock")) -> None:
 
 
 @task(name="dvc-stage", task_run_name="{stage}", cache_policy=NO_CACHE)
-def run_stage(stage: str) -> None:
+def run_stage(stage: str, children: Children) -> None:
     """Runs one DVC stage, without those it builds on, and shows its output line by line.
 
     Args:
         stage: A name of DVC's graph, `train@mnist-lstm`.
+        children: What the flow stops when it is interrupted: this task's thread does not hear of it.
 
     Raises:
         StageError: It failed; the message ends with what it wrote to its standard error.
@@ -194,6 +191,8 @@ def run_stage(stage: str) -> None:
     errors: deque[str] = deque(maxlen=KEPT_ERROR_LINES)
 
     def tell(line: str) -> None:
+        if children.stopped:
+            return  # a stage that was told to stop has nothing more to say
         say(f"{stage} | {line}")
         logger.info(line)
 
@@ -202,7 +201,7 @@ def run_stage(stage: str) -> None:
         tell(line)
 
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage]
-    with _running(command) as process:
+    with children.start(command) as process:
         reader = threading.Thread(target=_forward, args=(process.stderr, tell_error), daemon=True)
         reader.start()
         _forward(process.stdout, tell)
@@ -212,84 +211,17 @@ def run_stage(stage: str) -> None:
         raise StageError(stage, status, errors)
 
 
-_children: set[subprocess.Popen[str]] = set()
-_children_lock = threading.Lock()
-_stopping = threading.Event()
-
-
-@contextlib.contextmanager
-def _running(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """A child process that leads a process group of its own; nothing of the group is left when the block ends."""
-    with _children_lock:
-        if _stopping.is_set():
-            raise InterruptedError(f"the flow is being stopped; not started: {' '.join(command)}")
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-            env=_environment(),
-            start_new_session=True,
-        )
-        _children.add(child)
-    try:
-        yield child
-    finally:
-        _stop([child])
-        with _children_lock:
-            _children.discard(child)
-        for pipe in (child.stdout, child.stderr):
-            if pipe:
-                pipe.close()
-
-
-def _stop_all() -> None:
-    """Stops the stages that still run, and those whose task is just about to start them."""
-    _stopping.set()
-    with _children_lock:
-        children = list(_children)
-    _stop(children)
-
-
-def _stop(children: list[subprocess.Popen[str]]) -> None:
-    """Asks process groups to stop, then makes them, then kills what is left."""
-    # An interrupt lets DVC give back what it has locked; a program that was started in a shell's background ignores it.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        alive = [child for child in children if child.poll() is None]
-        for child in alive:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, number)
-        deadline = time.monotonic() + GRACE_SECONDS
-        for child in alive:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(max(0.0, deadline - time.monotonic()))
-    for child in children:
-        # The leader may be gone while something that it started is not.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-
-
 def _forward(pipe: IO[str] | None, tell: Callable[[str], None]) -> None:
     for line in pipe or ():
         if not _CHATTER.match(line):
             tell(line.rstrip())
 
 
-def _environment() -> dict[str, str]:
-    """The environment of DVC's processes: they find this environment's programs, and their output comes at once."""
-    programs = str(Path(sys.executable).parent)
-    path = os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])
-    return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
-
-
 def _dvc(*arguments: str) -> str:
     """Standard output of a DVC command that answers a question."""
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
     answer = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", env=_environment(), check=False
+        command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", env=environment(), check=False
     )
     if answer.returncode != 0:
         said = answer.stderr.strip() or answer.stdout.strip() or "nothing"

@@ -4,6 +4,7 @@
 the run. When nothing has changed, it is not even started.
 """
 
+import argparse
 import csv
 import json
 import os
@@ -11,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
@@ -113,12 +114,18 @@ def check(outcome: Outcome) -> None:
     raise TrainingFlowError("\n".join([f"{len(outcome.failed)} of {count} stages failed", *told]))
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the flow, unless nothing has changed.
+
+    Args:
+        arguments: Of the command line; by default those of this process.
 
     Returns:
         Exit status: 0, or 1 where a stage failed, 2 where the graph cannot be read, 130 where it was interrupted.
     """
+    parser = argparse.ArgumentParser(prog="python -m pipelines.training", description=__doc__)
+    parser.add_argument("--slots", type=int, help="stages at a time (default: cores / threads of a training)")
+    asked = parser.parse_args(arguments)
     # A closed terminal or a `kill` is an interrupt like any other: the stages and Prefect's server have to be stopped.
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -129,7 +136,7 @@ def main() -> int:
             show(read_results())
             say(f"Nothing to do: all {len(graph)} stages are up to date.")
             return 0
-        slots = slots_here()
+        slots = asked.slots or slots_here()
         say(f"{len(stale)} of {len(graph)} stages to run, {slots} at a time; Prefect starts, which takes a moment")
         train(slots=slots)
     except KeyboardInterrupt:

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+OWN = Path("data/own")
+"""The user's own data; DVC watches it."""
 INBOX = Path("data/inbox")
 PREDICTIONS = Path("data/predictions")
 QUARANTINE = Path("data/quarantine")

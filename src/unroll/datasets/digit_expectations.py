@@ -116,7 +116,7 @@ def _checks(dataset: str, bounds: DigitExpectations, test_rows: int) -> list[Che
         images("labels from 0 to 9", between, ": label {label}", column="label", min_value=0, max_value=9),
         about("every split has images", "splits", between, "{split}: {rows}", column="rows", min_value=1),
         about(
-            f"each digit has {least:.0%} to {most:.0%} of its split",
+            f"each digit has {100 * least:.4g} to {100 * most:.4g} % of its split",
             "classes",
             between,
             "digit {label} in {split}: {rows} images, {share}",

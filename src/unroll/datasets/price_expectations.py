@@ -96,7 +96,7 @@ def _checks(dataset: str, bounds: PriceExpectations, stretches: list[price_scale
         *(between(f"{name} > 0", name, min_value=0, strict_min=True) for name in (*PRICES, "adj_close")),
         *(at_most(*pair) for pair in (("low", "open"), ("low", "close"), ("open", "high"), ("close", "high"))),
         about(
-            f"no daily move of close beyond {move:.0%}",
+            f"no daily move of close beyond {100 * move:.4g} %",
             "ExpectColumnValuesToBeBetween",
             ("close", "daily_move"),
             f"{key}.max_daily_move is the bound",

@@ -26,7 +26,7 @@ from unroll.files import replacing, sha256_of, write_json
 from unroll.inference.bundle import load_bundle
 from unroll.inference.ledger import Entry, Ledger
 from unroll.inference.prices import Skipped
-from unroll.inference.readers import stem_of
+from unroll.inference.readers import as_text, stem_of
 from unroll.inference.scorer import Scorer
 
 _UNFINISHED = (".part", ".partial", ".tmp", ".crdownload")
@@ -163,8 +163,8 @@ class _Job:
                 continue
             if not stat.S_ISREG(status.st_mode):
                 self._wait(path, "no file; put files into the inbox itself, not into folders")
-            elif self._ledger.is_done(_text(path.name), _stamp(status)):
-                self._already_done.append(_text(path.name))
+            elif self._ledger.is_done(as_text(path.name), _stamp(status)):
+                self._already_done.append(as_text(path.name))
             elif abs(time.time() - status.st_mtime) < settle_seconds:
                 self._wait(path, f"changed within the last {settle_seconds:g} s, perhaps still being written")
             else:
@@ -175,7 +175,7 @@ class _Job:
         return seen
 
     def _one(self, path: Path, stamp: str) -> None:
-        name = _text(path.name)
+        name = as_text(path.name)
         _still(path, stamp)
         try:
             sha256 = sha256_of(path)
@@ -200,7 +200,7 @@ class _Job:
                 before_move=lambda: _still(path, stamp),
             )
         except DataError as error:
-            self._reject(path, stamp, entry, _text(str(error)))
+            self._reject(path, stamp, entry, as_text(str(error)))
             return
         except _ChangedError:
             self._ledger.release(entry)
@@ -238,12 +238,7 @@ class _Job:
         self._rejected.append(Refusal(entry.name, reason))
 
     def _wait(self, path: Path, reason: str) -> None:
-        self._waiting.append(Refusal(_text(path.name), reason))
-
-
-def _text(text: str) -> str:
-    """A file's name, or a message with it, as proper text: bytes that are no UTF-8 become `\\xNN`."""
-    return os.fsencode(text).decode("utf-8", errors="backslashreplace")
+        self._waiting.append(Refusal(as_text(path.name), reason))
 
 
 def _stamp(status: os.stat_result) -> str:

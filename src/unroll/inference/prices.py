@@ -127,7 +127,7 @@ def _days(path: Path, parquet: bool, ticker: str, columns: list[str], rows: int)
 
 def _parquet_tables(path: Path) -> Iterator[pa.Table]:
     # Streamed, unlike `read_prices`: a Parquet file may hold every ticker of an exchange for decades.
-    with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+    with path.open("rb") as raw, pq.ParquetFile(raw, buffer_size=1 << 20, pre_buffer=False) as file:
         yield file.schema_arrow.empty_table()  # so that a file without rows still has its columns looked at
         for batch in file.iter_batches(_BATCH_ROWS, use_threads=False):
             yield pa.Table.from_batches([batch])

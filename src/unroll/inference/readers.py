@@ -1,10 +1,12 @@
 """Files in, record batches out: a row's id, what else its prediction must carry, and the graph's `inputs`.
 
-A reader never holds more of a file than a batch of it; of prices, it keeps each ticker's last days.
+A reader never holds more of a file than a batch of it; of prices, it keeps each ticker's last days. Arrow is given open
+files, never names: it takes some names for addresses, and cannot take those that are no UTF-8.
 """
 
 import csv
 import io
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -96,7 +98,12 @@ def kind_of(path: Path) -> Kind:
 
 def stem_of(name: str) -> str:
     """A file's name without its ending: `BRK.B` for BRK.B.csv, `digits` for digits.csv.gz."""
-    return Path(name.removesuffix(".gz")).stem
+    return Path(as_text(name).removesuffix(".gz")).stem
+
+
+def as_text(text: str) -> str:
+    """A file's name, or a message with it, as proper text: bytes that are no UTF-8 become `\\xNN`."""
+    return os.fsencode(text).decode("utf-8", errors="backslashreplace")
 
 
 def rebatched(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
@@ -138,7 +145,7 @@ def _guarded(batches: Iterator[pa.RecordBatch], path: Path) -> Iterator[pa.Recor
 
 def _digits_of_parquet(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
     # Buffered, and without reading ahead: a row group may be the whole file.
-    with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+    with path.open("rb") as raw, pq.ParquetFile(raw, buffer_size=1 << 20, pre_buffer=False) as file:
         names = file.schema_arrow.names
         if "pixels" not in names:
             raise FormatError(f"{path} has no column 'pixels' (784 values a row); it has {', '.join(names) or 'none'}")
@@ -173,7 +180,7 @@ def _digits_of_csv(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
         ),
     }
     first = 0
-    with pa.input_stream(str(path), compression="detect") as stream, pa_csv.open_csv(stream, **options) as reader:
+    with idx.open_plain(path) as stream, pa_csv.open_csv(stream, **options) as reader:
         for batch in reader:
             values = np.empty((batch.num_rows, PIXELS), np.int16)
             for at, column in enumerate(batch.columns[len(ids) :]):
@@ -186,7 +193,7 @@ def _digits_of_csv(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
 
 def _csv_header(path: Path) -> tuple[bool, list[str]]:
     """Whether a CSV has a header, and the fields of its first line."""
-    with pa.input_stream(str(path), compression="detect") as stream:
+    with idx.open_plain(path) as stream:
         start = stream.read(_HEADER_LIMIT)
     line, _, _ = start.lstrip(b"\xef\xbb\xbf").partition(b"\n")
     if len(line) >= _HEADER_LIMIT - 3:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -109,20 +109,11 @@ class Scorer:
             UnrollError: The output cannot be written.
         """
         reading = open_file(source, self.bundle.card, self.batch_rows)
-        rows = 0
         try:
             with replacing(output) as part:
-                with pq.ParquetWriter(part, self._output_schema(note), compression="zstd") as writer:
-                    waiting: list[pa.RecordBatch] = []
-                    for scored in self._side_by_side(reading.batches):
-                        waiting.append(scored)
-                        rows += scored.num_rows
-                        if sum(one.num_rows for one in waiting) >= _GROUP_ROWS:
-                            _write(writer, waiting)
-                            waiting = []
-                    if waiting:
-                        _write(writer, waiting)
-                with part.open("rb") as file:
+                with part.open("wb") as file:
+                    rows = self._write(file, reading.batches, note)
+                    file.flush()
                     os.fsync(file.fileno())
                 if before_move:
                     before_move()
@@ -132,6 +123,22 @@ class Scorer:
                 f"{output} cannot be written: {error.strerror or error}; make room or fix it, and run again"
             ) from error
         return Scored(source, output, rows, reading.skipped)
+
+    def _write(self, file: BinaryIO, batches: Iterator[pa.RecordBatch], note: Mapping[str, Any]) -> int:
+        """Scores all batches into an open file; gives the number of rows."""
+        schema = self._output_schema(note)
+        rows = held = 0
+        waiting: list[pa.RecordBatch] = []
+        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            for scored in self._side_by_side(batches):
+                waiting.append(scored)
+                held += scored.num_rows
+                if held >= _GROUP_ROWS:
+                    writer.write_table(_table(waiting, schema))
+                    rows, held, waiting = rows + held, 0, []
+            if waiting:
+                writer.write_table(_table(waiting, schema))
+        return rows + held
 
     def _side_by_side(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Scores as many batches at once as there are threads, while this thread reads on; the order is kept."""
@@ -164,14 +171,16 @@ class Scorer:
         columns = {name: batch.column(name) for name in self.schema.names if name in batch.schema.names}
         columns |= _digits(outputs) if card.reader == "digits" else _prices(outputs, batch, card)
         columns["model_version"] = pa.repeat(pa.scalar(self.bundle.version), batch.num_rows)
-        scores = columns["score"]
-        usable = np.isfinite(scores)
-        if not usable.all():
-            row = int(usable.argmin())
-            raise DataError(
-                f"{self.bundle.version} gives the score {scores[row]} for row {batch.column('row_id')[row]}; "
-                "look for values in it that the model never saw"
-            )
+        for field in self.schema:
+            if not pa.types.is_floating(field.type):
+                continue
+            usable = np.isfinite(columns[field.name])
+            if not usable.all():
+                row = int(usable.argmin())
+                raise DataError(
+                    f"{self.bundle.version} gives the {field.name} {columns[field.name][row]} for row "
+                    f"{batch.column('row_id')[row]}; look for values in it that the model never saw"
+                )
         return pa.record_batch([pa.array(columns[f.name], f.type) for f in self.schema], schema=self.schema)
 
     def _output_schema(self, note: Mapping[str, Any]) -> pa.Schema:
@@ -239,8 +248,8 @@ def _outputs(source: Path, output_dir: Path) -> Sequence[tuple[Path, Path]]:
     return [(path, output) for output, path in pairs.items()]
 
 
-def _write(writer: pq.ParquetWriter, batches: list[pa.RecordBatch]) -> None:
-    writer.write_table(pa.Table.from_batches(batches).replace_schema_metadata(writer.schema.metadata))
+def _table(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_batches(batches).replace_schema_metadata(schema.metadata)
 
 
 def _schema(card: Card) -> pa.Schema:
@@ -269,7 +278,8 @@ def _prices(outputs: Mapping[str, np.ndarray], batch: pa.RecordBatch, card: Card
         quantiles = outputs["log_return_quantiles"]  # [batch, Q]
         median = quantiles[:, card.quantiles.index(0.5)]
         columns = {_quantile_name(level): quantiles[:, i] for i, level in enumerate(card.quantiles)}
-        return columns | {"prediction": last * np.exp(median.astype(np.float64)), "score": median}
+        with np.errstate(over="ignore"):
+            return columns | {"prediction": last * np.exp(median.astype(np.float64)), "score": median}
     prices = outputs["price"].astype(np.float64)
     prices = prices[:, -1] if prices.ndim == 2 else prices  # of every step, the last one is the next day's
     # A price that is not positive has no log return, and its score shows it as not finite.

@@ -101,7 +101,7 @@ def test_each_fault_of_prices_is_found_counted_and_shown(tmp_path: Path) -> None
                 "X 2014-01-17: close 101, high 100.5",
             ],
         ),
-        "no daily move of close beyond 25%": (
+        "no daily move of close beyond 25 %": (
             2,
             ["X 2014-01-24: close 50, daily_move -0.50495", "X 2014-01-27: close 101, daily_move 1.02"],
         ),
@@ -121,7 +121,7 @@ def test_each_fault_of_prices_is_found_counted_and_shown(tmp_path: Path) -> None
 def test_bounds_come_from_the_parameters(tmp_path: Path) -> None:
     table = _prices(close={14: 99.0}, date={29: date(2014, 3, 3)})
     outcomes = _check_prices(table, tmp_path / "docs", max_daily_move=0.01, max_gap_days=18)
-    assert set(_failed(outcomes)) == {"no daily move of close beyond 1%"}
+    assert set(_failed(outcomes)) == {"no daily move of close beyond 1 %"}
 
 
 def test_close_on_another_scale_is_explained_with_ratio_dates_and_remedy(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_each_fault_of_digits_is_found_counted_and_shown(tmp_path: Path) -> None
     columns["label"][100:140] = 3
     outcomes = _check_digits(columns, tmp_path / "docs", max_duplicates=2)
     failed = _failed(outcomes)
-    assert failed.pop("each digit has 8% to 13% of its split") == (
+    assert failed.pop("each digit has 8 to 13 % of its split") == (
         10,
         ["digit 0 in test: 0 images, 0", "digit 1 in test: 0 images, 0", "digit 2 in test: 0 images, 0"],
     )

@@ -51,7 +51,7 @@ def test_close_before_the_split_is_caught_explained_and_mended(root: Path, capsy
     assert failed == {
         "close is on the scale of open, high and low": 60,
         "close ≤ high": 60,
-        "no daily move of close beyond 25%": 1,
+        "no daily move of close beyond 25 %": 1,
     }
     assert Path("data/validation/stock/docs/index.html").is_file()
 

@@ -1,0 +1,72 @@
+# `make run` and `make test` are all that a newcomer needs; both make .venv first where it is missing or outdated.
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+CONSTRAINTS := constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# Newer ones install beside the rest and then fail at run time: docs/adr/0002-locked-versions.md
+HELD_BACK := "fastapi==0.139.2" "SQLAlchemy<2.1"
+
+.PHONY: help run test test-fast check bench ui lock
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make run        train everything that has changed, in parallel, and show the leaderboard"
+	@echo "make test       all tests            make test-fast  without the slow ones"
+	@echo "make check      ruff and mypy        make bench      speed and memory, as tables"
+	@echo "make ui         compare runs in MLflow"
+	@echo "make lock       take the newest versions of all packages into $(CONSTRAINTS)"
+
+run: $(INSTALLED)
+	@$(BIN)/python -m pipelines.training
+
+test: $(INSTALLED)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+test-fast: $(INSTALLED)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+check: $(INSTALLED)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(INSTALLED)
+	@$(BIN)/python -m benchmarks
+
+ui: $(INSTALLED)
+	@store="$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"; \
+	case "$$store" in \
+		http*) echo "The runs are on the server that MLFLOW_TRACKING_URI names: $$store" ;; \
+		*) $(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri "$$store" ;; \
+	esac
+
+# The stamp comes last: an installation that broke off is tried again. A .venv of another Python is made anew.
+$(INSTALLED): pyproject.toml $(CONSTRAINTS)
+	@set -e; \
+	supported='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))'; \
+	if ! $(BIN)/python -c "$$supported" 2>/dev/null; then \
+		for python in python3.11 python3.12 python3 none; do \
+			if $$python -c "$$supported" 2>/dev/null; then break; fi; \
+		done; \
+		if [ $$python = none ]; then \
+			echo "Python 3.11 or 3.12 is needed, and neither python3.11, python3.12 nor python3 is one" >&2; exit 1; \
+		fi; \
+		echo "Making .venv with $$($$python --version)"; \
+		$$python -m venv --clear .venv; \
+	fi
+	@echo "Installing the versions of $(CONSTRAINTS) into .venv; the first time this takes some minutes"
+	@# torch by itself: in one go with the others, pip may look for it elsewhere and take a build with a GPU's libraries.
+	@$(PIP) install --quiet -c $(CONSTRAINTS) "$$(grep '^torch==' $(CONSTRAINTS))"
+	@$(PIP) install --quiet -c $(CONSTRAINTS) -e ".[dev]"
+	@touch $@
+
+lock: $(INSTALLED)
+	@echo "Installing the newest versions into build/lock; this takes some minutes"
+	@$(BIN)/python -m venv --clear build/lock
+	@build/lock/bin/python -m pip --disable-pip-version-check install --quiet torch $(HELD_BACK) ".[dev]"
+	@# The leading comment stays; a local tag such as +cpu would tie the file to one index.
+	@{ sed -n '/^#/p' $(CONSTRAINTS); \
+	   build/lock/bin/python -m pip freeze --exclude unroll | sed 's/+[a-z0-9.]*$$//'; } > build/constraints.txt
+	@mv build/constraints.txt $(CONSTRAINTS)
+	@git diff --stat -- $(CONSTRAINTS)

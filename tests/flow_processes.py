@@ -1,0 +1,77 @@
+"""Processes that tests of the flows start: a Prefect server, flows, DVC."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Prefect server of this test session."""
+
+    api: str
+    home: Path
+
+    def environment(self, *import_roots: Path) -> dict[str, str]:
+        """For a process that talks to this server and to none that the developer may have set."""
+        mine = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        paths = os.pathsep.join(map(str, import_roots))
+        return mine | {
+            "PREFECT_API_URL": self.api,
+            "PREFECT_HOME": str(self.home),
+            "DO_NOT_TRACK": "1",
+            "PYTHONPATH": paths,
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def ask(self, what: str, **question: Any) -> list[dict[str, Any]]:
+        """Entries of the server, `ask("task_runs", ...)`."""
+        answer = requests.post(f"{self.api}/{what}/filter", json=question, timeout=30)
+        answer.raise_for_status()
+        entries: list[dict[str, Any]] = answer.json()
+        return entries
+
+
+@contextlib.contextmanager
+def process(command: list[str], log: Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a group of its own, which is gone with all its children when the block ends."""
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            **options,
+        )
+    try:
+        yield child
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(15)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+@dataclass(frozen=True)
+class DvcRepo:
+    """A git and DVC repository whose stages are all `python stage.py NAME`."""
+
+    path: Path
+
+    def dvc(self, *arguments: str) -> str:
+        command = [sys.executable, "-m", "dvc", *arguments]
+        return subprocess.run(command, cwd=self.path, check=True, capture_output=True, text=True).stdout

@@ -1,0 +1,60 @@
+"""A real Prefect server, and small real DVC repositories."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from flow_processes import DvcRepo, Server, process
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("prefect-server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = Server(f"http://127.0.0.1:{port}/api", folder / "home")
+    environment = server.environment() | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    del environment["PREFECT_API_URL"]
+    command = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "server",
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--no-ui",
+    ]
+    log = folder / "server.log"
+    with process(command, log, env=environment, cwd=folder) as child:
+        deadline = time.monotonic() + 180
+        while not _is_up(server):
+            if child.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"the Prefect server did not start:\n{log.read_text()}")
+            time.sleep(0.2)
+        yield server
+
+
+def _is_up(server: Server) -> bool:
+    try:
+        return requests.get(f"{server.api}/health", timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+@pytest.fixture
+def dvc_repo(tmp_path: Path) -> DvcRepo:
+    repo = DvcRepo(tmp_path / "repo")
+    repo.path.mkdir()
+    subprocess.run(["git", "init", "--quiet"], cwd=repo.path, check=True)  # noqa: S607
+    repo.dvc("init", "--quiet")
+    repo.dvc("config", "core.analytics", "false")
+    return repo

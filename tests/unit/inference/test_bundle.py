@@ -1,0 +1,32 @@
+"""A bundle says what goes in and out, and is held to it."""
+
+from pathlib import Path
+
+import tiny_bundles
+
+from unroll.files import sha256_of, write_json
+from unroll.inference.bundle import load_bundle
+
+
+def test_reads_the_bundle_or_the_folder_that_holds_it(tmp_path: Path) -> None:
+    folder = tiny_bundles.digits(tmp_path / "mnist" / "bundle")
+    direct, outer = load_bundle(folder), load_bundle(tmp_path / "mnist")
+    assert direct == outer
+    assert direct.card.task.kind == "digits"
+    assert direct.model == folder / "model.onnx"
+    assert direct.version == f"tiny-digits@{sha256_of(folder / 'model.onnx')[:12]}"
+
+
+def test_provenance_beside_the_bundle_is_carried_along(tmp_path: Path) -> None:
+    folder = tiny_bundles.digits(tmp_path / "mnist" / "bundle")
+    assert load_bundle(folder).provenance is None
+    write_json(tmp_path / "mnist" / "provenance.json", {"git_commit": "abc", "mlflow_run_id": "123"})
+    assert load_bundle(folder).provenance == {"git_commit": "abc", "mlflow_run_id": "123"}
+
+
+def test_every_kind_of_card_is_understood(tmp_path: Path) -> None:
+    assert load_bundle(tiny_bundles.every_step(tmp_path / "steps")).card.prices.every_step
+    assert load_bundle(tiny_bundles.quantiles(tmp_path / "quantiles")).card.quantiles == (0.1, 0.5, 0.9)
+    columns = ("open", "close", "volume")
+    wide = load_bundle(tiny_bundles.last_price(tmp_path / "wide", columns=columns, kind="log_return"))
+    assert wide.card.prices.columns == columns

@@ -1,0 +1,310 @@
+"""One file, three forms, the same rows; and what is no such file is named with its row."""
+
+import gzip
+import struct
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tiny_bundles
+
+from unroll.errors import DataError, FormatError
+from unroll.inference.bundle import Card, load_bundle
+from unroll.inference.prices import next_business_day
+from unroll.inference.readers import kind_of, open_file, rebatched
+
+
+@pytest.fixture(scope="module")
+def digits_card(tmp_path_factory: pytest.TempPathFactory) -> Card:
+    return load_bundle(tiny_bundles.digits(tmp_path_factory.mktemp("digits"))).card
+
+
+@pytest.fixture(scope="module")
+def close_card(tmp_path_factory: pytest.TempPathFactory) -> Card:
+    return load_bundle(tiny_bundles.last_price(tmp_path_factory.mktemp("prices"))).card
+
+
+def rows_of(path: Path, card: Card, rows: int = 512) -> pa.Table:
+    return pa.Table.from_batches(open_file(path, card, rows).batches)
+
+
+def pixels_of(table: pa.Table) -> np.ndarray:
+    return table["inputs"].combine_chunks().flatten().to_numpy().reshape(-1, 784)
+
+
+def write_csv(
+    path: Path, pixels: np.ndarray, *, header: bool = True, before: dict[str, list[int]] | None = None
+) -> Path:
+    before = before or {}
+    lines = [[*before, *(f"{i // 28 + 1}x{i % 28 + 1}" for i in range(pixels.shape[1]))]] if header else []
+    lines += [[*(before[name][row] for name in before), *pixels[row]] for row in range(len(pixels))]
+    text = "".join(",".join(map(str, line)) + "\n" for line in lines)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+def idx_bytes(pixels: np.ndarray) -> bytes:
+    return struct.pack(">IIII", 0x803, len(pixels), 28, 28) + pixels.tobytes()
+
+
+def write_parquet(path: Path, pixels: np.ndarray, **columns: object) -> Path:
+    pq.write_table(tiny_bundles.digits_table(pixels, **columns), path, row_group_size=7)
+    return path
+
+
+def with_type(kind: pa.DataType) -> Callable[[Path, np.ndarray], Path]:
+    def write(path: Path, pixels: np.ndarray) -> Path:
+        pq.write_table(pa.table({"pixels": pa.array(pixels.tolist(), kind)}), path)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("fixed.parquet", write_parquet),
+        ("list.parquet", with_type(pa.list_(pa.int64()))),
+        ("large.parquet", with_type(pa.large_list(pa.uint8()))),
+        ("plain.csv", write_csv),
+        ("packed.csv.gz", write_csv),
+        ("labelled.csv", lambda path, pixels: write_csv(path, pixels, before={"label": [3] * len(pixels)})),
+        ("bare.csv", lambda path, pixels: write_csv(path, pixels, header=False)),
+        (
+            "bare-labelled.csv",
+            lambda path, pixels: write_csv(path, pixels, header=False, before={"": [3] * len(pixels)}),
+        ),
+        ("t10k-images-idx3-ubyte", lambda path, pixels: path.write_bytes(idx_bytes(pixels))),
+        ("images.gz", lambda path, pixels: path.write_bytes(gzip.compress(idx_bytes(pixels)))),
+    ],
+)
+def test_every_form_gives_the_same_rows(
+    tmp_path: Path, digits_card: Card, name: str, write: Callable[[Path, np.ndarray], object]
+) -> None:
+    pixels = tiny_bundles.images(20)
+    write(tmp_path / name, pixels)
+    table = rows_of(tmp_path / name, digits_card, rows=6)
+    assert np.array_equal(pixels_of(table), pixels)
+    assert table["row_id"].to_pylist() == list(range(20))
+    assert [len(chunk) for chunk in table["row_id"].chunks] == [
+        6,
+        6,
+        6,
+        2,
+    ]
+
+
+def test_row_ids_of_the_file_are_kept(tmp_path: Path, digits_card: Card) -> None:
+    ids = [7, -1, 2**40]
+    pixels = tiny_bundles.images(3)
+    from_parquet = rows_of(write_parquet(tmp_path / "a.parquet", pixels, row_id=ids), digits_card)
+    from_csv = rows_of(write_csv(tmp_path / "a.csv", pixels, before={"id": ids, "label": [1, 2, 3]}), digits_card)
+    assert from_parquet["row_id"].to_pylist() == from_csv["row_id"].to_pylist() == ids
+
+
+def test_rebatching_cuts_and_joins_without_losing_a_row() -> None:
+    batches = [pa.record_batch({"x": list(range(a, b))}) for a, b in [(0, 5), (5, 5), (5, 9), (9, 10), (10, 31)]]
+    for rows in (1, 3, 4, 100):
+        out = list(rebatched(iter(batches), rows))
+        assert [x for batch in out for x in batch["x"].to_pylist()] == list(range(31))
+        assert all(batch.num_rows == rows for batch in out[:-1])
+        assert 0 < out[-1].num_rows <= rows
+
+
+def spoilt(value: object) -> Callable[[Path], object]:
+    def write(path: Path) -> object:
+        pixels = tiny_bundles.images(5).astype(object)
+        pixels[3, 9] = value
+        return write_csv(path, pixels)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("a.csv", spoilt(256), r"a\.csv, row 3: pixel 9 is 256, expected 0–255"),
+        ("a.csv", spoilt(-1), "row 3: pixel 9 is -1"),
+        ("a.csv", spoilt(""), "row 3: pixel 9 is missing"),
+        ("a.csv", spoilt("x"), "Row #5: CSV conversion error.*invalid value 'x'"),
+        ("a.csv", spoilt("0.5"), "invalid value '0.5'"),
+        ("a.csv", lambda path: write_csv(path, tiny_bundles.images(2)[:, :783]), "783 of them pixels; expected 784"),
+        ("a.csv", lambda path: path.write_text("\n"), "0 columns"),
+        ("a.csv", lambda path: write_csv(path, tiny_bundles.images(0)), r"a\.csv"),
+        ("a.csv", lambda path: path.write_bytes(b"\xff\xfe\x01" * 600_000), "first line is longer"),
+        ("a.csv", lambda path: path.write_text(",".join(["1"] * 784) + "\n1,2\n"), "Expected 784 columns, got 2"),
+        ("a.parquet", lambda path: write_parquet(path, tiny_bundles.images(0)), "holds no rows"),
+        ("a.parquet", lambda path: path.write_bytes(b""), r"a\.parquet is empty"),
+        ("a.parquet", lambda path: path.write_bytes(b"PAR1 and then nothing"), "cannot be read after row 0"),
+        ("a.parquet", lambda path: path.write_bytes(b"%PDF-1.7"), "is no Parquet: it starts with b'%PDF'"),
+        ("a.pdf", lambda path: path.write_bytes(b"%PDF-1.7"), "no Parquet, no IDX"),
+        ("a.parquet", lambda path: pq.write_table(pa.table({"x": [1]}), path), "no column 'pixels'.*it has x"),
+        (
+            "a.parquet",
+            lambda path: pq.write_table(pa.table({"pixels": [[1, 2]]}), path),
+            "row 0: 2 pixels, expected 784",
+        ),
+        ("a.parquet", lambda path: pq.write_table(pa.table({"pixels": ["x"]}), path), "pixels is string"),
+        ("a.parquet", lambda path: pq.write_table(pa.table({"pixels": [[0.5] * 784]}), path), "pixels are double"),
+        ("a.parquet", lambda path: pq.write_table(pa.table({"pixels": [[1] * 784, None]}), path), "row 1: pixels are"),
+        (
+            "a.parquet",
+            lambda path: pq.write_table(pa.table({"pixels": [[1] * 784, [None, *[1] * 783]]}), path),
+            "row 1: a pixel is missing",
+        ),
+        (
+            "a.parquet",
+            lambda path: pq.write_table(pa.table({"pixels": [[1] * 784, [2, 999, *[1] * 782]]}), path),
+            "row 1: pixel 1 is 999",
+        ),
+        ("a.parquet", lambda path: write_parquet(path, tiny_bundles.images(1), row_id=["a"]), "row_id is string"),
+        ("a.parquet", lambda path: write_parquet(path, tiny_bundles.images(2), row_id=[1, None]), "row 1: row_id is"),
+        ("images", lambda path: path.write_bytes(idx_bytes(tiny_bundles.images(3))[:-1]), "truncated"),
+        ("images", lambda path: path.write_bytes(struct.pack(">IIII", 0x803, 1, 32, 32) + bytes(1024)), "32 × 32"),
+        ("labels", lambda path: path.write_bytes(struct.pack(">II", 0x801, 1) + b"\x05"), "labels"),
+        ("i.gz", lambda path: path.write_bytes(gzip.compress(idx_bytes(tiny_bundles.images(3)))[:-200]), "gzip"),
+    ],
+)
+def test_what_cannot_be_read_is_named(
+    tmp_path: Path, digits_card: Card, name: str, write: Callable[[Path], object], message: str
+) -> None:
+    write(tmp_path / name)
+    with pytest.raises(DataError, match=message) as caught:
+        rows_of(tmp_path / name, digits_card)
+    assert str(tmp_path / name) in str(caught.value)
+
+
+def test_a_file_cut_short_in_the_middle_of_its_rows(tmp_path: Path, digits_card: Card) -> None:
+    path = write_parquet(tmp_path / "a.parquet", tiny_bundles.images(50))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match=r"a\.parquet cannot be read after row \d+"):
+        rows_of(path, digits_card)
+
+
+def test_kinds_are_told_by_content(tmp_path: Path) -> None:
+    path = tmp_path / "digits"
+    write_parquet(path, tiny_bundles.images(1))
+    assert kind_of(path) == "parquet"
+    path.write_bytes(idx_bytes(tiny_bundles.images(1)))
+    assert kind_of(path) == "idx"
+    with pytest.raises(FormatError, match="nothing"):
+        kind_of(tmp_path / "nothing")
+
+
+# 2018-08-24 is a Friday.
+DAYS = [date(2018, 8, 21), date(2018, 8, 22), date(2018, 8, 23), date(2018, 8, 24)]
+
+
+def price_table(**closes: list[float | None]) -> pa.Table:
+    rows = [(ticker, DAYS[i], close) for ticker, column in closes.items() for i, close in enumerate(column)]
+    columns = dict(zip(("ticker", "date", "close"), zip(*rows, strict=True), strict=True))
+    ones = {name: [1.0] * len(rows) for name in ("open", "high", "low", "volume")}
+    return pa.table({**columns, **ones})
+
+
+def test_the_last_days_of_every_ticker_whatever_the_order(tmp_path: Path, close_card: Card) -> None:
+    table = price_table(B=[1, 2, 3, 4], A=[10, 20, 30])
+    shuffled = table.take([6, 2, 0, 5, 1, 3, 4])
+    pq.write_table(shuffled, tmp_path / "p.parquet", row_group_size=2)
+    out = rows_of(tmp_path / "p.parquet", close_card)
+    assert out.drop_columns("inputs").to_pylist() == [
+        {"row_id": "A@2018-08-23", "ticker": "A", "last_date": DAYS[2], "date": DAYS[3], "last_price": 30},
+        {"row_id": "B@2018-08-24", "ticker": "B", "last_date": DAYS[3], "date": date(2018, 8, 27), "last_price": 4},
+    ]
+    assert out["inputs"].to_pylist() == [[10, 20, 30], [2, 3, 4]]
+
+
+def test_many_batches_of_days_give_what_one_gives(
+    tmp_path: Path, close_card: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(1)
+    days = np.arange("2015-01-01", "2016-01-01", dtype="datetime64[D]")
+    table = pa.table(
+        {
+            "Date": pa.array(np.tile(days, 5)),
+            "symbol": np.repeat(list("VWXYZ"), len(days)),
+            "Close": random.random(5 * len(days)) + 1,
+        }
+    ).take(random.permutation(5 * len(days)))
+    pq.write_table(table, tmp_path / "p.parquet")
+    whole = rows_of(tmp_path / "p.parquet", close_card)
+    monkeypatch.setattr("unroll.inference.prices._BATCH_ROWS", 11)
+    assert rows_of(tmp_path / "p.parquet", close_card) == whole
+    newest = {row["symbol"]: row["Close"] for row in table.sort_by("Date").to_pylist()}
+    assert whole["last_price"].to_pylist() == [newest[ticker] for ticker in "VWXYZ"]
+
+
+def test_csv_and_parquet_of_prices_agree_and_the_name_is_the_ticker(tmp_path: Path, close_card: Card) -> None:
+    table = price_table(A=[1, 2, 3, 4]).drop_columns("ticker")
+    pq.write_table(table, tmp_path / "BRK.B.parquet")
+    lines = [
+        ",".join(table.column_names),
+        *(",".join(str(value) for value in row.values()) for row in table.to_pylist()),
+    ]
+    (tmp_path / "BRK.B.csv").write_text("\n".join(lines))
+    from_csv = rows_of(tmp_path / "BRK.B.csv", close_card)
+    assert from_csv == rows_of(tmp_path / "BRK.B.parquet", close_card)
+    assert from_csv["row_id"].to_pylist() == ["BRK.B@2018-08-24"]
+
+
+@pytest.mark.parametrize(
+    ("closes", "reason"),
+    [
+        ([1, 2], "has 2 rows, the model needs 3"),
+        ([1, 2, None], "has no value in close on 2018-08-23"),
+        ([1, 2, 0], "has 0 in close on 2018-08-23"),
+        ([1, -2, 3], "has -2 in close on 2018-08-22"),
+        ([1, 2, float("inf")], "has inf in close on 2018-08-23"),
+        ([1, 2, 1e300], r"has 1e\+300 in close on 2018-08-23"),
+    ],
+)
+def test_a_ticker_that_cannot_be_scored_is_reported_and_the_others_are_read(
+    tmp_path: Path, close_card: Card, closes: list[float | None], reason: str
+) -> None:
+    pq.write_table(price_table(GOOD=[1, 2, 3], BAD=closes), tmp_path / "p.parquet")
+    reading = open_file(tmp_path / "p.parquet", close_card, 10)
+    assert [batch["ticker"].to_pylist() for batch in reading.batches] == [["GOOD"]]
+    assert [(one.file, one.what) for one in reading.skipped] == [("p.parquet", "BAD")]
+    pq.write_table(price_table(BAD=closes), tmp_path / "p.parquet")
+    with pytest.raises(DataError, match=f"no ticker of 1 can be scored: BAD {reason}"):
+        open_file(tmp_path / "p.parquet", close_card, 10)
+
+
+def test_two_rows_of_one_day_within_the_window_are_reported(tmp_path: Path, close_card: Card) -> None:
+    table = price_table(A=[1, 2, 3, 4])
+    pq.write_table(pa.concat_tables([table, table.slice(1, 1)]), tmp_path / "p.parquet")
+    with pytest.raises(DataError, match="A has two rows of 2018-08-22"):
+        open_file(tmp_path / "p.parquet", close_card, 10)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (pa.table({"date": DAYS, "price": [1, 2, 3, 4]}), "close is missing or stands twice: it has date, price"),
+        (pa.table({"date": DAYS, "close": ["1", "2", "x", "4"]}), "cannot be read"),
+        (pa.table({"date": [*DAYS[:3], None], "close": [1, 2, 3, 4]}), "row 4: date is missing"),
+        (pa.table({"date": DAYS, "close": [1, 2, 3, 4]}).slice(0, 0), "holds no rows"),
+    ],
+)
+def test_price_files_that_cannot_be_read(tmp_path: Path, close_card: Card, table: pa.Table, message: str) -> None:
+    pq.write_table(table, tmp_path / "p.parquet")
+    with pytest.raises(DataError, match=message):
+        open_file(tmp_path / "p.parquet", close_card, 10)
+
+
+def test_images_are_no_prices(tmp_path: Path, close_card: Card) -> None:
+    (tmp_path / "images").write_bytes(idx_bytes(tiny_bundles.images(1)))
+    with pytest.raises(FormatError, match="holds IDX images; tiny-price reads prices"):
+        open_file(tmp_path / "images", close_card, 10)
+
+
+def test_the_next_business_day() -> None:
+    days = np.array(["2018-08-23", "2018-08-24", "2018-08-25", "2018-08-26", "2018-12-31"], "datetime64[D]")
+    monday = "2018-08-27"
+    assert next_business_day(days).astype(str).tolist() == ["2018-08-24", monday, monday, monday, "2019-01-01"]

@@ -1,0 +1,219 @@
+"""Predictions: what they say, and that neither form, batch nor thread shows in them."""
+
+import json
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tiny_bundles
+
+from unroll.errors import DataError, ParameterError, UnrollError
+from unroll.files import write_json
+from unroll.inference.bundle import load_bundle
+from unroll.inference.readers import DIGIT_SCHEMA
+from unroll.inference.scorer import METADATA_KEY, Scorer, predict
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Path:
+    return tiny_bundles.digits(tmp_path / "model" / "bundle")
+
+
+def digit_file(path: Path, pixels: np.ndarray, **columns: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(tiny_bundles.digits_table(pixels, **columns), path)
+    return path
+
+
+def test_digits_get_prediction_score_and_model_version(tmp_path: Path, digits: Path) -> None:
+    greys = np.array([0, 30, 224, 100])
+    pixels = np.repeat(greys[:, None], 784, axis=1).astype(np.uint8)
+    summary = predict(
+        tmp_path / "model", digit_file(tmp_path / "d.parquet", pixels, row_id=[4, 3, 2, 1]), tmp_path / "o"
+    )
+    assert summary.rows == 4
+    assert [(one.source.name, one.rows, one.skipped) for one in summary.files] == [("d.parquet", 4, ())]
+    out = pq.read_table(summary.files[0].output)
+    assert [(field.name, str(field.type)) for field in out.schema] == [
+        ("row_id", "int64"),
+        ("prediction", "int64"),
+        ("score", "float"),
+        ("model_version", "string"),
+    ]
+    assert out["row_id"].to_pylist() == [4, 3, 2, 1]
+    assert out["prediction"].to_pylist() == [0, 1, 9, 4]
+    logits = -np.abs(greys[:, None] - 25.0 * np.arange(10))
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    assert out["score"].to_numpy() == pytest.approx((odds / odds.sum(axis=1, keepdims=True)).max(axis=1), rel=1e-6)
+    assert set(out["model_version"].to_pylist()) == {summary.model_version} == {load_bundle(digits).version}
+
+
+def test_the_output_says_where_it_comes_from(tmp_path: Path, digits: Path) -> None:
+    write_json(tmp_path / "model" / "provenance.json", {"git_commit": "abc"})
+    summary = predict(digits, digit_file(tmp_path / "d.parquet", tiny_bundles.images(3)), tmp_path / "o")
+    about = json.loads(pq.read_schema(summary.files[0].output).metadata[METADATA_KEY])
+    assert about["model_version"] == summary.model_version
+    assert about["provenance"] == {"git_commit": "abc"}
+    assert about["data"] == {"data/raw/mnist": "d41d8cd98f00b204e9800998ecf8427e"}
+    assert about["source"] == "d.parquet"
+
+
+@pytest.mark.parametrize(("batch_rows", "threads"), [(1, 1), (7, 2), (64, 3), (1000, 2)])
+def test_neither_batch_nor_threads_change_the_predictions(
+    tmp_path: Path, digits: Path, batch_rows: int, threads: int
+) -> None:
+    path = digit_file(tmp_path / "d.parquet", tiny_bundles.images(300), row_id=np.arange(300)[::-1])
+    predict(digits, path, tmp_path / "streamed", batch_rows=batch_rows, threads=threads)
+    predict(digits, path, tmp_path / "at-once", batch_rows=300, threads=1)
+    assert pq.read_table(tmp_path / "streamed/d.parquet") == pq.read_table(tmp_path / "at-once/d.parquet")
+
+
+def test_score_is_a_pure_function_of_its_batch(digits: Path) -> None:
+    scorer = Scorer(load_bundle(digits), threads=1, batch_rows=8)
+    pixels = tiny_bundles.images(30)
+    inputs = pa.FixedSizeListArray.from_arrays(pa.array(pixels.reshape(-1)), 784)
+    batch = pa.record_batch([pa.array(range(30)), inputs], schema=DIGIT_SCHEMA)
+    whole = scorer.score(batch)
+    assert whole.schema == scorer.schema
+    assert scorer.score(batch) == whole
+    assert scorer.score(batch.slice(11, 9)) == whole.slice(11, 9)
+    assert scorer.score(batch.slice(0, 0)).num_rows == 0
+    assert np.array_equal(inputs.flatten().to_numpy().reshape(30, 784), pixels)
+
+
+def test_long_files_are_written_in_several_row_groups(
+    tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unroll.inference.scorer._GROUP_ROWS", 50)
+    path = digit_file(tmp_path / "d.parquet", tiny_bundles.images(220))
+    output = predict(digits, path, tmp_path / "o", batch_rows=20).files[0].output
+    assert [pq.ParquetFile(output).metadata.row_group(i).num_rows for i in range(4)] == [60, 60, 60, 40]
+    assert pq.read_table(output)["row_id"].to_pylist() == list(range(220))
+
+
+def price_file(path: Path, days: int = 4) -> Path:
+    # The last day is Friday 2018-08-24.
+    dates = [date(2018, 8, 25 - days + i) for i in range(days)]
+    columns = {
+        "ticker": ["AA"] * days + ["BB"] * days + ["NEW"],
+        "date": [*dates, *dates, dates[0]],
+        "close": [*np.arange(days) + 1.0, *np.arange(days) + 101.0, 7.0],
+        "volume": np.arange(2 * days + 1),
+    }
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_prices_get_the_next_business_day_and_a_log_return(tmp_path: Path) -> None:
+    model = tiny_bundles.every_step(tmp_path / "bundle")
+    summary = predict(model, price_file(tmp_path / "p.parquet"), tmp_path / "o")
+    out = pq.read_table(tmp_path / "o/p.parquet")
+    assert out.drop_columns(["score", "model_version"]).to_pylist() == [
+        {
+            "row_id": f"{ticker}@2018-08-24",
+            "ticker": ticker,
+            "last_date": date(2018, 8, 24),
+            "date": date(2018, 8, 27),
+            "prediction": close + 1,
+        }
+        for ticker, close in (("AA", 4.0), ("BB", 104.0))
+    ]
+    assert out["score"].to_numpy() == pytest.approx(np.log([5 / 4, 105 / 104]), rel=1e-6)
+    assert [(one.what, one.reason) for one in summary.skipped] == [("NEW", "has 1 rows, the model needs 3")]
+
+
+def test_several_columns_reach_the_graph_in_the_cards_order(tmp_path: Path) -> None:
+    model = tiny_bundles.last_price(tmp_path / "bundle", columns=("volume", "close"), kind="log_return")
+    predict(model, price_file(tmp_path / "p.parquet"), tmp_path / "o")
+    out = pq.read_table(tmp_path / "o/p.parquet")
+    assert out["prediction"].to_pylist() == [4, 104]
+    assert out["score"].to_pylist() == [0, 0]
+
+
+def test_quantiles_get_a_column_each(tmp_path: Path) -> None:
+    model = tiny_bundles.quantiles(tmp_path / "bundle")
+    predict(model, price_file(tmp_path / "p.parquet"), tmp_path / "o")
+    out = pq.read_table(tmp_path / "o/p.parquet")
+    assert out["prediction"].to_numpy() == pytest.approx(np.array([4, 104]) * np.exp(0.01), rel=1e-6)
+    for name, value in {"q10": -0.02, "q50": 0.01, "q90": 0.03, "score": 0.01}.items():
+        assert out[name].to_numpy() == pytest.approx(np.full(2, value), rel=1e-6)
+
+
+def test_a_graph_that_gives_no_number_stops_with_the_row(tmp_path: Path) -> None:
+    output = tiny_bundles.tensor("price", "float32", ["batch"])
+    card = tiny_bundles.prices_card("price", [output], ["close"], 3)
+    nodes = [
+        onnx.helper.make_node("ReduceMax", ["inputs", "axes"], ["top"], keepdims=0),
+        onnx.helper.make_node("Neg", ["top"], ["price"]),
+    ]
+    tiny_bundles.write(tmp_path / "bundle", card, nodes, {"axes": np.array([1, 2])})
+    with pytest.raises(DataError, match="gives the score -inf for row AA@2018-08-24"):
+        predict(tmp_path / "bundle", price_file(tmp_path / "p.parquet"), tmp_path / "o")
+    assert not list((tmp_path / "o").iterdir())
+
+
+def test_a_folder_is_scored_file_by_file(tmp_path: Path, digits: Path) -> None:
+    for name, rows in (("b", 2), ("a", 3), (".hidden", 4)):
+        digit_file(tmp_path / f"in/{name}.parquet", tiny_bundles.images(rows))
+    summary = predict(digits, tmp_path / "in", tmp_path / "o")
+    assert [(one.output.name, one.rows) for one in summary.files] == [("a.parquet", 3), ("b.parquet", 2)]
+
+
+def test_inputs_are_not_overwritten_and_outputs_do_not_collide(tmp_path: Path, digits: Path) -> None:
+    digit_file(tmp_path / "in/a.parquet", tiny_bundles.images(1))
+    with pytest.raises(DataError, match="would replace the input"):
+        predict(digits, tmp_path / "in", tmp_path / "in")
+    digit_file(tmp_path / "in/a.pq", tiny_bundles.images(1))
+    with pytest.raises(DataError, match="would both be written to"):
+        predict(digits, tmp_path / "in", tmp_path / "o")
+
+
+def test_what_is_not_there_is_named(tmp_path: Path, digits: Path) -> None:
+    with pytest.raises(DataError, match="nothing is not there"):
+        predict(digits, tmp_path / "nothing", tmp_path / "o")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty holds no files"):
+        predict(digits, tmp_path / "empty", tmp_path / "o")
+    with pytest.raises(ParameterError, match="batch_rows is 0"):
+        predict(digits, tmp_path / "empty", tmp_path / "o", batch_rows=0)
+
+
+def test_a_file_that_breaks_in_the_middle_leaves_nothing_half_written(tmp_path: Path, digits: Path) -> None:
+    pixels = [[1] * 784] * 40 + [[1] * 783]
+    pq.write_table(pa.table({"pixels": pixels}), tmp_path / "d.parquet")
+    with pytest.raises(DataError, match="row 40: 783 pixels"):
+        predict(digits, tmp_path / "d.parquet", tmp_path / "o", batch_rows=4)
+    assert not list((tmp_path / "o").iterdir())
+
+
+def test_a_full_disk_is_a_clear_error(tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = digit_file(tmp_path / "d.parquet", tiny_bundles.images(3))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
+    with pytest.raises(UnrollError, match=r"d\.parquet cannot be written: No space left on device") as caught:
+        predict(digits, path, tmp_path / "o")
+    assert not isinstance(caught.value, DataError)
+
+
+def test_scoring_loads_neither_torch_nor_the_pipeline(tmp_path: Path, digits: Path) -> None:
+    digit_file(tmp_path / "d.parquet", tiny_bundles.images(3))
+    code = (
+        "import sys; from pathlib import Path\n"
+        "import unroll.inference.inbox\n"
+        "from unroll.inference.scorer import predict\n"
+        f"predict(Path({str(digits)!r}), Path({str(tmp_path / 'd.parquet')!r}), Path({str(tmp_path / 'o')!r}))\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert {"onnxruntime", "pyarrow"} <= loaded
+    assert not loaded & {"torch", "mlflow", "prefect", "dvc", "great_expectations", "onnx", "matplotlib", "sklearn"}
