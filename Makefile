@@ -20,11 +20,12 @@ help:
 run: $(INSTALLED)
 	@$(BIN)/python -m pipelines.training
 
+# A file's tests share a process, so that one Prefect server serves them all.
 test: $(INSTALLED)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: $(INSTALLED)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 check: $(INSTALLED)
 	@$(BIN)/ruff check .

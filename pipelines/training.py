@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 
 from prefect import flow
@@ -44,6 +45,7 @@ def train(slots: int | None = None) -> None:
         TrainingFlowError: Stages failed. The message has what they wrote to their standard error.
         DvcError: DVC could not read its graph.
     """
+    started = time.monotonic()
     graph = read_graph()
     stale = read_stale(graph)
     outcome = run_stages(graph, stale, slots or slots_here(), expected_seconds(graph))
@@ -51,6 +53,7 @@ def train(slots: int | None = None) -> None:
     results = read_results()
     create_table_artifact(key="leaderboard", table=results, description="Test metrics beside their baselines")
     show(results)
+    say(f"{len(outcome.done)} stages done in {time.monotonic() - started:.0f} s")
     check(outcome)
 
 
@@ -110,6 +113,8 @@ def check(outcome: Outcome) -> None:
             for stage, error in outcome.failed.items()]  # fmt: skip
     if outcome.blocked:
         told.append(f"not run, because they build on what failed: {', '.join(outcome.blocked)}")
+    if "compare" in outcome.blocked and paths.LEADERBOARD.exists():
+        told.append("the table above is an earlier run's")
     count = len(outcome.failed) + len(outcome.blocked) + len(outcome.done)
     raise TrainingFlowError("\n".join([f"{len(outcome.failed)} of {count} stages failed", *told]))
 

@@ -1,5 +1,6 @@
 """Shared by all tests: one thread, no store or server but a test's own, and small data that is made on the spot."""
 
+import functools
 import json
 import os
 from collections.abc import Iterator
@@ -176,6 +177,8 @@ class Tiny:
 
     def samples(self, kind: str, **changes: Any) -> Any:
         """Samples of a task on the small table."""
+        if not changes:
+            return _samples(self, kind)
         from unroll.features.build import digit_samples, price_samples
 
         section = self.section(kind, **changes)
@@ -188,6 +191,11 @@ class Tiny:
         from unroll.tasks import task_of
 
         return task_of(kind, self.section(kind, **changes))
+
+
+@functools.cache
+def _samples(tiny: Tiny, kind: str) -> Any:
+    return tiny.samples(kind, dataset=SECTIONS[kind]["dataset"])
 
 
 @pytest.fixture(scope="session")

@@ -66,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.verb == "score":
             _score()
         else:
+            # A stage's result must not depend on how many cores there are; training.threads is set where it counts.
+            for library in ("OMP", "OPENBLAS", "MKL"):
+                os.environ.setdefault(f"{library}_NUM_THREADS", "1")
             importlib.import_module(f"unroll.stages.{options.verb}").run(getattr(options, "name", ""))
     except UnrollError as error:
         print(f"unroll {options.verb}: {error}", file=sys.stderr)
@@ -77,7 +80,12 @@ def _predict(options: argparse.Namespace) -> None:
     from unroll.inference.scorer import predict
 
     done = predict(options.model, options.input, options.output, threads=options.threads, batch_rows=options.batch_rows)
-    print(done)
+    for file in done.files:
+        print(f"{file.source}: {file.rows:,} rows in {file.output}")
+        for skipped in file.skipped:
+            print(f"{file.source}: skipped {skipped}")
+    speed = done.rows / done.seconds if done.seconds else 0.0
+    print(f"{done.rows:,} rows scored with {done.model_version} in {done.seconds:.1f} s ({speed:,.0f} rows/s)")
 
 
 def _score() -> None:

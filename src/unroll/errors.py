@@ -10,7 +10,8 @@
     ├── TrainingError         a run that cannot go on (loss not finite, checkpoint that does not fit)
     ├── ExportError           ONNX and torch disagree, or a module cannot be exported
     ├── BundleError           a bundle that is incomplete, altered, or of another format
-    └── TrackingError         the MLflow store cannot be used
+    ├── TrackingError         the MLflow store cannot be used
+    └── (pipelines)           DvcError, StageError, TrainingFlowError: DVC or one of its stages failed
 
 A message says what was found, what was expected, in which file, row or key, and what to do.
 `unroll.cli` prints it as one line and exits 2; any other exception keeps its traceback and exits 1.

@@ -379,6 +379,18 @@ def load_section(section: Literal["datasets", "tasks", "experiments"], name: str
     return _validate(_SECTIONS[section], entries[name], path, f"{section}.{name}")
 
 
+def names(section: Literal["datasets", "tasks", "experiments"], path: Path = paths.PARAMS) -> list[str]:
+    """The names under a section, in the file's order.
+
+    Raises:
+        ParameterError: The file or the section is missing.
+    """
+    entries = _read(path).get(section)
+    if not isinstance(entries, dict):
+        raise ParameterError(f"{path}: {section} must be a mapping of names, not {entries!r}")
+    return list(entries)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

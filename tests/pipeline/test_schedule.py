@@ -13,7 +13,7 @@ import tiny_bundles
 import yaml
 from flow_processes import ROOT, Server, process
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
+pytestmark = pytest.mark.slow
 
 ROWS = 20
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from flow_processes import ROOT, DvcRepo, Server, process
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
+pytestmark = pytest.mark.slow
 
 # What a stage does stands in lines of its own file: what it prints, waits for, or ends with.
 STAGE = """
@@ -62,7 +62,7 @@ def run(repo: DvcRepo, server: Server, slots: int = 2) -> subprocess.CompletedPr
         env=server.environment(ROOT),
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=300,
         check=False,
     )
 
@@ -106,6 +106,15 @@ def test_runs_independent_stages_side_by_side_and_each_after_what_it_reads(
     assert third.returncode == 0, third.stderr
     # b's output is the same as before, so DVC has nothing to do for what builds on it.
     assert journal(dvc_repo)[len(lines) :] == ["start b", "end b"]
+
+
+def test_the_longest_way_starts_first(dvc_repo: DvcRepo, prefect_server: Server) -> None:
+    graph(dvc_repo, {"short": (), "head": (), "middle": ("head",), "tail": ("middle",)})
+
+    assert run(dvc_repo, prefect_server, slots=1).returncode == 0
+
+    starts = [line.removeprefix("start ") for line in journal(dvc_repo) if line.startswith("start")]
+    assert starts[:2] == ["head", "middle"]
 
 
 def test_a_failed_stage_stops_only_what_builds_on_it(dvc_repo: DvcRepo, prefect_server: Server) -> None:

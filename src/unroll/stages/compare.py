@@ -15,7 +15,8 @@ COLUMNS = ("experiment", "task", "topology", "metric", "value", "baseline", "bas
 
 def run(_: str = "") -> None:
     """Writes the leaderboard and the gradient picture."""
-    results = [read_json(paths.result(name)) for name in params.load_all().experiments]
+    results = [read_json(paths.result(name)) for name in params.names("experiments")]
+    results.sort(key=lambda result: (result["task"], result["experiment"]))
     rows = [{column: result[column] for column in COLUMNS} for result in results]
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")

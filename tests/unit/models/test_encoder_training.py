@@ -72,9 +72,7 @@ def test_uniform_is_torchs_own(cell, bidirectional):
 @pytest.mark.parametrize("rule", ["orthogonal", "xavier", "he", "uniform"])
 @pytest.mark.parametrize("wanted", [0.0, 1.0, 2.5])
 def test_forget_bias_stands_exactly_once(bidirectional, rule, wanted):
-    encoder = RecurrentEncoder(
-        3, [("lstm", 5)], bidirectional=bidirectional, initialisation=rule, forget_bias=wanted
-    )
+    encoder = RecurrentEncoder(3, [("lstm", 5)], bidirectional=bidirectional, initialisation=rule, forget_bias=wanted)
     for suffix in ["", "_reverse"][: 1 + bidirectional]:
         cell = encoder.layers[0].rnn
         both = getattr(cell, f"bias_ih_l0{suffix}") + getattr(cell, f"bias_hh_l0{suffix}")

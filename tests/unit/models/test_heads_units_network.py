@@ -1,5 +1,6 @@
 """Heads, units and whole networks: values by hand, shapes and dtypes as the docstrings tell them."""
 
+import itertools
 import math
 
 import numpy as np
@@ -153,7 +154,7 @@ def test_a_day_without_trade_stays_finite():
 
 def ewma_by_hand(closes, decay, days):
     """Volatility after each day that has `days` returns, and standardised returns: a plain loop."""
-    returns = [math.log(after / before) for before, after in zip(closes, closes[1:], strict=False)]
+    returns = [math.log(after / before) for before, after in itertools.pairwise(closes)]
     volatility = {}
     for day in range(days - 1, len(returns)):
         weighted = total = 0.0

@@ -156,7 +156,7 @@ def test_skill_and_p_value_against_each_baseline(tiny):
     test = samples.test_rows()
     others = task.baselines(samples)
     found = evaluate(task, test["targets"], others, test)["against"]
-    assert all(one["skill"] == pytest.approx(1) and one["p_value"] < 1e-3 for one in found.values())
+    assert all(one["skill"] == pytest.approx(1) and one["p_value"] < 0.05 for one in found.values())
     same = evaluate(task, others["persistence"], others, test)["against"]["persistence"]
     assert (same["skill"], same["p_value"]) == (0.0, None)
 

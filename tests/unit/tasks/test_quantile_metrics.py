@@ -32,7 +32,10 @@ def test_loss_and_metric_are_the_same_number():
     targets = rng.normal(size=50).astype(np.float32)
     found = quantiles.metrics(prediction, {"targets": targets}, LEVELS)["pinball"]
     expected = np.mean(
-        [[pinball(q, p, t) for q, p in zip(LEVELS, row, strict=True)] for row, t in zip(prediction, targets, strict=True)]
+        [
+            [pinball(q, p, t) for q, p in zip(LEVELS, row, strict=True)]
+            for row, t in zip(prediction, targets, strict=True)
+        ]
     )
     assert found == pytest.approx(expected, rel=1e-6)
     loss = quantiles.pinball(torch.from_numpy(prediction), torch.from_numpy(targets), torch.tensor(LEVELS))
@@ -78,7 +81,7 @@ def test_baselines_have_a_forecast_a_row(made):
 
 
 def test_constant_is_the_quantiles_of_all_past_returns(made):
-    samples, task, found = made
+    samples, _, found = made
     start = 0
     for fold in samples.folds:
         past = samples.tensors["targets"][np.concatenate([fold.train, fold.valid])].astype(np.float64)

@@ -1,0 +1,99 @@
+"""Training throughput: the project's loop beside the barest one that trains the same network."""
+
+import tempfile
+import time
+from itertools import count
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.digits import digits
+from benchmarks.figures import Report, compare, side_by_side
+from unroll import params
+from unroll.tasks import task_of
+from unroll.training.loop import Batches, train
+from unroll.training.members import new_network
+from unroll.training.optimisers import make_optimiser
+
+TITLE = "Training throughput"
+EXPERIMENT = "mnist-lstm"
+SAMPLES = 12_800
+REPEATS = 9
+
+
+def measure() -> Report:
+    """Trains on the same samples with both loops, in turn, one thread."""
+    experiment = params.load_section("experiments", EXPERIMENT)
+    task = task_of(experiment.task, params.load_section("tasks", experiment.task))
+    settings = experiment.training.model_copy(update={"epochs": 1, "device": "cpu"})
+    pixels, labels, origin = digits("train")
+    data = Batches(torch.from_numpy(pixels[:SAMPLES].copy()), torch.from_numpy(labels[:SAMPLES].copy()))
+    floats = (data.inputs.float() - data.inputs.float().mean()) / data.inputs.float().std()
+    run = count()
+
+    def ours() -> float:
+        network = new_network(task, experiment.model, data, seed=0)
+        began = time.perf_counter()
+        train(
+            network,
+            task.loss,
+            data,
+            settings,
+            seed=0,
+            validate=None,
+            better=task.better,
+            on_epoch=lambda row, seconds: None,
+            checkpoint=Path(folder) / f"{next(run)}.safetensors",  # a known one would be gone on from
+        )
+        return len(data) / (time.perf_counter() - began)
+
+    def bare() -> float:
+        network = BareNetwork(task.features, experiment.model.layers[0].units, classes=10)
+        optimiser = make_optimiser(network.parameters(), settings)
+        began = time.perf_counter()
+        bare_epoch(network, optimiser, floats, data.targets, settings.batch_size)
+        return len(data) / (time.perf_counter() - began)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            ours(), bare()  # the first ones also fill caches
+            speeds = side_by_side(ours, bare, REPEATS)
+    finally:
+        torch.set_num_threads(threads)
+    figure = compare(f"{EXPERIMENT}, {len(data):,} samples", *speeds, "samples/s", target=0.9, at_least=True)
+    note = (
+        f"One epoch of {len(data):,} {origin}, batches of {settings.batch_size}, one thread. "
+        "Ours: `unroll.training.loop.train`, from bytes to the checkpoint, without validation. "
+        "Reference: torch's LSTM and a linear layer, the same optimiser, samples already scaled and in order; "
+        "forward, backward, step, nothing else."
+    )
+    return Report(TITLE, (figure,), note)
+
+
+class BareNetwork(nn.Module):
+    """The experiment's network as anyone would write it."""
+
+    def __init__(self, features: int, units: int, classes: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(features, units, batch_first=True)
+        self.head = nn.Linear(units, classes)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """float32 [batch, time, feature] → logits [batch, class]."""
+        _, (hidden, _) = self.lstm(inputs)
+        logits: Tensor = self.head(hidden[0])
+        return logits
+
+
+def bare_epoch(
+    network: nn.Module, optimiser: torch.optim.Optimizer, inputs: Tensor, targets: Tensor, batch_size: int
+) -> None:
+    """Forward, backward, step."""
+    for batch, labels in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
+        optimiser.zero_grad()
+        F.cross_entropy(network(batch), labels).backward()
+        optimiser.step()

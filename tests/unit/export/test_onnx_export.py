@@ -1,0 +1,357 @@
+"""ONNX beside torch: each cell, direction and depth, with and without lengths, at sizes other than the traced ones."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper
+from torch import nn
+
+from unroll.errors import ExportError
+from unroll.export.bundle import card, seal
+from unroll.export.onnx import export, parity
+from unroll.export.recurrent import translation_table
+from unroll.files import sha256_of
+from unroll.models.network import Classifier, Ensemble
+from unroll.models.recurrent import RecurrentEncoder
+from unroll.training.members import new_network, training_split
+
+CPU = torch.device("cpu")
+NODES = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
+
+
+def randomised(network):
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(0, 0.4)
+    return network.eval()
+
+
+# The encoder alone: with lengths, all of its outputs and states
+
+
+class EncoderOutputs(nn.Module):
+    """Outputs and every state of an encoder, as a flat tuple."""
+
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, inputs, lengths):
+        outputs, states = self.encoder(inputs, lengths)
+        return (outputs, *(part for state in states for part in state))
+
+
+def to_onnx(module, inputs, lengths, path):
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("time")}
+    program = torch.onnx.export(
+        module,
+        (inputs, lengths),
+        dynamo=True,
+        custom_translation_table=translation_table(),
+        input_names=["inputs", "lengths"],
+        dynamic_shapes=(axes, {0: axes[0]}),
+        verbose=False,
+    )
+    path.write_bytes(program.model_proto.SerializeToString())
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+ENCODERS = [
+    (["rnn"], False, {"nonlinearity": "relu"}),
+    (["rnn"], True, {}),
+    (["gru"], True, {}),
+    (["lstm"], False, {}),
+    (["lstm", "lstm"], True, {"layer_norm": True}),
+    (["rnn", "gru", "lstm"], True, {}),
+]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:.*will not be used")
+@pytest.mark.parametrize(
+    ("cells", "bidirectional", "options"),
+    ENCODERS,
+    ids=["-".join(cells) + ("-both-ways" if both else "") for cells, both, _ in ENCODERS],
+)
+def test_encoder_with_lengths(cells, bidirectional, options, tmp_path):
+    stack = [(cell, 4 + rank) for rank, cell in enumerate(cells)]
+    module = EncoderOutputs(randomised(RecurrentEncoder(3, stack, bidirectional=bidirectional, **options)))
+    session = to_onnx(module.eval(), torch.randn(3, 5, 3), torch.tensor([5, 2, 3]), tmp_path / "encoder.onnx")
+    for batch, time, lengths in (
+        (3, 5, [5, 2, 3]),
+        (1, 9, [9]),
+        (6, 12, [12, 1, 7, 3, 1, 11]),
+        (4, 20, [3, 2, 1, 3]),
+        (2, 1, [1, 1]),
+    ):
+        inputs, counts = torch.randn(batch, time, 3), torch.tensor(lengths)
+        found = session.run(None, {"inputs": inputs.numpy(), "lengths": counts.numpy()})
+        with torch.no_grad():
+            expected = module(inputs, counts)
+        assert len(found) == len(expected)
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=1e-5)
+        for row, length in enumerate(lengths):
+            assert not found[0][row, length:].any()
+        # More padding changes nothing.
+        wider = torch.cat([inputs, torch.full((batch, 7, 3), 1e3)], dim=1)
+        padded = session.run(None, {"inputs": wider.numpy(), "lengths": counts.numpy()})
+        np.testing.assert_allclose(padded[0][:, :time], found[0], rtol=0, atol=1e-6)
+        for one, other in zip(padded[1:], found[1:], strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+
+
+# Whole networks
+
+
+@pytest.fixture(scope="module")
+def exported(tiny, tmp_path_factory):
+    """Exports a network of a task, once for all tests that ask for it."""
+    made = {}
+
+    def get(kind, cells=("gru",), bidirectional=False, count=1):
+        key = (kind, cells, bidirectional, count)
+        if key not in made:
+            task, samples = tiny.task(kind), tiny.samples(kind)
+            data = training_split(samples, samples.folds[-1].train, CPU)
+            model = tiny.model(*cells, **({"bidirectional": bidirectional} if cells else {}))
+            networks = [new_network(task, model, data, seed) for seed in range(count)]
+            for network in networks:
+                torch.nn.init.normal_(next(network.head.parameters()), 0, 0.1)
+            ensemble = Ensemble(networks)
+            network = (Classifier(ensemble) if task.classifies else ensemble).eval()
+            path = tmp_path_factory.mktemp("export") / "model.onnx"
+            export(network, task, data.inputs[:2], path, free_time=bool(cells))
+            made[key] = (network, task, path, data.inputs)
+        return made[key]
+
+    return get
+
+
+NETWORKS = [
+    ("digits", ("rnn",), False, 1),
+    ("digits", ("lstm",), True, 1),
+    ("digits", ("rnn", "gru", "lstm"), False, 1),
+    ("digits", (), False, 1),
+    ("price", ("lstm", "lstm"), False, 1),
+    ("price_steps", ("rnn",), False, 1),
+    ("log_return", ("gru",), False, 3),
+    ("return_quantiles", ("gru",), True, 2),
+]
+IDS = [
+    f"{kind}-{'-'.join(cells) or 'dense'}{'-both-ways' if both else ''}-{count}"
+    for kind, cells, both, count in NETWORKS
+]
+every_network = pytest.mark.parametrize("which", NETWORKS, ids=IDS)
+
+
+@every_network
+def test_onnx_agrees_with_torch_at_other_sizes(exported, which):
+    network, task, path, inputs = exported(*which)
+    shapes = [inputs[:2], inputs[:1], inputs[:17], inputs]
+    if which[1]:
+        shapes += [inputs[:3, -task.least_steps :], torch.cat([inputs[:5]] * 3, dim=1)]
+    found = parity(network, task, path, shapes)
+    assert found["passed"]
+    assert found["differing_labels"] == 0
+    assert found["max_relative_error"] <= 1e-5
+    assert found["shapes_tried"] == [list(one.shape) for one in shapes]
+    json.dumps(found, allow_nan=False)
+
+
+@every_network
+def test_graph_holds_onnxs_own_layers(exported, which):
+    _, cells, both, count = which
+    _, _, path, _ = exported(*which)
+    nodes = [node for node in onnx.load(path).graph.node if node.op_type in NODES.values()]
+    assert [node.op_type for node in nodes] == [NODES[cell] for _ in range(count) for cell in cells]
+    for node in nodes:
+        options = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+        assert options.get("direction", b"forward") == (b"bidirectional" if both else b"forward")
+
+
+@every_network
+def test_graph_is_what_the_task_says(exported, which):
+    _, task, path, _ = exported(*which)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (entry,) = session.get_inputs()
+    assert entry.name == task.inputs.name
+    assert entry.type == {"uint8": "tensor(uint8)", "float32": "tensor(float)"}[task.inputs.dtype]
+    assert entry.shape[0] == "batch"
+    assert (entry.shape[1] == "time") is bool(which[1])
+    assert entry.shape[2] == task.inputs.shape[2]
+    assert [one.name for one in session.get_outputs()] == [spec.name for spec in task.outputs]
+    types = {"tensor(float)": "float32", "tensor(int64)": "int64"}
+    assert [types[one.type] for one in session.get_outputs()] == [spec.dtype for spec in task.outputs]
+    assert all(len(one.shape) == len(spec.shape) for one, spec in zip(session.get_outputs(), task.outputs, strict=True))
+
+
+@every_network
+def test_graph_tells_nothing_of_this_machine(exported, which, root):
+    content = exported(*which)[2].read_bytes()
+    for text in (str(root), "site-packages", "/home", "unroll/models"):
+        assert text.encode() not in content
+
+
+def test_equal_exports_are_equal_bytes(exported, tmp_path):
+    network, task, path, inputs = exported("log_return", ("gru",), False, 3)
+    export(network, task, inputs[:2], tmp_path / "again.onnx", free_time=True)
+    assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()
+
+
+def test_a_test_split_of_one_row_can_be_traced(exported, tmp_path):
+    network, task, _, inputs = exported("price", ("lstm", "lstm"), False, 1)
+    export(network, task, inputs[:1], tmp_path / "one.onnx", free_time=True)
+    assert parity(network, task, tmp_path / "one.onnx", [inputs[:1], inputs[:9]])["passed"]
+
+
+# Parity that does not hold
+
+
+def constant(path, value, shape=("batch",)):
+    """A graph that gives `value` for every row."""
+    outputs = [helper.make_tensor_value_info("price", TensorProto.FLOAT, shape)]
+    inputs = [helper.make_tensor_value_info("inputs", TensorProto.FLOAT, ("batch", "time", 1))]
+    nodes = [
+        helper.make_node("ReduceMean", ["inputs"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "value"], ["price"]),
+    ]
+    constants = [helper.make_tensor("zero", TensorProto.FLOAT, [], [0.0])]
+    constants.append(helper.make_tensor("value", TensorProto.FLOAT, [], [value]))
+    graph = helper.make_graph(nodes, "constant", inputs, outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, path)
+
+
+class Constant(nn.Module):
+    """Gives `value` for every row."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, inputs):
+        return torch.full((len(inputs),), self.value)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "passes"),
+    [
+        (1.0, 1.0, True),
+        (1.0, 1.1, False),
+        (1000.0, 1000.001, True),
+        (1000.0, 1000.5, False),
+        (0.001, 0.0011, False),
+        (float("nan"), 1.0, False),
+        (1.0, float("nan"), False),
+        (float("nan"), float("nan"), False),
+        (float("inf"), 1.0, False),
+    ],
+)
+def test_parity_sees_a_difference(tiny, tmp_path, ours, theirs, passes):
+    constant(tmp_path / "model.onnx", ours)
+    found = parity(Constant(theirs), tiny.task("price"), tmp_path / "model.onnx", [torch.ones(3, 8, 1)])
+    assert found["passed"] is passes
+    if passes:
+        assert found["max_abs_error"] == pytest.approx(abs(ours - theirs), abs=1e-4)
+
+
+def test_another_shape_is_an_error(tiny, tmp_path):
+    constant(tmp_path / "model.onnx", 1.0)
+
+    class Wide(nn.Module):
+        def forward(self, inputs):
+            return torch.ones(len(inputs), 2)
+
+    with pytest.raises(ExportError, match=r"ONNX gives \(3,\), torch \(3, 2\)"):
+        parity(Wide(), tiny.task("price"), tmp_path / "model.onnx", [torch.ones(3, 8, 1)])
+
+
+def test_labels_that_differ_fail(exported, tmp_path):
+    network, task, path, inputs = exported("digits", ("rnn",), False, 1)
+
+    class Other(nn.Module):
+        def forward(self, images):
+            labels, probabilities = network(images)
+            return (labels + 1) % 10, probabilities
+
+    found = parity(Other(), task, path, [inputs[:5]])
+    assert (found["passed"], found["differing_labels"]) == (False, 5)
+
+
+# The bundle
+
+
+def sealed(exported, which, folder):
+    from shutil import copy
+
+    _, task, path, inputs = exported(*which)
+    folder.mkdir()
+    copy(path, folder / "model.onnx")
+    figures = {"metric": task.headline, "test": 1.5, "baseline": {"persistence": 2.5}}
+    content = card(
+        "an-experiment",
+        task,
+        task.topology if which[1] else "one_to_one",
+        free_time=bool(which[1]),
+        data={"data/raw/stock": "0123.dir"},
+        figures=figures,
+    )
+    seal(folder, content)
+    return task, inputs
+
+
+@every_network
+def test_bundle_is_what_its_reader_takes(exported, which, tmp_path):
+    """Written here, read by the code that scores with it."""
+    from unroll.inference.bundle import load_bundle
+
+    task, _ = sealed(exported, which, tmp_path / "bundle")
+    found = load_bundle(tmp_path / "bundle")
+    assert found.card.task.name == which[0]
+    assert found.card.task.kind == task.kind
+    assert found.card.metrics["test"] == 1.5
+    assert found.card.data == {"data/raw/stock": "0123.dir"}
+    assert all(tensor.unit for tensor in (*found.card.inputs, *found.card.outputs))
+
+
+@pytest.mark.parametrize("kind", ["price", "log_return", "return_quantiles", "digits"])
+def test_bundle_of_a_dense_network_is_readable_too(exported, tmp_path, kind):
+    """Its time axis is fixed: to the length of the raw input, which is longer than what the network sees of it."""
+    from unroll.inference.bundle import load_bundle
+
+    _, inputs = sealed(exported, (kind, (), False, 1), tmp_path / "bundle")
+    assert load_bundle(tmp_path / "bundle").card.inputs[0].shape == ("batch", *inputs.shape[1:])
+
+
+def test_checksums_are_those_of_the_files(exported, tmp_path):
+    sealed(exported, ("price", ("lstm", "lstm"), False, 1), tmp_path / "bundle")
+    lines = (tmp_path / "bundle" / "SHA256SUMS").read_text().splitlines()
+    assert lines == [f"{sha256_of(tmp_path / 'bundle' / name)}  {name}" for name in ("card.json", "model.onnx")]
+    assert sorted(path.name for path in (tmp_path / "bundle").iterdir()) == ["SHA256SUMS", "card.json", "model.onnx"]
+
+
+def test_card_by_hand(tiny):
+    found = card("x", tiny.task("return_quantiles"), "many_to_one", free_time=True, data={}, figures={})
+    assert found["format"] == 1
+    assert found["task"] == {"name": "return_quantiles", "kind": "return_quantiles", "topology": "many_to_one"}
+    assert found["reader"] == "prices"
+    assert found["inputs"][0]["shape"] == ("batch", "time", 1)
+    assert found["outputs"][0]["shape"] == ("batch", 5)
+    assert found["quantiles"] == [0.1, 0.25, 0.5, 0.75, 0.9]
+    assert found["prices"] == {"columns": ["close"], "target": "close", "window": 16, "every_step": False}
+
+
+def test_time_and_batch_do_not_matter_to_a_bundle(exported):
+    """A row's result depends on the row alone, and on its own steps."""
+    _, _, path, inputs = exported("return_quantiles", ("gru",), True, 2)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    whole = session.run(None, {"inputs": inputs[:20].numpy()})[0]
+    for row in (0, 7, 19):
+        alone = session.run(None, {"inputs": inputs[row : row + 1].numpy()})[0]
+        np.testing.assert_allclose(alone[0], whole[row], rtol=0, atol=1e-7)

@@ -1,0 +1,207 @@
+"""Tracking with a store of the test's own: SQLite in its folder."""
+
+import json
+import os
+
+import pytest
+
+from unroll import params, paths, tracking
+from unroll.errors import TrackingError
+from unroll.files import read_json, write_json
+from unroll.tracking import Run, data_hashes, flat, member_prefix
+
+HISTORY = [
+    {
+        "fold": "all",
+        "seed": 0,
+        "epoch": epoch,
+        "train_loss": 1 / epoch,
+        "valid_loss": 2 / epoch,
+        "valid_metric": 3 / epoch,
+        "gradient_norm": 0.5,
+    }
+    for epoch in (1, 2, 3)
+]
+
+
+def test_flat_names():
+    found = dict(flat({"a": {"b": 1, "c": [1, 2]}, "d+e": None}))
+    assert found == {"a.b": 1, "a.c": [1, 2], "dpluse": None}
+
+
+def test_flat_takes_models(tiny):
+    found = dict(flat(tiny.section("price"), "task"))
+    assert found["task.window"] == 8
+    assert found["task.splits.train.last"] == "2011-03-31"
+    assert found["task.columns"] == ["close"]
+
+
+@pytest.mark.parametrize(
+    ("fold", "seed", "alone", "prefix"),
+    [("all", 0, True, ""), ("2013", 2, False, "2013.seed2."), ("a", "1", False, "a.seed1.")],
+)
+def test_member_prefix(fold, seed, alone, prefix):
+    assert member_prefix(fold, seed, alone) == prefix
+
+
+def test_data_hashes(here):
+    assert data_hashes(paths.raw("stock")) == {}
+    (here / "dvc.lock").write_text(
+        "stages:\n  ingest@stock:\n    outs:\n    - path: data/raw/stock\n      md5: abc.dir\n"
+        "  validate@stock:\n    cmd: x\n    outs:\n    - path: data/validation/stock\n      md5: def.dir\n"
+    )
+    assert data_hashes(paths.raw("stock"), paths.features("x")) == {"data/raw/stock": "abc.dir"}
+
+
+def test_an_empty_lock_file(here):
+    (here / "dvc.lock").write_text("")
+    assert data_hashes(paths.raw("stock")) == {}
+
+
+@pytest.fixture
+def experiment(tiny):
+    return params.Experiment(task="price-60", model=tiny.model("gru"), training=tiny.training())
+
+
+@pytest.fixture
+def started(here, tiny, experiment):
+    (here / "dvc.lock").write_text(
+        "stages:\n  featurize@price-60:\n    outs:\n    - path: data/features/price-60\n      md5: abc.dir\n"
+    )
+    return Run.start("an-experiment", experiment, tiny.section("price"), here / "note.json")
+
+
+def client():
+    import mlflow
+
+    return mlflow.MlflowClient(tracking_uri=os.environ["MLFLOW_TRACKING_URI"])
+
+
+def steps(run_id, name="train_loss"):
+    return [metric.step for metric in client().get_metric_history(run_id, name)]
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestStore:
+    """Each of these opens a store: a second or two."""
+
+    def test_a_run_from_start_to_end(self, started, here, tiny, experiment):
+        run_id = started.run_id
+        found = client().get_run(run_id)
+        assert client().get_experiment(found.info.experiment_id).name == "price-60"
+        assert found.info.run_name == "an-experiment"
+        assert found.data.params["training.epochs"] == "3"
+        assert found.data.params["task.window"] == "8"
+        assert found.data.tags["unroll.dvc_stage"] == "train@an-experiment"
+        assert set(found.data.tags) >= {"unroll.git_commit", "unroll.git_dirty"}
+        (entry,) = found.inputs.dataset_inputs
+        assert (entry.dataset.name, entry.dataset.digest) == ("data/features/price-60", "abc.dir")
+        assert read_json(paths.provenance("an-experiment"))["mlflow_run_id"] == run_id
+        assert (here / "mlflow.db").exists()
+
+        with started as run:
+            run.log_epoch("", HISTORY[0])
+            assert client().get_run(run_id).info.status == "RUNNING"
+            assert run.send_history(HISTORY)
+            assert run.send_history(HISTORY)
+        assert steps(run_id) == [1, 2, 3]
+        assert client().get_run(run_id).data.metrics["valid_metric"] == 1.0
+        assert client().get_run(run_id).info.status == "FINISHED"
+
+        # A killed training goes on with its run; evaluation resumes it.
+        again = Run.start("an-experiment", experiment, tiny.section("price"), here / "note.json")
+        assert again.run_id == run_id
+        resumed = Run.resume("an-experiment", experiment, tiny.section("price"))
+        assert resumed.run_id == run_id
+        figures = {"test": {"rmse": 1.5, "periods": {"2017-01 to 2018-08": {"rmse": 2.5}}, "name": "x", "none": None}}
+        resumed.log_figures(figures)
+        metrics = client().get_run(run_id).data.metrics
+        assert metrics["test.rmse"] == 1.5
+        assert metrics["test.periods.2017-01 to 2018-08.rmse"] == 2.5
+
+        # A result that was restored from DVC's cache: this store does not know its run.
+        write_json(paths.provenance("an-experiment"), {"mlflow_run_id": "0" * 32})
+        restored = Run.resume("an-experiment", experiment, tiny.section("price"))
+        assert restored.run_id != run_id
+        tags = client().get_run(restored.run_id).data.tags
+        assert (tags["unroll.restored"], tags["unroll.restored_from_run"]) == ("true", "0" * 32)
+        assert read_json(paths.provenance("an-experiment"))["mlflow_run_id"] == restored.run_id
+
+        # And one without any provenance.
+        paths.provenance("an-experiment").unlink()
+        other = Run.resume("an-experiment", experiment, tiny.section("price"))
+        assert "unroll.restored_from_run" not in client().get_run(other.run_id).data.tags
+
+    def test_an_exception_fails_the_run(self, started):
+        def fail():
+            with started:
+                raise KeyError("x")
+
+        with pytest.raises(KeyError):
+            fail()
+        assert client().get_run(started.run_id).info.status == "FAILED"
+
+    def test_several_networks_have_metrics_of_their_own(self, started):
+        history = [
+            {**row, "fold": fold, "seed": seed} for fold in ("2013", "2014") for seed in (0, 1) for row in HISTORY
+        ]
+        assert started.send_history(history)
+        for prefix in ("2013.seed0.", "2013.seed1.", "2014.seed0.", "2014.seed1."):
+            assert steps(started.run_id, f"{prefix}train_loss") == [1, 2, 3]
+        assert steps(started.run_id) == []
+
+    def test_rows_without_validation(self, started):
+        history = [{**row, "valid_loss": None, "valid_metric": None} for row in HISTORY]
+        assert started.send_history(history)
+        assert steps(started.run_id) == [1, 2, 3]
+        assert steps(started.run_id, "valid_metric") == []
+
+    def test_a_store_that_goes_away_is_asked_once_and_gets_all_later(self, started, monkeypatch, caplog):
+        import mlflow
+
+        real, calls = started._client, []
+
+        class Away:
+            def __getattr__(self, name):
+                def call(*arguments, **options):
+                    calls.append(name)
+                    raise mlflow.exceptions.MlflowException("no answer")
+
+                return call
+
+        with started as run:
+            run.log_epoch("", HISTORY[0])
+            started._client = Away()
+            run.log_epoch("", HISTORY[1])
+            run.log_epoch("", HISTORY[2])
+            assert calls == ["log_batch"]
+            assert not run.send_history(HISTORY)
+            assert len([record for record in caplog.records if "away" in record.message]) <= 2
+            started._client = real
+            assert run.send_history(HISTORY)
+        assert steps(started.run_id) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "sqlite:////nowhere/at/all/mlflow.db", "nonsense://x"])
+def test_a_store_that_cannot_be_used(here, tiny, experiment, monkeypatch, address):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingError) as caught:
+        Run.start("x", experiment, tiny.section("price"), here / "note.json")
+    assert address in str(caught.value)
+    assert "MLFLOW_TRACKING_URI" in str(caught.value)
+    assert not (here / "note.json").exists()
+    assert not paths.provenance("x").exists()
+
+
+def test_a_password_is_not_told(here, tiny, experiment, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:secret@127.0.0.1:1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingError) as caught:
+        Run.start("x", experiment, tiny.section("price"), here / "note.json")
+    assert "secret" not in str(caught.value)
+
+
+def test_commit_tells_what_is_checked_out(here):
+    assert tracking._commit() == {"git_commit": None, "git_dirty": None}
+    json.dumps(tracking._commit())
