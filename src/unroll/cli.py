@@ -24,7 +24,7 @@ EPILOG = """\
 Names stand in params.yaml. `make run` (or `dvc repro`) runs every stage in its order; a stage by hand is for trying.
 
   unroll train mnist-lstm
-  unroll predict --model models/mnist-bilstm --input digits.parquet --output data/predictions
+  unroll predict --model models/mnist-bilstm --input data/raw/mnist/digits.parquet --output data/predictions
   unroll score
 
 Exit codes: 0 done; 2 something is wrong with parameters, data or input, said in one line; 1 a fault of unroll itself.

@@ -182,8 +182,9 @@ class TestStore:
         assert steps(started.run_id) == [1, 2, 3]
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "sqlite:////nowhere/at/all/mlflow.db", "nonsense://x"])
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "sqlite:///a-file/mlflow.db", "nonsense://x"])
 def test_a_store_that_cannot_be_used(here, tiny, experiment, monkeypatch, address):
+    (here / "a-file").write_text("no folder")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError) as caught:

@@ -153,7 +153,7 @@ def _digits_of_parquet(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
         first = 0
         for batch in file.iter_batches(rows, columns=columns, use_threads=False):
             ids = batch.column("row_id") if "row_id" in names else None
-            yield _digit_batch(_pixels_of_lists(batch.column("pixels"), path, first), ids, path, first)
+            yield _digit_batch(_pixels(batch.column("pixels"), path, first), ids, path, first)
             first += batch.num_rows
 
 
@@ -222,13 +222,19 @@ def _digit_batch(values: np.ndarray, ids: pa.Array | None, path: Path, first: in
     return pa.record_batch([ids.cast(pa.int64()), inputs], schema=DIGIT_SCHEMA)
 
 
-def _pixels_of_lists(column: pa.Array, path: Path, first: int) -> np.ndarray:
-    """uint8 [rows, 784] of a list column, without a copy where it is a list of 784 bytes."""
+def _pixels(column: pa.Array, path: Path, first: int) -> np.ndarray:
+    """uint8 [rows, 784] of a column of lists, or of 784 bytes each; bytes are not copied."""
     if column.null_count:
         raise DataError(f"{path}, row {first + _first_null(column)}: pixels are missing")
     kind = column.type
+    if pa.types.is_fixed_size_binary(kind) and kind.byte_width == PIXELS:
+        # Read several times faster than lists, which store a length and a presence for each pixel.
+        values = np.frombuffer(column.buffers()[1], np.uint8).reshape(-1, PIXELS)
+        return values[column.offset : column.offset + len(column)]
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        raise FormatError(f"{path}: pixels is {kind}, expected a list of {PIXELS} whole numbers 0–255")
+        raise FormatError(
+            f"{path}: pixels is {kind}, expected a list of {PIXELS} whole numbers 0–255 or {PIXELS} bytes"
+        )
     lengths = pc.list_value_length(column)
     wrong = pc.not_equal(lengths, PIXELS).to_numpy(zero_copy_only=False)
     if wrong.any():

@@ -64,12 +64,19 @@ def with_type(kind: pa.DataType) -> Callable[[Path, np.ndarray], Path]:
     return write
 
 
+def write_bytes(path: Path, pixels: np.ndarray) -> Path:
+    column = pa.array([row.tobytes() for row in pixels], pa.binary(784))
+    pq.write_table(pa.table({"pixels": column}), path, row_group_size=7)
+    return path
+
+
 @pytest.mark.parametrize(
     ("name", "write"),
     [
         ("fixed.parquet", write_parquet),
         ("list.parquet", with_type(pa.list_(pa.int64()))),
         ("large.parquet", with_type(pa.large_list(pa.uint8()))),
+        ("bytes.parquet", write_bytes),
         ("plain.csv", write_csv),
         ("packed.csv.gz", write_csv),
         ("labelled.csv", lambda path, pixels: write_csv(path, pixels, before={"label": [3] * len(pixels)})),
@@ -149,6 +156,7 @@ def spoilt(value: object) -> Callable[[Path], object]:
             "row 0: 2 pixels, expected 784",
         ),
         ("a.parquet", lambda path: pq.write_table(pa.table({"pixels": ["x"]}), path), "pixels is string"),
+        ("a.parquet", lambda path: pq.write_table(pa.table({"pixels": [b"x" * 783]}), path), "pixels is binary"),
         ("a.parquet", lambda path: pq.write_table(pa.table({"pixels": [[0.5] * 784]}), path), "pixels are double"),
         ("a.parquet", lambda path: pq.write_table(pa.table({"pixels": [[1] * 784, None]}), path), "row 1: pixels are"),
         (

@@ -1,0 +1,134 @@
+"""A training that is killed with kill -9 goes on where it was, and ends as if nothing had been."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+UNROLL = Path(sys.executable).parent / "unroll"
+EPOCHS = 6
+EPOCH = re.compile(r"epoch (\d+)/")
+
+
+@pytest.fixture
+def project(tiny, tmp_path):
+    """Makes folders with parameters and features, all the same."""
+
+    def make(name):
+        folder = tmp_path / name
+        folder.mkdir()
+        experiment = {
+            "task": "steps",
+            "model": {
+                "kind": "recurrent",
+                "layers": [{"cell": "lstm", "units": 16}, {"cell": "gru", "units": 16}],
+                "dropout": 0.2,
+            },
+            "training": {
+                "epochs": EPOCHS,
+                "batch_size": 2,
+                "learning_rate": 0.002,
+                "schedule": "one_cycle",
+                "seeds": [0, 1],
+                "device": "cpu",
+            },
+        }
+        content = {
+            "datasets": {"stock": {"kind": "prices", "sources": [{"kind": "path", "path": "x.csv"}], "ticker": "X"}},
+            "tasks": {"steps": tiny.plain("price")},
+            "experiments": {"gru": experiment},
+            "scoring": {"experiment": "gru"},
+        }
+        (folder / "params.yaml").write_text(yaml.safe_dump(content))
+        tiny.samples("price").save(folder / "data/features/steps")
+        return folder
+
+    return make
+
+
+def started(folder):
+    return subprocess.Popen(
+        [UNROLL, "train", "gru"], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def killed_after(folder, stop):
+    """Starts a training and kills it when it has told of `stop`, a part of a line; gives the lines told."""
+    process = started(folder)
+    told = []
+    for line in process.stdout:
+        told.append(line)
+        if stop in line:
+            # Into the next epoch.
+            time.sleep(0.05)
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    rest, said = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, said
+    return told + rest.splitlines(keepends=True)
+
+
+def finished(folder):
+    process = started(folder)
+    out, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    return out.splitlines(keepends=True)
+
+
+def epochs(lines):
+    return [int(found[1]) for line in lines if (found := EPOCH.search(line))]
+
+
+def results(folder):
+    weights = folder / "models/gru/weights"
+    found = {path.name: path.read_bytes() for path in sorted(weights.iterdir())}
+    return found | {"history.csv": (folder / "models/gru/history.csv").read_bytes()}
+
+
+def metrics(folder):
+    """Epochs of the second network that the run has metrics of; and the run, of which there is one."""
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
+    (experiment,) = [one for one in client.search_experiments() if one.name == "steps"]
+    (run,) = client.search_runs([experiment.experiment_id])
+    return [metric.step for metric in client.get_metric_history(run.info.run_id, "all.seed1.train_loss")], run
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_killed_twice_and_started_again(project):
+    """In the first of two networks, and in the second."""
+    whole, broken = project("whole"), project("broken")
+    assert epochs(finished(whole)) == [*range(1, EPOCHS + 1)] * 2
+
+    first = epochs(killed_after(broken, f"seed 0  epoch 2/{EPOCHS}"))
+    assert first[:2] == [1, 2]
+    assert len(first) < EPOCHS
+    assert not (broken / "models/gru/weights").exists()
+
+    told = killed_after(broken, f"seed 1  epoch 3/{EPOCHS}")
+    zero, one = (epochs([line for line in told if f"seed {seed}" in line]) for seed in (0, 1))
+    # An epoch whose checkpoint was written, but whose line was not, may be missing; none is repeated.
+    assert first[-1] < zero[0] <= first[-1] + 2
+    assert zero[-1] == EPOCHS
+    assert one[:3] == [1, 2, 3]
+    assert len(one) < EPOCHS
+
+    told = finished(broken)
+    assert not [line for line in told if "seed 0" in line]
+    third = epochs(told)
+    assert one[-1] < third[0] <= one[-1] + 2
+    assert third[-1] == EPOCHS
+
+    assert results(broken) == results(whole)
+    assert not (broken / ".unroll/checkpoints/gru").exists()
+    steps, run = metrics(broken)
+    assert sorted(steps) == list(range(1, EPOCHS + 1))
+    assert run.info.status == "FINISHED"

@@ -1,0 +1,166 @@
+"""The MLflow server is away: at the start it stops everything, later it costs nothing."""
+
+import contextlib
+import csv
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+import yaml
+from safetensors.numpy import save_file
+
+UNROLL = Path(sys.executable).parent / "unroll"
+EPOCHS = 5
+
+
+@pytest.fixture
+def project(tiny, tmp_path):
+    """Parameters, features and baselines of one small experiment."""
+    experiment = {
+        "task": "steps",
+        "model": {"kind": "recurrent", "layers": [{"cell": "lstm", "units": 16}, {"cell": "lstm", "units": 16}]},
+        "training": {"epochs": EPOCHS, "batch_size": 2, "learning_rate": 0.002, "device": "cpu"},
+    }
+    content = {
+        "datasets": {"stock": {"kind": "prices", "sources": [{"kind": "path", "path": "x.csv"}], "ticker": "X"}},
+        "tasks": {"steps": tiny.plain("price")},
+        "experiments": {"lstm": experiment},
+        "scoring": {"experiment": "lstm"},
+    }
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    samples = tiny.samples("price")
+    samples.save(tmp_path / "data/features/steps")
+    found = tiny.task("price").baselines(samples)
+    (tmp_path / "data/baselines/steps").mkdir(parents=True)
+    contiguous = {key: np.ascontiguousarray(value) for key, value in found.items()}
+    save_file(contiguous, tmp_path / "data/baselines/steps/predictions.safetensors")
+    return tmp_path
+
+
+def environment(port):
+    return {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    }
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def server(folder, port):
+    """A real server on the folder's store; gone, with its workers, when the block ends."""
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{folder / 'server.db'}",
+        "--artifacts-destination",
+        str(folder / "kept"),
+    ]
+    quiet = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (folder / "server.log").open("ab") as log:
+        child = subprocess.Popen(command, cwd=folder, env=quiet, stdout=log, stderr=log, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            with contextlib.suppress(requests.ConnectionError):
+                if requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok:
+                    break
+            if child.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"the MLflow server did not start:\n{(folder / 'server.log').read_text()[-3000:]}")
+            time.sleep(0.2)
+        yield child
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+@pytest.mark.slow
+def test_away_at_the_start(project):
+    """A clear error before any work."""
+    command = [UNROLL, "train", "lstm"]
+    done = subprocess.run(
+        command, cwd=project, env=environment(free_port()), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("unroll train: the MLflow store at http://127.0.0.1:")
+    assert "MLFLOW_TRACKING_URI" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "epoch" not in done.stdout
+    assert not (project / "models").exists()
+    assert not list(project.glob(".unroll/checkpoints/**/*.safetensors"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_away_during_training(project):
+    """No training is lost and no metric: what is missing is sent when the server is back."""
+    import mlflow
+
+    port = free_port()
+    with server(project, port) as child:
+        training = subprocess.Popen(
+            [UNROLL, "train", "lstm"],
+            cwd=project,
+            env=environment(port),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        told = []
+        for line in training.stdout:
+            told.append(line)
+            if f"epoch 2/{EPOCHS}" in line:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+                break
+        rest, said = training.communicate(timeout=300)
+    assert training.returncode == 0, said
+    assert "Traceback" not in said
+    assert f"epoch {EPOCHS}/{EPOCHS}" in rest
+    assert "unroll evaluate lstm" in rest
+    with (project / "models/lstm/history.csv").open() as file:
+        history = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in history] == list(range(1, EPOCHS + 1))
+    assert (project / "models/lstm/weights/all-seed0.safetensors").exists()
+
+    with server(project, port):
+        client = mlflow.MlflowClient(tracking_uri=f"http://127.0.0.1:{port}")
+        (experiment,) = [one for one in client.search_experiments() if one.name == "steps"]
+        (run,) = client.search_runs([experiment.experiment_id])
+        before = [metric.step for metric in client.get_metric_history(run.info.run_id, "train_loss")]
+        assert 1 in before
+        assert EPOCHS not in before
+        done = subprocess.run(
+            [UNROLL, "evaluate", "lstm"],
+            cwd=project,
+            env=environment(port),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        for name in ("train_loss", "valid_loss", "valid_metric", "gradient_norm"):
+            sent = client.get_metric_history(run.info.run_id, name)
+            assert sorted(metric.step for metric in sent) == list(range(1, EPOCHS + 1))
+            values = {metric.step: metric.value for metric in sent}
+            assert values == {int(row["epoch"]): pytest.approx(float(row[name])) for row in history}
+        (run,) = client.search_runs([experiment.experiment_id])
+        assert run.data.metrics["test.rmse"] > 0
+        assert run.data.metrics["baseline.persistence.rmse"] > 0
+        assert run.info.status == "FINISHED"
+        assert [one.path for one in client.list_artifacts(run.info.run_id)] == ["plots"]

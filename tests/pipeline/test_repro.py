@@ -1,0 +1,255 @@
+"""The project's own graph, small: it runs, a second run does nothing, and two runs write the same dvc.lock."""
+
+import csv
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+EXPERIMENTS = {"price": "levels", "fan": "quantiles", "digits": "digit-rows"}
+
+
+def parameters(tiny):
+    training = {"epochs": 2, "batch_size": 32, "learning_rate": 0.005, "device": "cpu"}
+
+    def experiment(task, cell, **more):
+        model = {"kind": "recurrent", "layers": [{"cell": cell, "units": 6}]}
+        return {"task": task, "model": model, "training": {**training, **more}}
+
+    return {
+        "datasets": {
+            "stock": {
+                "kind": "prices",
+                "sources": [{"kind": "path", "path": "data/own/prices.csv"}],
+                "ticker": "ONE",
+            },
+            "made": {"kind": "digits", "sources": [{"kind": "path", "path": "data/own/digits"}]},
+        },
+        "tasks": {
+            "levels": tiny.plain("price"),
+            "quantiles": tiny.plain("return_quantiles"),
+            "digit-rows": tiny.plain("digits", dataset="made"),
+        },
+        "experiments": {
+            "price": experiment("levels", "lstm"),
+            "fan": experiment("quantiles", "gru", seeds=[0, 1], keep="last"),
+            "digits": experiment("digit-rows", "rnn"),
+        },
+        "scoring": {"experiment": "digits"},
+    }
+
+
+def write_own_data(folder, tiny):
+    (folder / "digits").mkdir(parents=True)
+    prices = tiny.prices().drop_columns(["ticker", "adj_close", "split"])
+    pyarrow.csv.write_csv(prices, folder / "prices.csv")
+    table = tiny.digits()
+    for split, name in (("train", "train"), ("test", "t10k")):
+        rows = table.filter(np.array(table["split"].to_pylist()) == split)
+        pixels = rows["pixels"].combine_chunks().flatten().to_numpy().tobytes()
+        count = rows.num_rows
+        (folder / "digits" / f"{name}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, count, 28, 28) + pixels)
+        labels = rows["label"].to_numpy().tobytes()
+        (folder / "digits" / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, count) + labels)
+
+
+class Project:
+    """The project's graph and code with small parameters, in a git repository of its own."""
+
+    def __init__(self, path, tiny):
+        self.path = path
+        path.mkdir()
+        shutil.copytree(ROOT / "src", path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        for name in ("dvc.yaml", ".gitignore", ".dvcignore"):
+            shutil.copy(ROOT / name, path / name)
+        (path / "params.yaml").write_text(yaml.safe_dump(parameters(tiny), sort_keys=False))
+        write_own_data(path / "data/own", tiny)
+        self.run("git", "init", "--quiet")
+        self.run("dvc", "init", "--quiet")
+        shutil.copy(ROOT / ".dvc/config", path / ".dvc/config")
+
+    def started(self, *command):
+        mine = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "PREFECT_"))}
+        mine |= {
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "1",
+            "DVC_SITE_CACHE_DIR": str(self.path.parent / "site-cache" / self.path.name),
+        }
+        return subprocess.Popen(
+            command, cwd=self.path, env=mine, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+
+    def run(self, *command):
+        process = self.started(*command)
+        out, _ = process.communicate(timeout=600)
+        assert process.returncode == 0, out
+        return out
+
+    def read(self, name):
+        return json.loads((self.path / name).read_text())
+
+
+@pytest.fixture(scope="module")
+def projects(tiny, tmp_path_factory):
+    """Two of them, the whole graph run in each, side by side."""
+    folder = tmp_path_factory.mktemp("repro")
+    both = [Project(folder / name, tiny) for name in ("one", "two")]
+    processes = [project.started("dvc", "repro") for project in both]
+    told = [process.communicate(timeout=900)[0] for process in processes]
+    for process, text in zip(processes, told, strict=True):
+        assert process.returncode == 0, text[-5000:]
+    return both
+
+
+@pytest.fixture
+def project(projects):
+    return projects[0]
+
+
+def test_two_runs_write_the_same_lock_file(projects):
+    locks = [(project.path / "dvc.lock").read_text() for project in projects]
+    one, two = (yaml.safe_load(lock)["stages"] for lock in locks)
+    assert one.keys() == two.keys()
+    differing = {
+        (stage, out["path"])
+        for stage in one
+        for out, other in zip(one[stage].get("outs", []), two[stage].get("outs", []), strict=True)
+        if out != other
+    }
+    assert not differing
+    assert locks[0] == locks[1]
+
+
+def test_a_second_run_does_nothing(project):
+    before = (project.path / "dvc.lock").read_bytes()
+    told = project.run("dvc", "repro")
+    assert "Running stage" not in told
+    assert "up to date" in told
+    assert (project.path / "dvc.lock").read_bytes() == before
+
+
+def test_a_parameter_runs_its_own_stages_again_and_no_others(project):
+    path = project.path / "params.yaml"
+    text = path.read_text()
+    content = yaml.safe_load(text)
+    content["experiments"]["fan"]["training"]["epochs"] = 3
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    try:
+        told = project.run("dvc", "repro", "--dry")
+    finally:
+        path.write_text(text)
+    running = [line.split("'")[1] for line in told.splitlines() if line.startswith("Running stage")]
+    assert "train@fan" in running
+    assert not [name for name in running if name not in ("train@fan", "evaluate@fan", "export@fan", "compare")]
+
+
+def test_the_leaderboard_has_every_experiment(project):
+    with (project.path / "models/leaderboard.csv").open() as file:
+        rows = {row["experiment"]: row for row in csv.DictReader(file)}
+    assert rows.keys() == EXPERIMENTS.keys()
+    for name, task in EXPERIMENTS.items():
+        assert rows[name]["task"] == task
+        assert rows[name]["parity"] == "passed"
+        assert float(rows[name]["value"]) > 0
+        assert float(rows[name]["baseline_value"]) > 0
+    page = (project.path / "models/leaderboard.html").read_text()
+    assert all(name in page for name in EXPERIMENTS)
+    assert (project.path / "models/gradient_reach.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("experiment", "keys"),
+    [
+        ("price", ["test.rmse", "test.mae", "test.ratio_to_persistence", "baseline.persistence.rmse"]),
+        ("fan", ["test.pinball", "test.coverage_80", "baseline.ewma.pinball", "baseline.constant.pinball"]),
+        ("digits", ["test.accuracy", "baseline.majority.accuracy", "baseline.logistic_regression.accuracy"]),
+    ],
+)
+def test_keys_that_other_tools_read(project, experiment, keys):
+    evaluation = project.read(f"models/{experiment}/evaluation.json")
+    for key in keys:
+        value = evaluation
+        for part in key.split("."):
+            value = value[part]
+        assert isinstance(value, float)
+    parity = project.read(f"models/{experiment}/parity.json")
+    assert parity["passed"] is True
+    assert parity["max_abs_error"] < 1e-3
+    assert len(parity["shapes_tried"]) > 1
+    timing = project.read(f"models/{experiment}/timing.json")
+    assert timing["seconds"] > 0
+    assert timing["samples_per_second"] > 0
+    assert timing["epochs"] == {"price": 2, "fan": 8, "digits": 2}[experiment]
+    provenance = project.read(f"models/{experiment}/provenance.json")
+    assert {"git_commit", "git_dirty", "mlflow_run_id"} <= provenance.keys()
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_card_names_the_data_by_dvcs_md5(project, experiment):
+    lock = yaml.safe_load((project.path / "dvc.lock").read_text())["stages"]
+    outs = {out["path"]: out["md5"] for stage in lock.values() for out in stage.get("outs", [])}
+    card = project.read(f"models/{experiment}/bundle/card.json")
+    assert len(card["data"]) == 2
+    for place, md5 in card["data"].items():
+        assert outs[place] == md5
+
+
+def test_nothing_in_an_output_is_of_this_machine_or_hour(project):
+    lock = yaml.safe_load((project.path / "dvc.lock").read_text())["stages"]
+    for stage in lock.values():
+        for out in stage.get("outs", []):
+            place = project.path / out["path"]
+            files = [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
+            assert files
+            for path in files:
+                assert str(project.path).encode() not in path.read_bytes(), path
+                assert not path.name.endswith(".part"), path
+
+
+def test_bundles_score_what_the_user_brings(project):
+    project.run(
+        "unroll", "predict", "--model", "models/digits", "--input", "data/own/digits/t10k-images-idx3-ubyte",
+        "--output", "out",
+    )  # fmt: skip
+    (path,) = (project.path / "out").iterdir()
+    found = pq.read_table(path)
+    assert found.num_rows == 60
+    expected = pq.read_table(project.path / "models/digits/predictions.parquet")
+    probabilities = np.array(expected["prediction"].to_pylist())
+    assert found["prediction"].to_pylist() == probabilities.argmax(1).tolist()
+
+    for name in ("price", "fan"):
+        project.run(
+            "unroll", "predict", "--model", f"models/{name}", "--input", "data/own/prices.csv", "--output", name
+        )
+        found = pq.read_table(next((project.path / name).iterdir()))
+        assert found.num_rows == 1
+        assert np.isfinite(found["prediction"].to_pylist()).all()
+
+
+def test_one_mlflow_run_an_experiment(project):
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{project.path / 'mlflow.db'}")
+    for name, task in EXPERIMENTS.items():
+        (experiment,) = [one for one in client.search_experiments() if one.name == task]
+        (run,) = client.search_runs([experiment.experiment_id])
+        assert run.info.run_name == name
+        assert run.info.status == "FINISHED"
+        assert {entry.dataset.name for entry in run.inputs.dataset_inputs} >= {f"data/features/{task}"}
+        assert {entry.path for entry in client.list_artifacts(run.info.run_id)} >= {"plots", "bundle"}
+        assert any(key.startswith("test.") for key in run.data.metrics)
+        assert any(key.startswith("baseline.") for key in run.data.metrics)
