@@ -13,8 +13,6 @@ from unroll.errors import UnrollError
 from unroll.inference.inbox import InboxReport, score_inbox
 from unroll.params import Scoring
 
-LEDGER = paths.STATE / "ledger.sqlite"
-
 
 @flow(name="score")
 def score() -> None:
@@ -28,7 +26,7 @@ def score() -> None:
     """
     scoring = params.load_all().scoring
     report = score_new_files(scoring)
-    lines = files_of(report)
+    lines = report.lines()
     tell(lines, report.model_version)
     create_table_artifact(key="scored-files", table=lines, description=f"Scored with {report.model_version}")
 
@@ -41,22 +39,11 @@ def score_new_files(scoring: Scoring) -> InboxReport:
         paths.INBOX,
         paths.PREDICTIONS,
         paths.QUARANTINE,
-        LEDGER,
+        paths.LEDGER,
         batch_rows=scoring.batch_rows,
         threads=scoring.threads,
         settle_seconds=scoring.settle_seconds,
     )
-
-
-def files_of(report: InboxReport) -> list[dict[str, str]]:
-    """One row a file: its name, what became of it, and rows and output, or the reason."""
-    rows = []
-    for scored in report.scored:
-        skipped = "".join(f"; skipped {part}" for part in scored.skipped)
-        rows.append((scored.file, "scored", f"{scored.rows} rows in {scored.output}{skipped}"))
-    rows += [(refused.file, "set aside", refused.reason) for refused in report.rejected]
-    rows += [(refused.file, "waiting", refused.reason) for refused in report.waiting]
-    return [{"file": file, "state": state, "what": what} for file, state, what in rows]
 
 
 def tell(lines: list[dict[str, str]], model_version: str) -> None:

@@ -83,7 +83,7 @@ def _predict(options: argparse.Namespace) -> None:
     for file in done.files:
         print(f"{file.source}: {file.rows:,} rows in {file.output}")
         for skipped in file.skipped:
-            print(f"{file.source}: skipped {skipped}")
+            print(f"{file.source}: skipped {skipped.what}: {skipped.reason}")
     speed = done.rows / done.seconds if done.seconds else 0.0
     print(f"{done.rows:,} rows scored with {done.model_version} in {done.seconds:.1f} s ({speed:,.0f} rows/s)")
 
@@ -93,18 +93,20 @@ def _score() -> None:
     from unroll.inference.inbox import score_inbox
 
     scoring = params.load_all().scoring
-    print(
-        score_inbox(
-            paths.bundle(scoring.experiment),
-            paths.INBOX,
-            paths.PREDICTIONS,
-            paths.QUARANTINE,
-            paths.STATE / "ledger.sqlite",
-            batch_rows=scoring.batch_rows,
-            threads=scoring.threads,
-            settle_seconds=scoring.settle_seconds,
-        )
+    report = score_inbox(
+        paths.bundle(scoring.experiment),
+        paths.INBOX,
+        paths.PREDICTIONS,
+        paths.QUARANTINE,
+        paths.LEDGER,
+        batch_rows=scoring.batch_rows,
+        threads=scoring.threads,
+        settle_seconds=scoring.settle_seconds,
     )
+    for line in report.lines():
+        print(f"{line['file']}: {line['state']}: {line['what']}")
+    done = len(report.already_done)
+    print(f"{len(report.scored)} files scored with {report.model_version}, {done} were scored before")
 
 
 if __name__ == "__main__":

@@ -318,6 +318,7 @@ class Scoring(Section):
     """Whose bundle scores the inbox."""
     batch_rows: Annotated[int, Field(ge=1)] = 512
     threads: Annotated[int, Field(ge=1)] = 2
+    """Batches that are scored at once, each by one thread; the number does not change what comes out."""
     settle_seconds: Annotated[float, Field(ge=0)] = 5.0
     """A file that changed within so many seconds counts as still being written."""
 

