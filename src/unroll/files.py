@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from unroll.errors import DataError
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -35,6 +37,17 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(part, ignore_errors=True)
         else:
             part.unlink(missing_ok=True)
+
+
+def require(path: Path, made_by: str) -> Path:
+    """Gives `path` back if it is there.
+
+    Raises:
+        DataError: It is not; the message names the command that makes it.
+    """
+    if not path.exists():
+        raise DataError(f"{path} is not there; run `unroll {made_by}` first, or `dvc repro` for all that is missing")
+    return path
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ store is SQLite in the repository, or whatever `MLFLOW_TRACKING_URI` names.
 import contextlib
 import logging
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -252,11 +253,13 @@ def _store_errors() -> tuple[type[Exception], ...]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    return (MlflowException, requests.RequestException, SQLAlchemyError)
+    # OSError: the folder of a local store that cannot be made or written.
+    return (MlflowException, requests.RequestException, SQLAlchemyError, OSError)
 
 
 def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    text = re.sub(r"//[^/@\s]+@", "//", " ".join(str(error).split()))  # no password in a log
+    return text[:200]
 
 
 def _known(client: Any, run_id: str) -> bool:

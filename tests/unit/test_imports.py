@@ -1,4 +1,4 @@
-"""Imports run one way, as docs/design and DESIGN say: held over the syntax trees, and once by really importing."""
+"""Imports run one way: held over the syntax trees, and once by really importing."""
 
 import ast
 import subprocess
@@ -49,8 +49,8 @@ LOW = {"params", "errors", "paths", "files"}
 MAY = {
     "errors": set(),
     "paths": set(),
-    "files": set(),
-    "params": {"errors", "paths"},
+    "files": {"errors"},
+    "params": {"params", "errors", "paths"},
     "models": {"models"},
     "features": {"features"} | LOW,
     "datasets": {"datasets"} | LOW,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from unroll import params
+from unroll import params, paths
 from unroll.errors import ParameterError
 
 SUM = "0" * 64
@@ -60,7 +60,7 @@ GOOD = {
     },
     "scoring": {"experiment": "mnist-lstm"},
 }
-MISSING = object()
+MISSING = "(taken away)"
 
 
 def changed(*changes):
@@ -390,4 +390,4 @@ def test_a_name_that_stands_twice_is_refused(load):
 
 
 def test_paths_and_parameters_agree_on_the_file():
-    assert Path("params.yaml") == params.paths.PARAMS
+    assert Path("params.yaml") == paths.PARAMS

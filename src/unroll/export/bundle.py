@@ -26,7 +26,7 @@ def card(
     """
     inputs = asdict(task.inputs)
     if not free_time:
-        inputs["shape"] = [task.steps if size == "time" else size for size in inputs["shape"]]
+        inputs["shape"] = [task.input_steps if size == "time" else size for size in inputs["shape"]]
     return {
         "format": FORMAT,
         "name": name,

@@ -68,12 +68,12 @@ def parity(network: nn.Module, task: Task, path: Path, inputs: Iterable[Tensor])
 
     Returns:
         max_abs_error over all float outputs, max_relative_error (over the largest output of each run, where above 1),
-        differing_labels, shapes_tried and passed.
+        differing_labels, finite (whether all outputs are numbers), shapes_tried and passed.
     """
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [spec.name for spec in task.outputs]
     absolute = relative = 0.0
-    differing = 0
+    differing, finite = 0, True
     shapes = []
     for batch in inputs:
         shapes.append(list(batch.shape))
@@ -87,6 +87,9 @@ def parity(network: nn.Module, task: Task, path: Path, inputs: Iterable[Tensor])
             if np.issubdtype(ours.dtype, np.integer):
                 differing += int((ours != theirs).sum())
                 continue
+            finite &= bool(np.isfinite(ours).all() and np.isfinite(theirs).all())
+            if not finite:
+                continue
             error = float(np.abs(ours.astype(np.float64) - theirs).max())
             absolute = max(absolute, error)
             relative = max(relative, error / max(1.0, float(np.abs(theirs).max())))
@@ -94,9 +97,10 @@ def parity(network: nn.Module, task: Task, path: Path, inputs: Iterable[Tensor])
         "max_abs_error": absolute,
         "max_relative_error": relative,
         "differing_labels": differing,
+        "finite": finite,
         "shapes_tried": shapes,
         "tolerance": TOLERANCE,
-        "passed": bool(relative <= TOLERANCE and differing == 0),
+        "passed": bool(finite and relative <= TOLERANCE and differing == 0),
     }
 
 

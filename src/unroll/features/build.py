@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from unroll import params
 from unroll.errors import DataError, SplitError
 from unroll.features.samples import Fold, Samples, check_splits
-from unroll.features.splits import split_by_time
+from unroll.features.splits import check_periods, split_by_time
 from unroll.features.windows import Series, windows
 
 
@@ -62,12 +62,17 @@ def price_samples(
         tensors["targets"] = np.log(tensors["targets"].astype(np.float64) / tensors["last"]).astype(np.float32)
     folds = split_by_time(tensors, task.splits)
     check_splits(folds, name, valid_wanted=task.splits.valid_share > 0)
+    check_periods(tensors, task.splits, name)
     return Samples(tensors, folds)
 
 
+def known_column(target: str) -> str:
+    """The column whose last value is the nearest known price: for an opening price, the close before it."""
+    return "close" if target == "open" else target
+
+
 def _series(table: pa.Table, columns: Sequence[str], target: str, name: str) -> tuple[Series, ...]:
-    # Persistence of an opening price is the close before it.
-    known = "close" if target == "open" else target
+    known = known_column(target)
     for column in sorted({*columns, target, known}):
         empty = table[column].null_count
         if empty:

@@ -50,7 +50,8 @@ def split_by_time(tensors: Tensors, splits: params.TimeSplits) -> tuple[Fold, ..
             test |= within(tensors["first_target_day"], period) & within(tensors["day"], period)
         return (_fold("all", tensors, days, splits.train, test, splits.valid_share),)
     if isinstance(splits, params.LastShareSplits):
-        first_test = days[round(len(days) * (1 - splits.test_share))]
+        kept = round(len(days) * (1 - splits.test_share))
+        first_test = days[kept] if kept < len(days) else days[-1] + 1
         train = params.Period(last=_date(first_test - 1))
         return (_fold("all", tensors, days, train, tensors["first_target_day"] >= first_test, splits.valid_share),)
     folds = []
@@ -72,12 +73,36 @@ def _fold(
 ) -> Fold:
     first_input, first_target, last_target = (tensors[key] for key in ("first_input_day", "first_target_day", "day"))
     known = days[within(days, train)]
-    cut = known[-1] if valid_share == 0 or not len(known) else known[round(len(known) * (1 - valid_share)) - 1]
+    kept = round(len(known) * (1 - valid_share))
+    # Before all days, where nothing is left to train on: `check_splits` says so.
+    cut = known[kept - 1] if kept else days[0] - 1
     in_train = within(first_input, params.Period(first=train.first)) & (last_target <= cut)
     in_valid = (first_target > cut) & within(last_target, train)
     # The training period may be open at its end, or the data may end before it does.
     in_train &= within(last_target, train)
     return Fold(name, *(np.flatnonzero(mask).astype(np.int64) for mask in (in_train, in_valid, test)))
+
+
+def check_periods(tensors: Tensors, splits: params.TimeSplits, task: str) -> None:
+    """Refuses a named test period without rows: its figures would be means of nothing.
+
+    Raises:
+        SplitError: Names the task and the period.
+    """
+    for name, inside in named_periods(splits, tensors).items():
+        if not inside.any():
+            first, last = _date(tensors["day"].min()), _date(tensors["day"].max())
+            raise SplitError(
+                f"tasks.{task}: the test period {name!r} has no rows; the days that can be forecast are {first} to "
+                f"{last}: change tasks.{task}.splits or bring data that covers it"
+            )
+
+
+def named_periods(splits: params.TimeSplits, rows: Tensors) -> dict[str, NDArray[np.bool_]]:
+    """Which rows lie in each named test period; none where a task names none."""
+    if not isinstance(splits, params.DateSplits):
+        return {}
+    return {name: within(rows["day"], period) for name, period in splits.test.items()}
 
 
 def _check_order(splits: params.DateSplits) -> None:

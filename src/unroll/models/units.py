@@ -84,7 +84,8 @@ class LogReturns(nn.Module):
 
     Args:
         features: Columns of the input.
-        target: Position of the forecast column among them.
+        known: Position of the column whose last value is the last known price: the forecast column, but for an
+            opening price the close before it.
         volumes: Positions of columns that are no prices; they are compared with their own past.
     """
 
@@ -92,11 +93,11 @@ class LogReturns(nn.Module):
     deviation: Tensor
     target_deviation: Tensor
 
-    def __init__(self, features: int, target: int, volumes: tuple[int, ...] = ()) -> None:
+    def __init__(self, features: int, known: int, volumes: tuple[int, ...] = ()) -> None:
         super().__init__()
-        self.target = target
-        # Each column is compared with the day before of this column: prices with the target, volumes with themselves.
-        self.reference = [column if column in volumes else target for column in range(features)]
+        self.known = known
+        # Each column is compared with the day before of this one: prices with the known price, volumes with themselves.
+        self.reference = [column if column in volumes else known for column in range(features)]
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("deviation", torch.ones(features))
         self.register_buffer("target_deviation", torch.ones(()))
@@ -121,7 +122,7 @@ class LogReturns(nn.Module):
         return self._last(inputs) * torch.exp(outputs.squeeze(-1) * self.target_deviation)
 
     def _last(self, inputs: Tensor) -> Tensor:
-        return inputs[:, -1, self.target]
+        return inputs[:, -1, self.known]
 
     def _changes(self, inputs: Tensor) -> Tensor:
         # A day without trade has volume 0.

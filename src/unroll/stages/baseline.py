@@ -5,7 +5,7 @@ from safetensors.numpy import save_file
 
 from unroll import params, paths
 from unroll.features.samples import Samples
-from unroll.files import replacing
+from unroll.files import replacing, require
 from unroll.tasks import task_of
 from unroll.tasks.evaluation import metrics
 
@@ -13,7 +13,7 @@ from unroll.tasks.evaluation import metrics
 def run(name: str) -> None:
     """Writes the predictions of a task's baselines."""
     task = task_of(name, params.load_section("tasks", name))
-    samples = Samples.load(paths.features(name))
+    samples = Samples.load(require(paths.features(name), f"featurize {name}"))
     predictions = task.baselines(samples)
     path = paths.baselines(name) / "predictions.safetensors"
     with replacing(path) as part:

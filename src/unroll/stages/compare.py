@@ -3,11 +3,12 @@
 import csv
 import html
 import io
+from collections import Counter
 from itertools import product
 from typing import Any
 
 from unroll import params, paths
-from unroll.files import read_json, write_text
+from unroll.files import read_json, require, write_text
 from unroll.tasks.figures import figure, save
 
 COLUMNS = ("experiment", "task", "topology", "metric", "value", "baseline", "baseline_value", "p_value", "parity")
@@ -15,7 +16,7 @@ COLUMNS = ("experiment", "task", "topology", "metric", "value", "baseline", "bas
 
 def run(_: str = "") -> None:
     """Writes the leaderboard and the gradient picture."""
-    results = [read_json(paths.result(name)) for name in params.names("experiments")]
+    results = [read_json(require(paths.result(name), f"export {name}")) for name in params.names("experiments")]
     results.sort(key=lambda result: (result["task"], result["experiment"]))
     rows = [{column: result[column] for column in COLUMNS} for result in results]
     text = io.StringIO()
@@ -29,24 +30,26 @@ def run(_: str = "") -> None:
 
 
 def _page(rows: list[dict[str, Any]]) -> str:
-    def cell(value: Any) -> str:
+    def cell(name: str, value: Any) -> str:
         if isinstance(value, float):
-            return f'<td class="number">{value:.5g}</td>'
+            shown = "&lt; 0.001" if name == "p_value" and value < 1e-3 else f"{value:.5g}"
+            return f'<td class="number">{shown}</td>'
         return f"<td>{html.escape('' if value is None else str(value))}</td>"
 
     head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in COLUMNS)
-    body = "\n".join("<tr>" + "".join(cell(row[name]) for name in COLUMNS) + "</tr>" for row in rows)
+    body = "\n".join("<tr>" + "".join(cell(name, row[name]) for name in COLUMNS) + "</tr>" for row in rows)
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Unroll: leaderboard</title>
 <style>
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }}
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; }}
 table {{ border-collapse: collapse; width: 100%; }}
-th, td {{ text-align: left; padding: .35rem .7rem; border-bottom: 1px solid #ddd; }}
+th, td {{ text-align: left; padding: .35rem .7rem; white-space: nowrap; border-bottom: 1px solid #ddd; }}
 .number {{ text-align: right; font-variant-numeric: tabular-nums; }}
 </style>
 <h1>Leaderboard</h1>
 <p>Test split; beside each experiment the strongest of its baselines on the same rows. The p-value (Diebold–Mariano)
-says how likely a difference as large as theirs would be if both were equally good.</p>
+says how likely a difference as large as theirs would be if both were equally good; beside a worse value,
+a small one means surely worse.</p>
 <table><thead><tr>{head}</tr></thead><tbody>
 {body}
 </tbody></table>
@@ -57,11 +60,16 @@ says how likely a difference as large as theirs would be if both were equally go
 
 
 def _draw_reach(results: list[dict[str, Any]]) -> None:
-    """Gradient norm at each time step over that at the last one: a line an experiment, a panel a task and moment."""
-    drawable = [result for result in results if len(result["gradient_reach"].get("trained", [])) > 1]
-    tasks = sorted({result["task"] for result in drawable})
-    drawn, grid = figure(len(tasks), 2, width=11, height=3.4 * len(tasks))
-    for axis, (task, moment) in zip(grid.flat, product(tasks, ("untrained", "trained")), strict=True):
+    """Gradient norm at each time step over that at the last one: a line an experiment, a row a task.
+
+    Only many to one, and tasks that several recurrent experiments share: there is something to compare, and all of the
+    loss hangs on the last step.
+    """
+    drawable = [result for result in results if result["gradient_reach"] and result["topology"] == "many_to_one"]
+    counts = Counter(result["task"] for result in drawable)
+    tasks = sorted(task for task, count in counts.items() if count > 1) or sorted(counts)
+    drawn, grid = figure(len(tasks) or 1, 2, width=11, height=4.2 * (len(tasks) or 1))
+    for axis, (task, moment) in zip(grid.flat, product(tasks, ("untrained", "trained")), strict=False):
         for result in drawable:
             norms = result["gradient_reach"][moment]
             # A head that starts at zero passes no gradient at all before the first step.
@@ -71,7 +79,6 @@ def _draw_reach(results: list[dict[str, Any]]) -> None:
         axis.set_ylabel("gradient norm / that at the last step", size=8)
         if axis.lines:
             axis.set_yscale("log")
-            axis.legend(frameon=False, fontsize=7)
-        else:
-            axis.text(0.5, 0.5, "the head starts at zero: no gradient yet", ha="center", transform=axis.transAxes)
+            axis.legend(frameon=False, fontsize=8)
+    drawn.suptitle("How far back the loss is felt: norm of its gradient with respect to each input step", size=10)
     save(drawn, paths.GRADIENT_REACH)

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 from unroll import params, paths
 from unroll.features.samples import Samples
-from unroll.files import read_json, replacing, write_json
+from unroll.files import read_json, replacing, require, write_json
 from unroll.tasks import task_of
 from unroll.tasks.evaluation import evaluate, metrics
 from unroll.tasks.figures import learning_curves
@@ -30,9 +30,10 @@ def run(name: str) -> None:
     task = task_of(experiment.task, section)
     seeds = experiment.training.seeds
     torch.set_num_threads(experiment.training.threads)
-    samples = Samples.load(paths.features(experiment.task))
+    samples = Samples.load(require(paths.features(experiment.task), f"featurize {experiment.task}"))
     rows = samples.test_rows()
-    weights = paths.weights(name)
+    weights = require(paths.weights(name), f"train {name}")
+    baselines = require(paths.baselines(experiment.task), f"baseline {experiment.task}")
     with paths.history(name).open(encoding="utf-8", newline="") as file:
         history = [_numbers(row) for row in csv.DictReader(file)]
     with Run.resume(name, experiment, section) as tracked:
@@ -43,7 +44,7 @@ def run(name: str) -> None:
             "task": experiment.task,
             "topology": topology_of(task, experiment.model),
             "metric": task.headline,
-            **evaluate(task, prediction, load_file(paths.baselines(experiment.task) / "predictions.safetensors"), rows),
+            **evaluate(task, prediction, load_file(baselines / "predictions.safetensors"), rows),
         }
         if len(seeds) > 1:
             evaluation["seeds"] = {

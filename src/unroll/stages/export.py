@@ -11,7 +11,7 @@ from unroll.errors import ExportError
 from unroll.export.bundle import card, seal
 from unroll.export.onnx import export, parity
 from unroll.features.samples import Samples
-from unroll.files import read_json, replacing, write_json
+from unroll.files import read_json, replacing, require, write_json
 from unroll.models.network import Classifier
 from unroll.stages.evaluate import topology_of
 from unroll.tasks import task_of
@@ -28,14 +28,15 @@ def run(name: str) -> None:
     section = params.load_section("tasks", experiment.task)
     task = task_of(experiment.task, section)
     torch.set_num_threads(experiment.training.threads)
-    samples = Samples.load(paths.features(experiment.task))
+    samples = Samples.load(require(paths.features(experiment.task), f"featurize {experiment.task}"))
     fold = last_fold(samples)
     seeds = experiment.training.seeds
-    ensemble = load_ensemble(task, experiment.model, paths.weights(name), fold.name, seeds)
+    weights = require(paths.weights(name), f"train {name}")
+    evaluation = read_json(require(paths.evaluation(name), f"evaluate {name}"))
+    ensemble = load_ensemble(task, experiment.model, weights, fold.name, seeds)
     network = (Classifier(ensemble) if task.classifies else ensemble).eval()
     free_time = isinstance(experiment.model, params.RecurrentModel)
     test = torch.from_numpy(samples.tensors["inputs"][fold.test[:PARITY_ROWS]])
-    evaluation = read_json(paths.evaluation(name))
     metric = task.headline
     figures = {
         "metric": metric,
@@ -49,9 +50,11 @@ def run(name: str) -> None:
             found = parity(network, task, folder / "model.onnx", _shapes(test, task, free_time))
             write_json(paths.parity(name), found)
             if not found["passed"]:
+                if not found["finite"]:
+                    raise ExportError(f"{name}: for a test row, torch or ONNX gives something that is no finite number")
                 raise ExportError(
                     f"{name}: ONNX and torch differ by {found['max_relative_error']:.2g} relative "
-                    f"({found['max_abs_error']:.2g} absolute, {found['differing_labels']} labels) at most "
+                    f"({found['max_abs_error']:.2g} absolute, {found['differing_labels']} labels); at most "
                     f"{found['tolerance']:.0e} is allowed; {paths.parity(name)} tells the shapes that were tried"
                 )
             hashes = data_hashes(paths.raw(section.dataset), paths.features(experiment.task))

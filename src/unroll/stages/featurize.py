@@ -9,13 +9,13 @@ from unroll import params, paths
 from unroll.errors import DataError
 from unroll.features.build import digit_samples, price_samples
 from unroll.features.samples import Samples
-from unroll.files import read_json, write_json
+from unroll.files import read_json, require, write_json
 
 
 def run(name: str) -> None:
     """Writes the samples, the splits and a summary of a task."""
     task = params.load_section("tasks", name)
-    verdict = paths.validation(task.dataset) / "verdict.json"
+    verdict = require(paths.validation(task.dataset) / "verdict.json", f"validate {task.dataset}")
     if not read_json(verdict)["passed"]:
         raise DataError(f"{verdict}: {task.dataset} failed its expectations; run `unroll validate {task.dataset}`")
     if isinstance(task, params.DigitTask):

@@ -14,9 +14,7 @@ def run(name: str) -> None:
     dataset = params.load_section("datasets", name)
     for source in dataset.sources:
         if isinstance(source, params.PathSource) and not (source.sha256 or Path(source.path).is_relative_to(paths.OWN)):
-            print(
-                f"{name}: DVC does not watch {source.path}; move it below {paths.OWN} to have changes ingested"
-            )
+            print(f"{name}: DVC does not watch {source.path}; move it below {paths.OWN} to have changes ingested")
     with tempfile.TemporaryDirectory(prefix="unroll-ingest-") as work, files.replacing(paths.raw(name)) as folder:
         folder.mkdir()
         fetched = [sources.fetch(one, Path(work) / str(number)) for number, one in enumerate(dataset.sources)]

@@ -12,7 +12,7 @@ import unroll
 from unroll import params, paths
 from unroll.errors import ParameterError
 from unroll.features.samples import Fold, Samples
-from unroll.files import write_json, write_text
+from unroll.files import require, write_json, write_text
 from unroll.tasks import task_of
 from unroll.tasks.task import Task
 from unroll.tracking import Run, member_prefix
@@ -28,7 +28,7 @@ def run(name: str) -> None:
     task = task_of(experiment.task, section)
     torch.set_num_threads(experiment.training.threads)
     torch.set_flush_denormal(True)
-    samples = Samples.load(paths.features(experiment.task))
+    samples = Samples.load(require(paths.features(experiment.task), f"featurize {experiment.task}"))
     if experiment.training.keep == "best" and not all(len(fold.valid) for fold in samples.folds):
         raise ParameterError(
             f"experiments.{name}.training.keep is best, but tasks.{experiment.task} holds no validation rows out to "

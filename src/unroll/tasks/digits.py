@@ -30,6 +30,7 @@ def digit_task(name: str) -> Task:
             TensorSpec("probabilities", "float32", ("batch", CLASSES), "probability of each digit, 0 to 1"),
         ),
         features=28,
+        input_steps=28,
         steps=28,
         make_units=ByteImages,
         make_head=lambda size: LinearHead(size, CLASSES),
@@ -90,9 +91,10 @@ def baselines(samples: Samples) -> dict[str, Prediction]:
         test_pixels = (pixels[fold.test] / np.float32(255)).astype(np.float32)
         counts = np.bincount(targets[train], minlength=CLASSES)
         majority.append(np.full(len(fold.test), counts.argmax()))
-        means = np.stack([train_pixels[targets[train] == digit].mean(0) for digit in range(CLASSES)])
+        there = np.flatnonzero(counts)
+        means = np.stack([train_pixels[targets[train] == digit].mean(0) for digit in there])
         # |x − m|² = |x|² − 2·x·m + |m|²; the first term is the same for every class.
-        centroid.append((test_pixels @ means.T * 2 - (means**2).sum(1)).argmax(1))
+        centroid.append(there[(test_pixels @ means.T * 2 - (means**2).sum(1)).argmax(1)])
         with warnings.catch_warnings():
             # 60 iterations give 92.4 %, the optimum 92.6 % after minutes.
             warnings.simplefilter("ignore", ConvergenceWarning)

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from unroll import params
+from unroll.features.build import known_column
 from unroll.features.samples import Samples, Tensors
-from unroll.features.splits import within
+from unroll.features.splits import named_periods
 from unroll.models.heads import LinearHead
 from unroll.models.units import LogReturns, PriceLevels
 from unroll.tasks.task import Prediction, Task, TensorSpec
@@ -29,8 +30,8 @@ def log_return_task(name: str, section: params.LogReturnTask) -> Task:
 def _task(name: str, section: params.PriceTask | params.LogReturnTask, every_step: bool) -> Task:
     columns, target = section.columns, section.target
     levels = isinstance(section, params.PriceTask)
-    periods = section.splits.test if isinstance(section.splits, params.DateSplits) else {}
-    position = columns.index(target)
+    # Only a residual forecast reads the known price; a level's scale is the target's own.
+    position = columns.index(target if levels else known_column(target))
     volumes = tuple(index for index, column in enumerate(columns) if column == "volume")
     return Task(
         name=name,
@@ -44,6 +45,7 @@ def _task(name: str, section: params.PriceTask | params.LogReturnTask, every_ste
             ),
         ),
         features=len(columns),
+        input_steps=section.window,
         steps=section.window if levels else section.window - 1,
         make_units=lambda: (
             PriceLevels(len(columns), position) if levels else LogReturns(len(columns), position, volumes)
@@ -58,7 +60,7 @@ def _task(name: str, section: params.PriceTask | params.LogReturnTask, every_ste
         plot=lambda folder, title, prediction, rows, evaluation: plot(
             folder, title, prediction, rows, evaluation, levels
         ),
-        periods=lambda rows: {name: within(rows["day"], period) for name, period in periods.items()},
+        periods=lambda rows: named_periods(section.splits, rows),
         details={
             "prices": {
                 "columns": list(columns),
@@ -184,6 +186,7 @@ def plot(
         axis.bar([one["step"] for one in steps], [one["ratio_to_persistence"] for one in steps], color="C0")
         axis.axhline(1, color="k", lw=0.8)
         axis.set(xlabel="step of the window", ylabel="RMSE / persistence's", title=f"{title}: error at each step")
+        axis.set_xticks([one["step"] for one in steps])
         save(drawn, folder / "by_step.png")
 
 
@@ -192,9 +195,9 @@ def _caption(evaluation: Mapping[str, Any], levels: bool) -> str:
     ratios = [part["ratio_to_persistence"] for part in test.get("periods", {"": test}).values()]
     if levels and max(ratios) > 1:
         return (
-            "The curve seems to follow the price, but yesterday's price alone is nearer. The network learned levels\n"
-            "within the training range; prices that leave it are beyond what its saturating cells can say, and the\n"
-            "error grows the further they leave."
+            "Yesterday's price alone is nearer than the network. It learned levels within the range of the training\n"
+            "days; prices that leave this range are beyond what its saturating cells can say, and the error grows the\n"
+            "further they leave."
         )
     proven, told = True, []
     for name, against in evaluation["against"].items():

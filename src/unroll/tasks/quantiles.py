@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unroll import params
 from unroll.features.samples import Fold, Samples, Tensors
+from unroll.features.splits import named_periods
 from unroll.models.heads import MonotoneQuantileHead
 from unroll.models.units import EwmaReturns
 from unroll.tasks.task import Prediction, Task, TensorSpec
@@ -40,6 +41,7 @@ def quantile_task(name: str, section: params.ReturnQuantileTask) -> Task:
             ),
         ),
         features=1,
+        input_steps=section.volatility_window + section.window + 1,
         steps=section.window,
         make_units=units,
         make_head=lambda size: MonotoneQuantileHead(size, levels),
@@ -52,6 +54,7 @@ def quantile_task(name: str, section: params.ReturnQuantileTask) -> Task:
         plot=lambda folder, title, prediction, rows, evaluation: plot(
             folder, title, prediction, rows, evaluation, levels
         ),
+        periods=lambda rows: named_periods(section.splits, rows),
         details={
             "prices": {
                 "columns": ["close"],
@@ -126,9 +129,10 @@ def baselines(samples: Samples, levels: Levels, units: EwmaReturns) -> dict[str,
         past = np.concatenate([fold.train, fold.valid])
         today = volatility[fold.test, None]
         rows = len(fold.test)
-        found["constant"].append(np.tile(np.quantile(returns[past], levels), (rows, 1)))
-        found["rolling_60"].append(_rolling(samples, fold, levels, 60))
-        found["rolling_250"].append(_rolling(samples, fold, levels, 250))
+        constant = np.quantile(returns[past], levels)
+        found["constant"].append(np.tile(constant, (rows, 1)))
+        found["rolling_60"].append(_rolling(samples, fold, levels, 60, constant))
+        found["rolling_250"].append(_rolling(samples, fold, levels, 250, constant))
         standardised = returns[past] / volatility[past]
         found["ewma"].append(today * np.quantile(standardised, levels))
         found["linear_quantile_regression"].append(
@@ -137,16 +141,13 @@ def baselines(samples: Samples, levels: Levels, units: EwmaReturns) -> dict[str,
     return {name: np.concatenate(parts).astype(np.float32) for name, parts in found.items()}
 
 
-def _rolling(samples: Samples, fold: Fold, levels: Levels, days: int) -> Prediction:
+def _rolling(samples: Samples, fold: Fold, levels: Levels, days: int, constant: NDArray[np.float64]) -> Prediction:
+    """Quantiles of a ticker's last days; `constant` for a ticker without a past."""
     returns, series = samples.tensors["targets"].astype(np.float64), samples.tensors["series"]
     # A ticker's samples follow each other by a day: the returns before a sample's are the targets before it.
-    starts = np.searchsorted(series, series[fold.test])
-    return np.stack(
-        [
-            np.quantile(returns[max(start, row - days) : row], levels)
-            for start, row in zip(starts, fold.test, strict=True)
-        ]
-    )
+    starts = np.maximum(np.searchsorted(series, series[fold.test]), fold.test - days)
+    pasts = [returns[start:row] for start, row in zip(starts, fold.test, strict=True)]
+    return np.stack([np.quantile(past, levels) if len(past) else constant for past in pasts])
 
 
 def _linear_features(standardised: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -46,6 +46,7 @@ class Task:
         inputs: The model's one input, in raw units.
         outputs: The model's outputs, in raw units.
         features: Features of a time step, after `Units.prepare`.
+        input_steps: Time steps of the samples at hand.
         steps: Time steps after `Units.prepare`, of the samples at hand.
         make_units: A new units module, not fitted.
         make_head: A new head for an encoding of so many features.
@@ -70,6 +71,7 @@ class Task:
     inputs: TensorSpec
     outputs: tuple[TensorSpec, ...]
     features: int
+    input_steps: int
     steps: int
     make_units: Callable[[], Units]
     make_head: Callable[[int], nn.Module]

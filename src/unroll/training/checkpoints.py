@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from unroll.errors import TrainingError
 from unroll.files import replacing, sha256_of
 
 _WEIGHTS, _BEST, _OPTIMISER = "weights/", "best/", "optimiser/"
@@ -54,25 +55,33 @@ def save_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optim
 
 
 def load_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> Progress | None:
-    """Brings network and optimiser to where the checkpoint stands; None where there is none."""
+    """Brings network and optimiser to where the checkpoint stands; None where there is none.
+
+    Raises:
+        TrainingError: The file is cut short, or of another training.
+    """
     if not path.exists():
         return None
-    weights, best = {}, {}
-    state: dict[int, dict[str, Tensor]] = {}
-    with safe_open(path, framework="pt") as file:
-        header = json.loads(file.metadata()["progress"])
-        for key in file.keys():  # noqa: SIM118 -- the file is no dictionary
-            tensor = file.get_tensor(key)
-            if key.startswith(_WEIGHTS):
-                weights[key.removeprefix(_WEIGHTS)] = tensor
-            elif key.startswith(_BEST):
-                best[key.removeprefix(_BEST)] = tensor
-            else:
-                position, _, name = key.removeprefix(_OPTIMISER).partition("/")
-                state.setdefault(int(position), {})[name] = tensor
-    network.load_state_dict(weights)
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return Progress(header["epoch"], header["history"], best, header["best_epoch"], header["finished"])
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads(file.metadata()["progress"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 -- it is no dictionary
+        network.load_state_dict(_below(_WEIGHTS, tensors))
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in _below(_OPTIMISER, tensors).items():
+            position, _, name = key.partition("/")
+            state.setdefault(int(position), {})[name] = tensor
+        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+        return Progress(
+            header["epoch"], header["history"], _below(_BEST, tensors), header["best_epoch"], header["finished"]
+        )
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise TrainingError(f"{path} is no checkpoint of this training ({reason}); remove it to begin anew") from error
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
 
 
 def run_key(settings: str, inputs: Iterable[Path], code: Path) -> str:

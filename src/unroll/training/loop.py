@@ -1,5 +1,6 @@
 """The training loop."""
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -97,6 +98,11 @@ def train(
         if validate is not None:
             network.eval()
             row["valid_loss"], row["valid_metric"] = validate(network)
+            if not math.isfinite(row["valid_loss"]):
+                raise TrainingError(
+                    f"the validation loss is {row['valid_loss']} after epoch {row['epoch']} (gradient norm "
+                    f"{gradient_norm:.3g}). {_remedy(settings)}"
+                )
         _keep(network, progress, row, settings, better)
         save_checkpoint(checkpoint, network, optimiser, progress)
         on_epoch(row, time.perf_counter() - epoch_began)
@@ -152,11 +158,17 @@ def _check_finite(losses: Tensor, norms: Tensor, epoch: int, settings: params.Tr
         return
     step = int(bad[0])
     before = float(norms[step - 1]) if step else float("nan")
-    clipping = f"clip_norm below {settings.clip_norm:g}" if settings.clip_norm else "clip_norm: 1.0"
     raise TrainingError(
         f"the loss is {float(losses[step])} in epoch {epoch + 1} at step {step + 1} of {len(losses)} "
-        f"(gradient norm one step before: {before:.3g}). Try a learning_rate below {settings.learning_rate:g}, "
-        f"{clipping}, initialisation: orthogonal, or look for values in the data that are not finite"
+        f"(gradient norm one step before: {before:.3g}). {_remedy(settings)}"
+    )
+
+
+def _remedy(settings: params.Training) -> str:
+    clipping = f"clip_norm below {settings.clip_norm:g}" if settings.clip_norm else "clip_norm: 1.0"
+    return (
+        f"Try a learning_rate below {settings.learning_rate:g}, {clipping}, initialisation: orthogonal, or look for "
+        "values in the data that are not finite"
     )
 
 

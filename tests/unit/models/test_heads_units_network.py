@@ -119,7 +119,7 @@ def test_a_flat_column_keeps_its_levels_finite():
 
 def test_log_returns_by_hand():
     """Prices are compared with yesterday's target, volumes with yesterday's volume."""
-    units = LogReturns(3, target=1, volumes=(2,))
+    units = LogReturns(3, known=1, volumes=(2,))
     inputs = torch.tensor([[[9.0, 10.0, 100.0], [11.0, 12.0, 200.0], [12.0, 15.0, 50.0]]])
     found = units.prepare(inputs)
     expected = [

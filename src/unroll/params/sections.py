@@ -1,26 +1,15 @@
-"""Typed parameters: `params.yaml`, read strictly, all faults reported at once.
+"""The sections of params.yaml: what may stand there, and what it means."""
 
-A stage loads only what it declares in `dvc.yaml`: `load_section("experiments", "mnist-lstm")` and nothing else.
-Below `stages/` nobody sees a dictionary of parameters.
-"""
-
-import json
-from collections.abc import Mapping
 from datetime import date
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
-
-from unroll import paths
-from unroll.errors import ParameterError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
 class Section(BaseModel):
     """A part of params.yaml: nothing misspelt, nothing converted, nothing changed afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -132,7 +121,7 @@ class DateSplits(Section):
 
 
 class LastShareSplits(Section):
-    """The last share of all days is the test split."""
+    """The last share of all days that can be forecast is the test split."""
 
     kind: Literal["last_share"]
     test_share: Annotated[float, Field(gt=0, lt=1)]
@@ -195,6 +184,13 @@ class LogReturnTask(_PriceColumns):
 
     kind: Literal["log_return"]
     dataset: str
+
+    @model_validator(mode="after")
+    def _known_price_is_read(self) -> Self:
+        if self.target == "open" and "close" not in self.columns:
+            raise ValueError("target open needs close among columns: the last known price before an opening is a close")
+        return self
+
     window: Annotated[int, Field(ge=3)]
     splits: TimeSplits
 
@@ -277,6 +273,12 @@ class DenseModel(Section):
 Model = Annotated[RecurrentModel | DenseModel, Field(discriminator="kind")]
 
 
+def _different(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) != len(seeds):
+        raise ValueError("a seed stands here twice; equal seeds give equal networks")
+    return seeds
+
+
 class Training(Section):
     """How an experiment is trained."""
 
@@ -294,7 +296,7 @@ class Training(Section):
     """Epochs without a better validation metric after which training stops."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights are kept: the best by validation metric, or the last."""
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_different)] = (0,)
     """One network a seed; their outputs are averaged in what is exported."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     autocast: Literal["none", "bf16"] = "none"
@@ -330,107 +332,3 @@ class Params(Section):
     tasks: dict[Name, Task]
     experiments: dict[Name, Experiment]
     scoring: Scoring
-
-    @model_validator(mode="after")
-    def _names_exist(self) -> Self:
-        faults = [
-            f"tasks.{name}.dataset: there is no dataset {task.dataset!r} (there are: {', '.join(self.datasets)})"
-            for name, task in self.tasks.items()
-            if task.dataset not in self.datasets
-        ]
-        faults += [
-            f"experiments.{name}.task: there is no task {experiment.task!r} (there are: {', '.join(self.tasks)})"
-            for name, experiment in self.experiments.items()
-            if experiment.task not in self.tasks
-        ]
-        if self.scoring.experiment not in self.experiments:
-            faults.append(f"scoring.experiment: there is no experiment {self.scoring.experiment!r}")
-        if faults:
-            raise ValueError("; ".join(faults))
-        return self
-
-
-_SECTIONS: Mapping[str, Any] = {
-    "datasets": Dataset,
-    "tasks": Task,
-    "experiments": Experiment,
-}
-
-
-def load_all(path: Path = paths.PARAMS) -> Params:
-    """Reads the whole file.
-
-    Raises:
-        ParameterError: The file is missing, no YAML, or has faults; all of them are in the message.
-    """
-    parsed: Params = _validate(Params, _read(path), path, "")
-    return parsed
-
-
-def load_section(section: Literal["datasets", "tasks", "experiments"], name: str, path: Path = paths.PARAMS) -> Any:
-    """Reads one named entry: `load_section("tasks", "digit-rows")`.
-
-    Raises:
-        ParameterError: The file or the entry is missing, or the entry has faults; all of them are in the message.
-    """
-    entries = _read(path).get(section)
-    if not isinstance(entries, dict) or name not in entries:
-        there = ", ".join(sorted(entries)) if isinstance(entries, dict) else "nothing"
-        raise ParameterError(f"{path}: there is no {section}.{name}; {section} has: {there}")
-    return _validate(_SECTIONS[section], entries[name], path, f"{section}.{name}")
-
-
-def names(section: Literal["datasets", "tasks", "experiments"], path: Path = paths.PARAMS) -> list[str]:
-    """The names under a section, in the file's order.
-
-    Raises:
-        ParameterError: The file or the section is missing.
-    """
-    entries = _read(path).get(section)
-    if not isinstance(entries, dict):
-        raise ParameterError(f"{path}: {section} must be a mapping of names, not {entries!r}")
-    return list(entries)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ParameterError(f"{path} is not here; run unroll in the repository's root") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParameterError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise ParameterError(f"{path} holds no mapping; it must have the keys {', '.join(Params.model_fields)}")
-    return content
-
-
-def _validate(kind: Any, content: Any, path: Path, prefix: str) -> Any:
-    # Strict JSON mode takes lists for tuples and ISO strings for dates, and still refuses "3" for a number.
-    try:
-        return TypeAdapter(kind).validate_json(json.dumps(content, default=str))
-    except ValidationError as error:
-        faults = [_describe(fault, prefix) for fault in error.errors(include_url=False)]
-        count = f"{len(faults)} faults" if len(faults) > 1 else "1 fault"
-        raise ParameterError(f"{path} has {count}:\n  " + "\n  ".join(faults)) from None
-
-
-def _describe(fault: Mapping[str, Any], prefix: str) -> str:
-    """One fault as `path: what is wrong (found VALUE)`."""
-    # Pydantic puts the tag of a discriminated union into the location; the reader's file has no such key.
-    tags = {"package", "url", "path", "prices", "digits", "price", "log_return", "return_quantiles"}
-    tags |= {"dates", "last_share", "walk_forward", "recurrent", "dense"}
-    parts: list[str] = [prefix] if prefix else []
-    for index, part in enumerate(fault["loc"]):
-        last = index == len(fault["loc"]) - 1
-        if isinstance(part, str) and part in tags and (not last or fault["type"] == "value_error"):
-            continue
-        parts.append(str(part))
-    where = ".".join(parts)
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "extra_forbidden":
-        message = "no such parameter (misspelt?)"
-    elif fault["type"] == "missing":
-        return f"{where}: is missing"
-    if isinstance(fault["input"], dict | list):
-        return f"{where}: {message}" if where else message
-    return f"{where}: {message} (found {fault['input']!r})"

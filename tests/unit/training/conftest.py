@@ -1,0 +1,16 @@
+"""Trainings that each have a checkpoint of their own."""
+
+import pytest
+from small_trainings import Job
+
+
+@pytest.fixture
+def job(tiny, tmp_path):
+    """Makes a training, each with a checkpoint of its own."""
+    count = iter(range(99))
+
+    def make(**options):
+        folder = tmp_path / str(next(count))
+        return Job(tiny, options.pop("folder", folder), **options)
+
+    return make
