@@ -10,7 +10,7 @@ from prefect.logging import get_run_logger
 from pipelines.dvc_stages import say
 from unroll import params, paths
 from unroll.errors import UnrollError
-from unroll.inference.inbox import InboxReport, score_inbox
+from unroll.inference.inbox import InboxReport, score_new
 from unroll.params import Scoring
 
 
@@ -34,16 +34,7 @@ def score() -> None:
 @task(name="score-new-files", cache_policy=NO_CACHE)
 def score_new_files(scoring: Scoring) -> InboxReport:
     """Scores every file that was not scored before; the ledger knows which those are."""
-    return score_inbox(
-        paths.bundle(scoring.experiment),
-        paths.INBOX,
-        paths.PREDICTIONS,
-        paths.QUARANTINE,
-        paths.LEDGER,
-        batch_rows=scoring.batch_rows,
-        threads=scoring.threads,
-        settle_seconds=scoring.settle_seconds,
-    )
+    return score_new(scoring)
 
 
 def tell(lines: list[dict[str, str]], model_version: str) -> None:

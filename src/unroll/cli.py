@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from unroll import __version__, paths
+from unroll import __version__
 from unroll.errors import UnrollError
 
 STAGES = {
@@ -90,19 +90,9 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _score() -> None:
     from unroll import params
-    from unroll.inference.inbox import score_inbox
+    from unroll.inference.inbox import score_new
 
-    scoring = params.load_all().scoring
-    report = score_inbox(
-        paths.bundle(scoring.experiment),
-        paths.INBOX,
-        paths.PREDICTIONS,
-        paths.QUARANTINE,
-        paths.LEDGER,
-        batch_rows=scoring.batch_rows,
-        threads=scoring.threads,
-        settle_seconds=scoring.settle_seconds,
-    )
+    report = score_new(params.load_all().scoring)
     for line in report.lines():
         print(f"{line['file']}: {line['state']}: {line['what']}")
     done = len(report.already_done)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from unroll import params, paths
 from unroll.errors import DataError, UnrollError
 from unroll.files import replacing, sha256_of, write_json
 from unroll.inference.bundle import load_bundle
@@ -80,6 +81,20 @@ class InboxReport:
 
 class _ChangedError(Exception):
     """The file changed while it was read."""
+
+
+def score_new(scoring: params.Scoring) -> InboxReport:
+    """Scores what is new in the repository's inbox, as the parameters say; raises what `score_inbox` raises."""
+    return score_inbox(
+        paths.bundle(scoring.experiment),
+        paths.INBOX,
+        paths.PREDICTIONS,
+        paths.QUARANTINE,
+        paths.LEDGER,
+        batch_rows=scoring.batch_rows,
+        threads=scoring.threads,
+        settle_seconds=scoring.settle_seconds,
+    )
 
 
 def score_inbox(
