@@ -280,7 +280,9 @@ def _create(client: Any, name: str, experiment: params.Experiment, task: params.
     if found is None:
         local = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
         place = (_ARTIFACTS.resolve() / experiment.task).as_uri() if local else None
-        experiment_id = client.create_experiment(experiment.task, artifact_location=place)
+        # Without it, MLflow's pages open in their view for language models.
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        experiment_id = client.create_experiment(experiment.task, artifact_location=place, tags=kind)
     else:
         experiment_id = found.experiment_id
     commit = _commit()
