@@ -23,11 +23,20 @@ from rich.table import Table
 from pipelines.dvc_stages import Graph, Outcome, StageError, read_graph, read_stale, run_stages, say, sort_lock_file
 from unroll import params, paths
 from unroll.errors import UnrollError
+from unroll.files import digest_of
 
 COLUMNS = ("experiment", "task", "metric", "value", "baseline", "baseline_value", "parity", "seconds")
 
 # Of one stage that has never run here, by its verb; only their order of size matters.
-USUAL_SECONDS = {"ingest": 5.0, "validate": 10.0, "train": 60.0, "evaluate": 5.0, "export": 8.0, "compare": 3.0}
+USUAL_SECONDS = {
+    "ingest": 5.0,
+    "validate": 10.0,
+    "baseline": 10.0,
+    "train": 60.0,
+    "evaluate": 5.0,
+    "export": 8.0,
+    "compare": 3.0,
+}
 
 
 class TrainingFlowError(UnrollError):
@@ -131,6 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pipelines.training", description=__doc__)
     parser.add_argument("--slots", type=int, help="stages at a time (default: cores / threads of a training)")
     asked = parser.parse_args(arguments)
+    if asked.slots is not None and asked.slots < 1:
+        parser.error(f"--slots must be at least 1, not {asked.slots}")
     # A closed terminal or a `kill` is an interrupt like any other: the stages and Prefect's server have to be stopped.
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -171,7 +182,11 @@ def _cores() -> int:
 
 def _seconds_of(experiment: str) -> float | None:
     try:
-        return float(json.loads(paths.timing(experiment).read_text(encoding="utf-8"))["seconds"])
+        timing = json.loads(paths.timing(experiment).read_text(encoding="utf-8"))
+        # DVC may have brought the weights of another training back.
+        if timing["weights_sha256"] != digest_of(paths.weights(experiment)):
+            return None
+        return float(timing["seconds"])
     except (FileNotFoundError, KeyError, TypeError, ValueError):
         # The file only orders the stages and fills a column; without it, both do with less.
         return None

@@ -17,8 +17,8 @@ from unroll.errors import DataError
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a path beside `path`; what was written there is moved into place when the block ends well.
 
-    Works for a file and for a folder. A killed process leaves the old content and a hidden
-    `.NAME.HEX.part` beside it, never a half-written `path`.
+    Works for a file and for a folder. A killed process leaves the old content and a hidden `.NAME.HEX.part` beside it,
+    never a half-written `path`. A folder takes two moves: between them, its old content is `.NAME.HEX.old`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
@@ -66,6 +66,16 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Reads a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def digest_of(folder: Path) -> str | None:
+    """One SHA-256 for the names and contents of a folder's files, in hex; None where the folder is not there."""
+    if not folder.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n".encode())
+    return digest.hexdigest()
 
 
 def sha256_of(path: Path) -> str:

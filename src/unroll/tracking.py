@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +21,7 @@ from pydantic import BaseModel
 
 from unroll import params, paths
 from unroll.errors import TrackingError
-from unroll.files import read_json, write_json
+from unroll.files import digest_of, read_json, write_json
 
 DEFAULT_STORE = "sqlite:///mlflow.db"
 _ARTIFACTS = Path("mlruns")
@@ -75,12 +76,14 @@ class Run:
         """
         path = paths.provenance(name)
         provenance = read_json(path) if path.exists() else {}
-        run_id = provenance.get("mlflow_run_id")
+        weights = digest_of(paths.weights(name))
+        # DVC may have brought other weights back since this file was written.
+        run_id = provenance.get("mlflow_run_id") if provenance.get("weights_sha256") == weights else None
         with _store() as client:
             if run_id is None or not _known(client, run_id):
                 tags = {"unroll.restored": "true"} | ({"unroll.restored_from_run": run_id} if run_id else {})
                 run_id = _create(client, name, experiment, task, tags)
-                write_json(path, {**_commit(), "mlflow_run_id": run_id})
+                write_json(path, {**_commit(), "mlflow_run_id": run_id, "weights_sha256": weights})
         return cls(client, run_id)
 
     def __enter__(self) -> Self:
@@ -146,7 +149,8 @@ class Run:
             self._client.log_artifacts(self.run_id, str(bundle), "bundle")
             provenance = paths.provenance(card["name"])
             if provenance.exists():
-                self._client.log_artifact(self.run_id, str(provenance), "bundle")
+                # Beside the bundle, where it is looked for.
+                self._client.log_artifact(self.run_id, str(provenance))
             with mlflow.start_run(run_id=self.run_id, log_system_metrics=False):
                 mlflow.onnx.log_model(
                     onnx.load(bundle / "model.onnx"),
@@ -201,13 +205,31 @@ def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def data_hashes(*folders: Path) -> dict[str, str]:
-    """DVC's md5 of folders in `dvc.lock`; what is not there is left out (a stage run by hand)."""
+    """DVC's md5 of folders in `dvc.lock`; none where there is no such file (a stage run by hand).
+
+    Another DVC process may be writing the file at this moment, so one that lacks a folder is read again for a while.
+    """
     lock = Path("dvc.lock")
-    if not lock.exists():
+    hashes: dict[str, str] = {}
+    for _ in range(20):
+        if not lock.exists():
+            return {}
+        hashes = _hashes(lock.read_text(encoding="utf-8"))
+        if all(str(folder) in hashes for folder in folders):
+            break
+        time.sleep(0.1)
+    return {str(folder): hashes[str(folder)] for folder in folders if str(folder) in hashes}
+
+
+def _hashes(text: str) -> dict[str, str]:
+    """Path → md5 of every output in a lock file; what is cut off is left out."""
+    try:
+        stages = (yaml.safe_load(text) or {}).get("stages") or {}
+        outputs = [out for stage in stages.values() for out in (stage or {}).get("outs") or []]
+        pairs = {str(out["path"]): str(out["md5"]) for out in outputs if "md5" in out}
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError):
         return {}
-    stages = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages", {})
-    outputs = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", []) if "md5" in out}
-    return {str(folder): outputs[str(folder)] for folder in folders if str(folder) in outputs}
+    return {path: md5 for path, md5 in pairs.items() if re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5)}
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import pytest
 
 from pipelines import training
 from unroll import paths
+from unroll.files import digest_of
 
 PARAMETERS = """
 datasets: {own: {kind: digits, sources: [{kind: path, path: digits}]}}
@@ -54,9 +55,23 @@ def test_a_driver_without_a_gpu_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> No
     assert training.slots_here() == 5
 
 
+def trained(experiment: str, seconds: float) -> None:
+    """Weights, and how long they took."""
+    paths.weights(experiment).mkdir(parents=True)
+    (paths.weights(experiment) / "all-seed0.safetensors").write_bytes(b"weights")
+    timing = {"seconds": seconds, "epochs": 4, "weights_sha256": digest_of(paths.weights(experiment))}
+    paths.timing(experiment).write_text(json.dumps(timing))
+
+
+def test_seconds_of_other_weights_are_not_shown() -> None:
+    """DVC may have brought the weights of another training back; it does not track the times."""
+    trained("one", 123.5)
+    (paths.weights("one") / "all-seed0.safetensors").write_bytes(b"other weights")
+    assert training.expected_seconds({"train@one": frozenset[str]()})["train@one"] == training.USUAL_SECONDS["train"]
+
+
 def test_expects_what_the_last_training_took() -> None:
-    paths.model("one").mkdir(parents=True)
-    paths.timing("one").write_text(json.dumps({"seconds": 123.5, "epochs": 4}))
+    trained("one", 123.5)
     graph = {"train@one": frozenset[str](), "train@two": frozenset[str](), "compare": frozenset({"train@one"})}
 
     expected = training.expected_seconds(graph)
@@ -67,8 +82,7 @@ def test_expects_what_the_last_training_took() -> None:
 
 
 def test_shows_the_leaderboard_and_where_things_lie(capsys: pytest.CaptureFixture[str]) -> None:
-    paths.model("one").mkdir(parents=True)
-    paths.timing("one").write_text('{"seconds": 12.6}')
+    trained("one", 12.6)
     paths.LEADERBOARD.write_text(
         "experiment,task,metric,value,baseline,baseline_value,parity\n"
         "one,rows,accuracy,0.987600001,majority,0.1135,3e-07\n"
@@ -90,3 +104,11 @@ def test_shows_the_leaderboard_and_where_things_lie(capsys: pytest.CaptureFixtur
 def test_shows_nothing_before_the_first_comparison(capsys: pytest.CaptureFixture[str]) -> None:
     training.show(training.read_results())
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("slots", ["0", "-1"])
+def test_no_slots_are_refused(slots: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """They would run nothing and call it done."""
+    with pytest.raises(SystemExit):
+        training.main(["--slots", slots])
+    assert "--slots must be at least 1" in capsys.readouterr().err

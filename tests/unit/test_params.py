@@ -190,7 +190,6 @@ FAULTS = [
     ("tasks/dated/splits/train/first", "2017-06-01", "tasks.dated.splits.train", "2017-06-01, after its end"),
     ("tasks/dated/splits/test", {}, "tasks.dated.splits.test", "at least 1"),
     ("tasks/dated/splits/test/2017/last", "2016-01-01", "tasks.dated.splits.test.2017", "after its end"),
-    ("tasks/quantiles/window", 121, "tasks.quantiles", "window 121 is longer than volatility_window 120"),
     ("tasks/quantiles/decay", 1.0, "tasks.quantiles.decay", "less than 1"),
     ("tasks/quantiles/quantiles", [0.5], "tasks.quantiles.quantiles", "at least 3"),
     ("tasks/quantiles/quantiles", [0.9, 0.5, 0.1], "tasks.quantiles", "rise strictly"),
@@ -391,3 +390,26 @@ def test_a_name_that_stands_twice_is_refused(load):
 
 def test_paths_and_parameters_agree_on_the_file():
     assert Path("params.yaml") == paths.PARAMS
+
+
+def test_numbers_as_dvc_writes_them(load):
+    """DVC's YAML writer turns 0.00005 into 5e-05, which plain PyYAML takes for text."""
+    text = yaml.safe_dump(changed(("experiments/mnist-lstm/training/learning_rate", 123.5))).replace("123.5", "5e-05")
+    assert "5e-05" in text
+    assert load(text).experiments["mnist-lstm"].training.learning_rate == 5e-05
+
+
+def test_merge_keys_are_yaml(load):
+    merged = yaml.safe_dump(GOOD["experiments"]["mnist-lstm"], default_flow_style=True, width=1000).strip()
+    rest = {key: value for key, value in GOOD.items() if key != "experiments"}
+    text = f"experiments:\n  mnist-lstm: &lstm {merged}\n  twin:\n    <<: *lstm\n" + yaml.safe_dump(rest)
+    found = load(text).experiments
+    assert found["twin"] == found["mnist-lstm"]
+
+
+@pytest.mark.parametrize(("name", "says"), [("2017-01-01", "put it in quotes"), ('"2017 (H1)"', "2017 (H1)")])
+def test_a_period_name_that_cannot_be_used(load, name, says):
+    text = yaml.safe_dump(changed(("tasks/dated/splits/test", {"THE PERIOD": {"first": "2017-01-01"}})))
+    with pytest.raises(ParameterError) as caught:
+        load(text.replace("THE PERIOD", name))
+    assert says in str(caught.value)

@@ -10,6 +10,7 @@ from unroll.errors import TrackingError
 from unroll.files import read_json, write_json
 from unroll.tracking import Run, data_hashes, flat, member_prefix
 
+MD5 = "0123456789abcdef0123456789abcdef.dir"
 HISTORY = [
     {
         "fold": "all",
@@ -47,10 +48,10 @@ def test_member_prefix(fold, seed, alone, prefix):
 def test_data_hashes(here):
     assert data_hashes(paths.raw("stock")) == {}
     (here / "dvc.lock").write_text(
-        "stages:\n  ingest@stock:\n    outs:\n    - path: data/raw/stock\n      md5: abc.dir\n"
-        "  validate@stock:\n    cmd: x\n    outs:\n    - path: data/validation/stock\n      md5: def.dir\n"
+        f"stages:\n  ingest@stock:\n    outs:\n    - path: data/raw/stock\n      md5: {MD5}\n"
+        f"  validate@stock:\n    cmd: x\n    outs:\n    - path: data/validation/stock\n      md5: {MD5}\n"
     )
-    assert data_hashes(paths.raw("stock"), paths.features("x")) == {"data/raw/stock": "abc.dir"}
+    assert data_hashes(paths.raw("stock"), paths.features("x")) == {"data/raw/stock": MD5}
 
 
 def test_an_empty_lock_file(here):
@@ -66,7 +67,7 @@ def experiment(tiny):
 @pytest.fixture
 def started(here, tiny, experiment):
     (here / "dvc.lock").write_text(
-        "stages:\n  featurize@price-60:\n    outs:\n    - path: data/features/price-60\n      md5: abc.dir\n"
+        f"stages:\n  featurize@price-60:\n    outs:\n    - path: data/features/price-60\n      md5: {MD5}\n"
     )
     return Run.start("an-experiment", experiment, tiny.section("price"), here / "note.json")
 
@@ -95,7 +96,7 @@ class TestStore:
         assert found.data.tags["unroll.dvc_stage"] == "train@an-experiment"
         assert set(found.data.tags) >= {"unroll.git_commit", "unroll.git_dirty"}
         (entry,) = found.inputs.dataset_inputs
-        assert (entry.dataset.name, entry.dataset.digest) == ("data/features/price-60", "abc.dir")
+        assert (entry.dataset.name, entry.dataset.digest) == ("data/features/price-60", MD5)
         assert read_json(paths.provenance("an-experiment"))["mlflow_run_id"] == run_id
         assert (here / "mlflow.db").exists()
 
@@ -206,3 +207,21 @@ def test_a_password_is_not_told(here, tiny, experiment, monkeypatch):
 def test_commit_tells_what_is_checked_out(here):
     assert tracking._commit() == {"git_commit": None, "git_dirty": None}
     json.dumps(tracking._commit())
+
+
+def test_a_lock_file_that_is_being_written_is_read_again(here, monkeypatch):
+    whole = f"stages:\n  ingest@stock:\n    outs:\n    - path: data/raw/stock\n      md5: {MD5}\n"
+    (here / "dvc.lock").write_text(whole[:-9])
+    monkeypatch.setattr(tracking.time, "sleep", lambda seconds: (here / "dvc.lock").write_text(whole))
+    assert data_hashes(paths.raw("stock")) == {"data/raw/stock": MD5}
+
+
+def test_other_weights_belong_to_no_known_run(started, experiment, tiny):
+    """DVC may bring the weights of another run back; what is measured of them must not go into this run."""
+    paths.weights("an-experiment").mkdir(parents=True)
+    (paths.weights("an-experiment") / "all-seed0.safetensors").write_bytes(b"other weights")
+    resumed = Run.resume("an-experiment", experiment, tiny.section("price"))
+    assert resumed.run_id != started.run_id
+    assert client().get_run(resumed.run_id).data.tags["unroll.restored"] == "true"
+    again = Run.resume("an-experiment", experiment, tiny.section("price"))
+    assert again.run_id == resumed.run_id

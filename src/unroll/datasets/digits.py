@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 from unroll.datasets import idx
-from unroll.datasets.idx import iter_idx_images as iter_idx_images  # batch prediction reads IDX from here
 from unroll.errors import FormatError
 
 if TYPE_CHECKING:

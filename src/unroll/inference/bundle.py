@@ -67,6 +67,8 @@ class PriceInput(_Part):
 
     columns: Annotated[tuple[str, ...], Field(min_length=1)]
     target: str
+    known: str | None = None
+    """The column whose last value is the last known price; None: the target's."""
     window: Annotated[int, Field(ge=1)]
     """Days that go into the graph."""
     every_step: bool = False
@@ -125,7 +127,7 @@ class Bundle:
     sha256: str
     graph: bytes = field(repr=False)
     provenance: Mapping[str, Any] | None
-    """Git commit and MLflow run, if they came along."""
+    """Git commit and MLflow run, if they came along and are this graph's."""
 
     @property
     def model(self) -> Path:
@@ -159,7 +161,7 @@ def load_bundle(folder: Path) -> Bundle:
         card=card,
         sha256=hashlib.sha256(contents[MODEL]).hexdigest(),
         graph=contents[MODEL],
-        provenance=_provenance(folder.parent / PROVENANCE),
+        provenance=_provenance(folder.parent / PROVENANCE, hashlib.sha256(contents[MODEL]).hexdigest()),
     )
     _check_graph(bundle)
     return bundle
@@ -242,7 +244,7 @@ def _card(content: bytes, path: Path) -> Card:
         raise BundleError(f"{path} does not fit: {faults}") from None
 
 
-def _provenance(path: Path) -> Mapping[str, Any] | None:
+def _provenance(path: Path, model_sha256: str) -> Mapping[str, Any] | None:
     if not path.is_file():
         return None
     try:
@@ -251,7 +253,8 @@ def _provenance(path: Path) -> Mapping[str, Any] | None:
         raise BundleError(f"{path} is no JSON: {error}; remove it or export the model again") from None
     if not isinstance(provenance, dict):
         raise BundleError(f"{path} must hold a mapping, not {type(provenance).__name__}")
-    return provenance
+    # The file lies beside the bundle and may be of another one that lay there.
+    return provenance if provenance.get("model_sha256") == model_sha256 else None
 
 
 def _check_graph(bundle: Bundle) -> None:

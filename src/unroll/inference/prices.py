@@ -39,13 +39,14 @@ def last_windows(
 
     Returns:
         One row a ticker, in their order: row_id, ticker, last_date, date (the next business day), last_price float64
-        (USD, of `spec.target`), inputs float32 [window * columns], oldest day first; and the tickers left out.
+        (of `spec.known`), inputs float32 [window * columns], oldest day first; and the tickers left out.
 
     Raises:
         FormatError: The file cannot be read or lacks columns.
         DataError: No ticker can be scored.
     """
-    columns = list(dict.fromkeys([*spec.columns, spec.target]))
+    known = spec.known or spec.target
+    columns = list(dict.fromkeys([*spec.columns, known]))
     days = _days(path, parquet, ticker, columns, spec.window + 1)
     tickers = days["ticker"].to_numpy(zero_copy_only=False)
     dates = days["date"].to_numpy(zero_copy_only=False).astype("datetime64[D]")
@@ -60,7 +61,7 @@ def last_windows(
             skipped.append(Skipped(path.name, name, reason))
             continue
         window = values[end - spec.window : end]
-        found.append((name, dates[end - 1], window[-1, columns.index(spec.target)], window[:, : len(spec.columns)]))
+        found.append((name, dates[end - 1], window[-1, columns.index(known)], window[:, : len(spec.columns)]))
     if not found:
         examples = "; ".join(f"{one.what} {one.reason}" for one in skipped[:3])
         raise DataError(f"{path}: no ticker of {len(skipped)} can be scored: {examples}")

@@ -172,7 +172,8 @@ class Scorer:
         columns |= _digits(outputs) if card.reader == "digits" else _prices(outputs, batch, card)
         columns["model_version"] = pa.repeat(pa.scalar(self.bundle.version), batch.num_rows)
         for field in self.schema:
-            if not pa.types.is_floating(field.type):
+            # Of prices, the score is made from the prediction, and empty where that is no positive number.
+            if not pa.types.is_floating(field.type) or (card.reader == "prices" and field.name == "score"):
                 continue
             usable = np.isfinite(columns[field.name])
             if not usable.all():
@@ -181,7 +182,8 @@ class Scorer:
                     f"{self.bundle.version} gives the {field.name} {columns[field.name][row]} for row "
                     f"{batch.column('row_id')[row]}; look for values in it that the model never saw"
                 )
-        return pa.record_batch([pa.array(columns[f.name], f.type) for f in self.schema], schema=self.schema)
+        arrays = [pa.array(columns[f.name], f.type, from_pandas=True) for f in self.schema]
+        return pa.record_batch(arrays, schema=self.schema)
 
     def _output_schema(self, note: Mapping[str, Any]) -> pa.Schema:
         card = self.bundle.card
@@ -282,7 +284,6 @@ def _prices(outputs: Mapping[str, np.ndarray], batch: pa.RecordBatch, card: Card
             return columns | {"prediction": last * np.exp(median.astype(np.float64)), "score": median}
     prices = outputs["price"].astype(np.float64)
     prices = prices[:, -1] if prices.ndim == 2 else prices  # of every step, the last one is the next day's
-    # A price that is not positive has no log return, and its score shows it as not finite.
-    ratio = np.divide(prices, last, out=np.zeros_like(last), where=prices > 0)
-    with np.errstate(divide="ignore"):
-        return {"prediction": prices, "score": np.log(ratio).astype(np.float32)}
+    # A price that is not positive has no log return: its score is left empty.
+    ratio = np.divide(prices, last, out=np.full_like(last, np.nan), where=prices > 0)
+    return {"prediction": prices, "score": np.log(ratio).astype(np.float32)}

@@ -8,9 +8,6 @@ ONNX `RNN`, `GRU` or `LSTM`. It is never used to train: it has no gradient.
 import torch
 from torch import Tensor
 
-GATES = {"rnn": 1, "gru": 3, "lstm": 4}
-"""Gates of each cell: how many times `units` rows its weight matrices have."""
-
 
 @torch.library.custom_op("unroll::recurrent", mutates_args=())
 def recurrent(

@@ -66,11 +66,23 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands here twice", key_node.start_mark)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the name {key_node.value} is read as no text: put it in quotes", key_node.start_mark
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+# DVC writes 0.00005 as 5e-05, which YAML 1.2 takes for a number and PyYAML for text.
+_UniqueKeys.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+"), list("-+0123456789")
+)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -128,8 +140,6 @@ def _describe(fault: Mapping[str, Any], content: Any, prefix: str) -> str:
         message = "no such parameter (misspelt?)"
     elif fault["type"] == "missing":
         return f"{where}: is missing"
-    elif fault["type"] == "float_type" and re.fullmatch(r"\d+e[+-]?\d+", str(fault["input"]), re.IGNORECASE):
-        message += "; YAML takes a number without a point for text: write 1.0e-3 for 1e-3"
     if isinstance(fault["input"], dict | list):
         return f"{where}: {message}" if where else str(message)
     return f"{where}: {message} (found {fault['input']!r})"

@@ -109,6 +109,10 @@ class Period(Section):
         return self
 
 
+PeriodName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]*$")]
+"""Becomes a part of a metric's name, for which MLflow takes no other characters."""
+
+
 class DateSplits(Section):
     """Splits by the date of the forecast day."""
 
@@ -116,7 +120,7 @@ class DateSplits(Section):
     train: Period
     valid_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """The last part of the training days, held out to choose epochs."""
-    test: Annotated[dict[str, Period], Field(min_length=1)]
+    test: Annotated[dict[PeriodName, Period], Field(min_length=1)]
     """Named periods after training; the first one gives the headline figures."""
 
 
@@ -203,15 +207,13 @@ class ReturnQuantileTask(Section):
     window: Annotated[int, Field(ge=3)]
     """Days of standardised returns that the network reads."""
     volatility_window: Annotated[int, Field(ge=10)] = 120
-    """Days of returns that the volatility is estimated from; also the model's input length, less one."""
+    """Days of returns that each volatility is estimated from; the model reads window + volatility_window + 1 days."""
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.94
     quantiles: Annotated[tuple[float, ...], Field(min_length=3)] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     splits: TimeSplits
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.window > self.volatility_window:
-            raise ValueError(f"window {self.window} is longer than volatility_window {self.volatility_window}")
         levels = self.quantiles
         if list(levels) != sorted(set(levels)) or levels[0] <= 0 or levels[-1] >= 1:
             raise ValueError("quantiles must rise strictly, between 0 and 1")

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 from unroll import params, paths
 from unroll.features.samples import Samples
-from unroll.files import read_json, replacing, require, write_json
+from unroll.files import digest_of, read_json, replacing, require, write_json
 from unroll.tasks import task_of
 from unroll.tasks.evaluation import evaluate, metrics
 from unroll.tasks.figures import learning_curves
@@ -59,8 +59,9 @@ def run(name: str) -> None:
         learning_curves(paths.plots(name) / "learning.png", name, history, task.headline)
         write_json(paths.evaluation(name), evaluation)
         tracked.log_figures({key: evaluation[key] for key in ("test", "baseline", "against")})
-        if paths.timing(name).exists():
-            tracked.log_figures({"timing": read_json(paths.timing(name))})
+        timing = read_json(paths.timing(name)) if paths.timing(name).exists() else {}
+        if timing.pop("weights_sha256", None) == digest_of(weights):
+            tracked.log_figures({"timing": timing})
         tracked.log_files(paths.plots(name), "plots")
     print(f"{name}: test {task.headline} {evaluation['test'][task.headline]:.5g}", end="")
     print("".join(f"; {key} {figures[task.headline]:.5g}" for key, figures in evaluation["baseline"].items()))

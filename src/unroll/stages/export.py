@@ -11,7 +11,7 @@ from unroll.errors import ExportError
 from unroll.export.bundle import card, seal
 from unroll.export.onnx import export, parity
 from unroll.features.samples import Samples
-from unroll.files import read_json, replacing, require, write_json
+from unroll.files import read_json, replacing, require, sha256_of, write_json
 from unroll.models.network import Classifier
 from unroll.stages.evaluate import topology_of
 from unroll.tasks import task_of
@@ -60,6 +60,8 @@ def run(name: str) -> None:
             hashes = data_hashes(paths.raw(section.dataset), paths.features(experiment.task))
             topology = topology_of(task, experiment.model)
             seal(folder, card(name, task, topology, free_time=free_time, data=hashes, figures=figures))
+        mark = {"model_sha256": sha256_of(paths.bundle(name) / "model.onnx")}
+        write_json(paths.provenance(name), read_json(paths.provenance(name)) | mark)
         tracked.log_figures({"parity": {key: found[key] for key in ("max_abs_error", "max_relative_error")}})
         tracked.log_model(paths.bundle(name), read_json(paths.bundle(name) / "card.json"))
     write_json(paths.result(name), _result(task, evaluation, found))

@@ -12,7 +12,7 @@ import unroll
 from unroll import params, paths
 from unroll.errors import ParameterError
 from unroll.features.samples import Fold, Samples
-from unroll.files import require, write_json, write_text
+from unroll.files import digest_of, read_json, require, write_json, write_text
 from unroll.tasks import task_of
 from unroll.tasks.task import Task
 from unroll.tracking import Run, member_prefix
@@ -34,6 +34,11 @@ def run(name: str) -> None:
             f"experiments.{name}.training.keep is best, but tasks.{experiment.task} holds no validation rows out to "
             "choose by; set keep: last, or a valid_share above 0"
         )
+    if experiment.training.patience and not all(len(fold.valid) for fold in samples.folds):
+        raise ParameterError(
+            f"experiments.{name}.training.patience waits for a better validation metric, but tasks.{experiment.task} "
+            "holds no validation rows out; leave patience out, or set a valid_share above 0"
+        )
     inputs = [paths.features(experiment.task) / file for file in ("samples.safetensors", "splits.safetensors")]
     key = run_key(f"{experiment!r} {section!r}", inputs, Path(unroll.__file__).parent)
     checkpoints = paths.checkpoints(name) / key
@@ -47,8 +52,10 @@ def run(name: str) -> None:
             history += [{"fold": member.fold, "seed": member.seed, **row} for row in trained.history]
             results.append(trained)
         write_text(paths.history(name), _as_csv(history))
-        timing = _timing(results, history)
-        write_json(paths.timing(name), timing)
+        # DVC may bring other weights back beside these two files, which it does not track: they say whose they are.
+        mark = {"weights_sha256": digest_of(paths.weights(name))}
+        write_json(paths.timing(name), _timing(results, history) | mark)
+        write_json(paths.provenance(name), read_json(paths.provenance(name)) | mark)
         if not tracked.send_history(history):
             print(f"{name}: the MLflow store is away; `unroll evaluate {name}` sends the metrics when it is back")
     shutil.rmtree(paths.checkpoints(name), ignore_errors=True)

@@ -13,7 +13,7 @@ def run(name: str) -> None:
     """Checks data/raw/NAME; writes verdict.json and Data Docs to data/validation/NAME.
 
     Raises:
-        FormatError: The table is not there, or is no Parquet.
+        DataError: The table is not there, or is no Parquet.
         ExpectationError: An expectation fails; verdict and docs are written nonetheless.
     """
     dataset = params.load_section("datasets", name)
@@ -39,9 +39,7 @@ def _read(path: Path, name: str) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path)
-    except FileNotFoundError:
-        raise FormatError(f"{path} is not there; run: unroll ingest {name}") from None
+        return pq.read_table(files.require(path, f"ingest {name}"))
     except pa.ArrowException as error:
         told = " ".join(str(error).split())[:200]
         raise FormatError(f"{path} is no readable Parquet file ({told}); run again: unroll ingest {name}") from None

@@ -58,13 +58,14 @@ def _task(name: str, section: params.PriceTask | params.LogReturnTask, every_ste
         higher_is_better=False,
         baselines=baselines,
         plot=lambda folder, title, prediction, rows, evaluation: plot(
-            folder, title, prediction, rows, evaluation, levels
+            folder, title, prediction, rows, evaluation, levels=levels, periods=named_periods(section.splits, rows)
         ),
         periods=lambda rows: named_periods(section.splits, rows),
         details={
             "prices": {
                 "columns": list(columns),
                 "target": target,
+                "known": known_column(target),
                 "window": section.window,
                 "every_step": every_step,
             }
@@ -143,39 +144,42 @@ def _recent_mean(samples: Samples, index: Any, days: int = 5) -> Prediction:
     )
 
 
+_CURVES = (("k", 1.2, "real"), ("0.65", 0.9, "persistence: the day before's price"), ("C3", 1.1, "predicted"))
+"""Colour, width and name of each curve."""
+
+
 def plot(
     folder: Path,
     title: str,
     prediction: Prediction,
     rows: Tensors,
     evaluation: Mapping[str, Any],
+    *,
     levels: bool,
+    periods: Mapping[str, NDArray[np.bool_]],
 ) -> None:
     """Predicted against real, with what the figures mean in the caption; for each step, its error."""
     from unroll.tasks.figures import dates, figure, save
 
     test = evaluation["test"]
-    guess, real, last = (
-        array if array.ndim == 1 else array[:, -1] for array in (prediction, rows["targets"], rows["last"])
-    )
-    days = dates(rows["day"])
-    drawn, (above, below) = figure(2, 1, width=9, height=7)
-    periods = test.get("periods", {"the test split": test})
-    first = next(iter(periods))
-    count = periods[first]["rows"]
-    for axis, shown, name in ((above, slice(0, count), first), (below, slice(None), list(periods)[-1])):
-        axis.plot(days[shown], real[shown], "k", lw=1.2, label="real")
-        axis.plot(days[shown], last[shown], "0.65", lw=0.9, label="persistence: the day before's price")
-        axis.plot(days[shown], guess[shown], "C3", lw=1.1, label="predicted")
-        figures = periods[name]
+    curves = [array if array.ndim == 1 else array[:, -1] for array in (rows["targets"], rows["last"], prediction)]
+    masks = periods or {"the test split": np.ones(len(prediction), bool)}
+    figures = test.get("periods", {"the test split": test})
+    drawn, panels = figure(len(masks), 1, width=9, height=1.2 + 2.9 * len(masks))
+    for axis, (name, inside) in zip(np.atleast_1d(panels), masks.items(), strict=True):
+        for number, one in enumerate(np.unique(rows["series"][inside])):
+            shown = inside & (rows["series"] == one)
+            for curve, (colour, width, label) in zip(curves, _CURVES, strict=True):
+                told = label if number == 0 else None
+                axis.plot(dates(rows["day"][shown]), curve[shown], colour, lw=width, label=told)
         axis.set_title(
-            f"{name}: RMSE {figures['rmse']:.2f} USD, MAE {figures['mae']:.2f}, "
-            f"{figures['ratio_to_persistence']:.3f} × persistence",
+            f"{name}: RMSE {figures[name]['rmse']:.2f}, MAE {figures[name]['mae']:.2f}, "
+            f"{figures[name]['ratio_to_persistence']:.3f} × persistence",
             size=9,
         )
-        axis.set_ylabel("USD")
+        axis.set_ylabel("price")
         axis.tick_params(axis="x", labelrotation=20, labelsize=8)
-    above.legend(frameon=False, fontsize=8)
+    np.atleast_1d(panels)[0].legend(frameon=False, fontsize=8)
     drawn.suptitle(title, size=10)
     drawn.supxlabel(_caption(evaluation, levels), size=8.5)
     save(drawn, folder / "forecast.png")
@@ -195,15 +199,15 @@ def _caption(evaluation: Mapping[str, Any], levels: bool) -> str:
     ratios = [part["ratio_to_persistence"] for part in test.get("periods", {"": test}).values()]
     if levels and max(ratios) > 1:
         return (
-            "Yesterday's price alone is nearer than the network. It learned levels within the range of the training\n"
-            "days; prices that leave this range are beyond what its saturating cells can say, and the error grows the\n"
-            "further they leave."
+            "Yesterday's price alone is nearer than the network, which has to bring a whole price level through\n"
+            "saturating cells. Beyond the range of the training days it cannot, and the error grows the further\n"
+            "prices leave that range."
         )
     proven, told = True, []
     for name, against in evaluation["against"].items():
         parts = against.get("periods", {"": against}).values()
-        proven &= all(part["skill"] > 0 and part["p_value"] is not None and part["p_value"] < 0.05 for part in parts)
-        figures = "; ".join(f"{part['skill']:+.2%}, p = {_two_digits(part['p_value'])}" for part in parts)
+        proven &= all((part["skill"] or 0) > 0 and (part["p_value"] or 1) < 0.05 for part in parts)
+        figures = "; ".join(f"{part['skill'] or 0:+.2%}, p = {_two_digits(part['p_value'])}" for part in parts)
         told.append(f"against {name.replace('_', ' ')}: {figures}")
     claim = "Better than every baseline in every period." if proven else "No skill is claimed over every baseline."
     return f"{claim} Squared error saved, with Diebold–Mariano p, by period:\n" + "\n".join(told)

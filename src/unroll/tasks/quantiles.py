@@ -201,7 +201,7 @@ def plot(
     test, ewma = evaluation["test"], evaluation["baseline"]["ewma"]
     skill = 1 - test["pinball"] / ewma["pinball"]
     axis.set_title(
-        f"{title}: the last {len(days[shown])} of {len(days):,} test days. Pinball skill over all of them against EWMA "
+        f"{title}: the last {len(days[shown])} of {len(days):,} test days. Pinball skill against EWMA "
         f"{skill:+.2%}, coverage of the 80 % interval {test.get('coverage_80', float('nan')):.3f}",
         size=9,
     )

@@ -28,6 +28,7 @@ class Progress:
         best: The kept weights, on the CPU.
         best_epoch: Whose they are.
         finished: No epoch is left, or patience ran out.
+        seconds: Spent in these epochs, over all processes.
     """
 
     epoch: int
@@ -35,6 +36,7 @@ class Progress:
     best: dict[str, Tensor]
     best_epoch: int
     finished: bool = False
+    seconds: float = 0.0
 
 
 def save_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
@@ -48,6 +50,7 @@ def save_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optim
         "history": progress.history,
         "best_epoch": progress.best_epoch,
         "finished": progress.finished,
+        "seconds": progress.seconds,
     }
     with replacing(path) as part:
         contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -73,7 +76,12 @@ def load_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optim
             state.setdefault(int(position), {})[name] = tensor
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
         return Progress(
-            header["epoch"], header["history"], _below(_BEST, tensors), header["best_epoch"], header["finished"]
+            header["epoch"],
+            header["history"],
+            _below(_BEST, tensors),
+            header["best_epoch"],
+            header["finished"],
+            header["seconds"],
         )
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]

@@ -44,8 +44,8 @@ class Trained:
     Attributes:
         weights: The kept weights, on the CPU.
         history: One row an epoch.
-        seconds: Spent in the epochs of this process.
-        samples: Trained on in this process, repetitions counted.
+        seconds: Spent in the epochs, validation included, also in those before a kill.
+        samples: Trained on, repetitions counted.
     """
 
     weights: dict[str, Tensor]
@@ -84,7 +84,6 @@ def train(
     """
     optimiser = make_optimiser(network.parameters(), settings)
     progress = load_checkpoint(checkpoint, network, optimiser) or Progress(0, [], {}, -1)
-    began, first_epoch = time.perf_counter(), progress.epoch
     while not progress.finished:
         epoch_began = time.perf_counter()
         train_loss, gradient_norm = _epoch(network, loss, data, settings, optimiser, progress.epoch, seed)
@@ -104,10 +103,11 @@ def train(
                     f"{gradient_norm:.3g}). {_remedy(settings)}"
                 )
         _keep(network, progress, row, settings, better)
+        seconds = time.perf_counter() - epoch_began
+        progress.seconds += seconds
         save_checkpoint(checkpoint, network, optimiser, progress)
-        on_epoch(row, time.perf_counter() - epoch_began)
-    seconds = time.perf_counter() - began
-    return Trained(progress.best, progress.history, seconds, (progress.epoch - first_epoch) * len(data))
+        on_epoch(row, seconds)
+    return Trained(progress.best, progress.history, progress.seconds, progress.epoch * len(data))
 
 
 def _epoch(
@@ -153,14 +153,14 @@ def _precision(settings: params.Training, device: torch.device) -> AbstractConte
 
 def _check_finite(losses: Tensor, norms: Tensor, epoch: int, settings: params.Training) -> None:
     """Once an epoch, not once a step: reading a number back would stop a GPU at each of them."""
-    bad = (~torch.isfinite(losses)).nonzero()
+    bad = (~(torch.isfinite(losses) & torch.isfinite(norms))).nonzero()
     if not len(bad):
         return
     step = int(bad[0])
     before = float(norms[step - 1]) if step else float("nan")
     raise TrainingError(
         f"the loss is {float(losses[step])} in epoch {epoch + 1} at step {step + 1} of {len(losses)} "
-        f"(gradient norm one step before: {before:.3g}). {_remedy(settings)}"
+        f"(gradient norm {float(norms[step]):.3g}, one step before {before:.3g}). {_remedy(settings)}"
     )
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unroll import params
-from unroll.errors import ParameterError
+from unroll.errors import DataError, ParameterError
 from unroll.features.samples import Fold, Index, Samples, Tensors
 from unroll.files import replacing
 from unroll.models.network import Ensemble, SequenceNetwork
@@ -71,11 +72,22 @@ def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
 
 
 def load_ensemble(task: Task, model: params.Model, folder: Path, fold: str, seeds: tuple[int, ...]) -> Ensemble:
-    """The trained networks of a fold, in evaluation mode on the CPU."""
+    """The trained networks of a fold, in evaluation mode on the CPU.
+
+    Raises:
+        DataError: The weights are missing, or of other parameters.
+    """
     networks = []
     for seed in seeds:
         network = build_model(task, model)
-        network.load_state_dict(load_file(folder / Member(fold, seed).file))
+        path = folder / Member(fold, seed).file
+        try:
+            network.load_state_dict(load_file(path))
+        except (FileNotFoundError, RuntimeError, SafetensorError) as error:
+            raise DataError(
+                f"{path} does not fit the parameters of {folder.parent.name} ({' '.join(str(error).split())[:160]}); "
+                f"run `unroll train {folder.parent.name}` first"
+            ) from error
         networks.append(network)
     return Ensemble(networks).eval()
 

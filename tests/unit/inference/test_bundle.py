@@ -20,8 +20,11 @@ def test_reads_the_bundle_or_the_folder_that_holds_it(tmp_path: Path) -> None:
 def test_provenance_beside_the_bundle_is_carried_along(tmp_path: Path) -> None:
     folder = tiny_bundles.digits(tmp_path / "mnist" / "bundle")
     assert load_bundle(folder).provenance is None
-    write_json(tmp_path / "mnist" / "provenance.json", {"git_commit": "abc", "mlflow_run_id": "123"})
-    assert load_bundle(folder).provenance == {"git_commit": "abc", "mlflow_run_id": "123"}
+    about = {"git_commit": "abc", "mlflow_run_id": "123", "model_sha256": load_bundle(folder).sha256}
+    write_json(tmp_path / "mnist" / "provenance.json", about)
+    assert load_bundle(folder).provenance == about
+    write_json(tmp_path / "mnist" / "provenance.json", about | {"model_sha256": "that of another graph"})
+    assert load_bundle(folder).provenance is None
 
 
 def test_every_kind_of_card_is_understood(tmp_path: Path) -> None:

@@ -55,11 +55,12 @@ def test_digits_get_prediction_score_and_model_version(tmp_path: Path, digits: P
 
 
 def test_the_output_says_where_it_comes_from(tmp_path: Path, digits: Path) -> None:
-    write_json(tmp_path / "model" / "provenance.json", {"git_commit": "abc"})
+    provenance = {"git_commit": "abc", "model_sha256": load_bundle(digits).sha256}
+    write_json(tmp_path / "model" / "provenance.json", provenance)
     summary = predict(digits, digit_file(tmp_path / "d.parquet", tiny_bundles.images(3)), tmp_path / "o")
     about = json.loads(pq.read_schema(summary.files[0].output).metadata[METADATA_KEY])
     assert about["model_version"] == summary.model_version
-    assert about["provenance"] == {"git_commit": "abc"}
+    assert about["provenance"] == provenance
     assert about["data"] == {"data/raw/mnist": "d41d8cd98f00b204e9800998ecf8427e"}
     assert about["source"] == "d.parquet"
 
@@ -150,12 +151,27 @@ def test_a_graph_that_gives_no_number_stops_with_the_row(tmp_path: Path) -> None
     card = tiny_bundles.prices_card("price", [output], ["close"], 3)
     nodes = [
         onnx.helper.make_node("ReduceMax", ["inputs", "axes"], ["top"], keepdims=0),
+        onnx.helper.make_node("Neg", ["top"], ["below"]),
+        onnx.helper.make_node("Log", ["below"], ["price"]),
+    ]
+    tiny_bundles.write(tmp_path / "bundle", card, nodes, {"axes": np.array([1, 2])})
+    with pytest.raises(DataError, match="gives the prediction nan for row AA@2018-08-24"):
+        predict(tmp_path / "bundle", price_file(tmp_path / "p.parquet"), tmp_path / "o")
+    assert not list((tmp_path / "o").iterdir())
+
+
+def test_a_price_that_is_not_positive_has_no_score(tmp_path: Path) -> None:
+    output = tiny_bundles.tensor("price", "float32", ["batch"])
+    card = tiny_bundles.prices_card("price", [output], ["close"], 3)
+    nodes = [
+        onnx.helper.make_node("ReduceMax", ["inputs", "axes"], ["top"], keepdims=0),
         onnx.helper.make_node("Neg", ["top"], ["price"]),
     ]
     tiny_bundles.write(tmp_path / "bundle", card, nodes, {"axes": np.array([1, 2])})
-    with pytest.raises(DataError, match="gives the score -inf for row AA@2018-08-24"):
-        predict(tmp_path / "bundle", price_file(tmp_path / "p.parquet"), tmp_path / "o")
-    assert not list((tmp_path / "o").iterdir())
+    summary = predict(tmp_path / "bundle", price_file(tmp_path / "p.parquet"), tmp_path / "o")
+    out = pq.read_table(summary.files[0].output)
+    assert all(value < 0 for value in out["prediction"].to_pylist())
+    assert out["score"].to_pylist() == [None] * out.num_rows
 
 
 def test_a_folder_is_scored_file_by_file(tmp_path: Path, digits: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from unroll.errors import ExpectationError, FormatError
+from unroll.errors import DataError, ExpectationError, FormatError
 from unroll.stages import ingest, validate
 
 
@@ -78,7 +78,7 @@ def test_two_rows_of_one_date_stop_the_dataset(root: Path) -> None:
 
 def test_table_that_is_not_there_or_no_parquet(root: Path) -> None:
     _params(root)
-    with pytest.raises(FormatError, match=r"prices\.parquet is not there; run: unroll ingest stock"):
+    with pytest.raises(DataError, match=r"prices\.parquet is not there; run `unroll ingest stock`"):
         validate.run("stock")
     table = root / "data/raw/stock/prices.parquet"
     table.parent.mkdir(parents=True)

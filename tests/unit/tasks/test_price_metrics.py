@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from unroll.features.build import price_samples
 from unroll.features.samples import Fold, Samples
 from unroll.tasks import prices
 from unroll.tasks.evaluation import evaluate, metrics
@@ -179,3 +180,24 @@ def test_every_task_draws_its_plots(tiny, kind, tmp_path):
     assert all(name.endswith(".png") for name in pictures)
     for name in pictures:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_the_plot_shows_each_periods_own_days(tiny, tmp_path, monkeypatch):
+    """Periods that do not overlap, and two tickers: a line a ticker, and only days of the panel's period."""
+    from matplotlib.axes import Axes
+
+    test = {
+        "late": {"first": "2012-06-01", "last": "2012-06-30"},
+        "early": {"first": "2011-04-01", "last": "2011-04-30"},
+    }
+    splits = {**tiny.splits("dates").model_dump(mode="json"), "test": test}
+    task = tiny.task("price", splits=splits)
+    samples = price_samples(tiny.prices(tickers=("A", "B")), tiny.section("price", splits=splits), "t")
+    rows, others = samples.test_rows(), task.baselines(samples)
+    drawn, plot = [], Axes.plot
+    monkeypatch.setattr(Axes, "plot", lambda axis, *rest, **style: drawn.append(rest[0]) or plot(axis, *rest, **style))
+    task.plot(tmp_path, "x", others["drift"], rows, evaluate(task, others["drift"], others, rows))
+    months = [str(days[0].astype("datetime64[M]")) for days in drawn]
+    assert months == ["2012-06"] * 6 + ["2011-04"] * 6
+    assert all(len(np.unique(days)) == len(days) for days in drawn)
+    assert (tmp_path / "forecast.png").exists()

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from unroll import params
-from unroll.errors import ParameterError
+from unroll.errors import DataError, ParameterError
 from unroll.tasks import task_of
 from unroll.training.build import build_model
+from unroll.training.members import load_ensemble, save_weights
 
 KINDS = ["digits", "price", "price_steps", "log_return", "return_quantiles"]
 MODELS = [((), False)]
@@ -95,3 +96,13 @@ def test_every_experiment_of_the_repository_builds_and_takes_a_step(name):
         optimiser.step()
     assert all(not torch.equal(value, old) for value, old in zip(network.parameters(), before, strict=True))
     assert torch.isfinite(network.eval()(inputs)).all()
+
+
+def test_weights_of_other_parameters_are_named(tiny, tmp_path):
+    task, folder = tiny.task("price"), tmp_path / "gru-1" / "weights"
+    folder.mkdir(parents=True)
+    with pytest.raises(DataError, match="unroll train gru-1"):
+        load_ensemble(task, tiny.model("gru"), folder, "all", (0,))
+    save_weights(folder / "all-seed0.safetensors", build_model(task, tiny.model("lstm")).state_dict())
+    with pytest.raises(DataError, match="does not fit the parameters of gru-1"):
+        load_ensemble(task, tiny.model("gru"), folder, "all", (0,))
