@@ -29,6 +29,7 @@ class Job:
     validated: bool = True
     settings: dict = field(default_factory=dict)
     reported: list = field(default_factory=list)
+    seconds: list = field(default_factory=list)
     scores: list | None = None
 
     def run(self, stop_after=None):
@@ -42,7 +43,7 @@ class Job:
 
         def report(row, seconds):
             self.reported.append(row)
-            assert seconds >= 0
+            self.seconds.append(seconds)
             if row["epoch"] == stop_after:
                 raise BrokenOffError
 

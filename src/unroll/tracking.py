@@ -39,18 +39,19 @@ class Run:
     Used as a context: leaving it ends the run, as failed where an exception passes through.
     """
 
-    def __init__(self, client: Any, run_id: str) -> None:
-        self._client, self.run_id = client, run_id
+    def __init__(self, client: Any, run_id: str, metric: str) -> None:
+        self._client, self.run_id, self._metric = client, run_id, metric
         self._away = False
 
     @classmethod
-    def start(cls, name: str, experiment: params.Experiment, task: params.Task, note: Path) -> Self:
+    def start(cls, name: str, experiment: params.Experiment, task: params.Task, metric: str, note: Path) -> Self:
         """Opens a run, or goes on with the one that a killed training left.
 
         Args:
             name: Of the experiment.
             experiment: Its parameters.
             task: Its task's parameters.
+            metric: The headline metric; its values on the validation split are logged as `valid_METRIC`.
             note: File that outlives a killed training and holds the run's id.
 
         Raises:
@@ -62,10 +63,10 @@ class Run:
                 run_id = _create(client, name, experiment, task, {})
             write_json(note, {"run_id": run_id})
         write_json(paths.provenance(name), {**_commit(), "mlflow_run_id": run_id})
-        return cls(client, run_id)
+        return cls(client, run_id, metric)
 
     @classmethod
-    def resume(cls, name: str, experiment: params.Experiment, task: params.Task) -> Self:
+    def resume(cls, name: str, experiment: params.Experiment, task: params.Task, metric: str) -> Self:
         """Goes on with the run that `train` opened.
 
         Where this store does not know it (the weights came from DVC's cache, say), a new run is opened and tagged with
@@ -84,7 +85,7 @@ class Run:
                 tags = {"unroll.restored": "true"} | ({"unroll.restored_from_run": run_id} if run_id else {})
                 run_id = _create(client, name, experiment, task, tags)
                 write_json(path, {**_commit(), "mlflow_run_id": run_id, "weights_sha256": weights})
-        return cls(client, run_id)
+        return cls(client, run_id, metric)
 
     def __enter__(self) -> Self:
         return self
@@ -165,7 +166,7 @@ class Run:
         from mlflow.entities import Metric
 
         metrics = [
-            Metric(prefix + name, float(value), 0, int(row["epoch"]))
+            Metric(prefix + name.replace("valid_metric", f"valid_{self._metric}"), float(value), 0, int(row["epoch"]))
             for row in rows
             for name, value in row.items()
             if name not in ("fold", "seed", "epoch") and value not in (None, "")

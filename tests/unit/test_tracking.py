@@ -69,7 +69,7 @@ def started(here, tiny, experiment):
     (here / "dvc.lock").write_text(
         f"stages:\n  featurize@price-60:\n    outs:\n    - path: data/features/price-60\n      md5: {MD5}\n"
     )
-    return Run.start("an-experiment", experiment, tiny.section("price"), here / "note.json")
+    return Run.start("an-experiment", experiment, tiny.section("price"), "rmse", here / "note.json")
 
 
 def client():
@@ -106,13 +106,13 @@ class TestStore:
             assert run.send_history(HISTORY)
             assert run.send_history(HISTORY)
         assert steps(run_id) == [1, 2, 3]
-        assert client().get_run(run_id).data.metrics["valid_metric"] == 1.0
+        assert client().get_run(run_id).data.metrics["valid_rmse"] == 1.0
         assert client().get_run(run_id).info.status == "FINISHED"
 
         # A killed training goes on with its run; evaluation resumes it.
-        again = Run.start("an-experiment", experiment, tiny.section("price"), here / "note.json")
+        again = Run.start("an-experiment", experiment, tiny.section("price"), "rmse", here / "note.json")
         assert again.run_id == run_id
-        resumed = Run.resume("an-experiment", experiment, tiny.section("price"))
+        resumed = Run.resume("an-experiment", experiment, tiny.section("price"), "rmse")
         assert resumed.run_id == run_id
         figures = {"test": {"rmse": 1.5, "periods": {"2017-01 to 2018-08": {"rmse": 2.5}}, "name": "x", "none": None}}
         resumed.log_figures(figures)
@@ -122,7 +122,7 @@ class TestStore:
 
         # A result that was restored from DVC's cache: this store does not know its run.
         write_json(paths.provenance("an-experiment"), {"mlflow_run_id": "0" * 32})
-        restored = Run.resume("an-experiment", experiment, tiny.section("price"))
+        restored = Run.resume("an-experiment", experiment, tiny.section("price"), "rmse")
         assert restored.run_id != run_id
         tags = client().get_run(restored.run_id).data.tags
         assert (tags["unroll.restored"], tags["unroll.restored_from_run"]) == ("true", "0" * 32)
@@ -130,7 +130,7 @@ class TestStore:
 
         # And one without any provenance.
         paths.provenance("an-experiment").unlink()
-        other = Run.resume("an-experiment", experiment, tiny.section("price"))
+        other = Run.resume("an-experiment", experiment, tiny.section("price"), "rmse")
         assert "unroll.restored_from_run" not in client().get_run(other.run_id).data.tags
 
     def test_an_exception_fails_the_run(self, started):
@@ -155,7 +155,7 @@ class TestStore:
         history = [{**row, "valid_loss": None, "valid_metric": None} for row in HISTORY]
         assert started.send_history(history)
         assert steps(started.run_id) == [1, 2, 3]
-        assert steps(started.run_id, "valid_metric") == []
+        assert steps(started.run_id, "valid_rmse") == []
 
     def test_a_store_that_goes_away_is_asked_once_and_gets_all_later(self, started, monkeypatch, caplog):
         import mlflow
@@ -189,7 +189,7 @@ def test_a_store_that_cannot_be_used(here, tiny, experiment, monkeypatch, addres
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError) as caught:
-        Run.start("x", experiment, tiny.section("price"), here / "note.json")
+        Run.start("x", experiment, tiny.section("price"), "rmse", here / "note.json")
     assert address in str(caught.value)
     assert "MLFLOW_TRACKING_URI" in str(caught.value)
     assert not (here / "note.json").exists()
@@ -200,7 +200,7 @@ def test_a_password_is_not_told(here, tiny, experiment, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:secret@127.0.0.1:1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError) as caught:
-        Run.start("x", experiment, tiny.section("price"), here / "note.json")
+        Run.start("x", experiment, tiny.section("price"), "rmse", here / "note.json")
     assert "secret" not in str(caught.value)
 
 
@@ -220,8 +220,8 @@ def test_other_weights_belong_to_no_known_run(started, experiment, tiny):
     """DVC may bring the weights of another run back; what is measured of them must not go into this run."""
     paths.weights("an-experiment").mkdir(parents=True)
     (paths.weights("an-experiment") / "all-seed0.safetensors").write_bytes(b"other weights")
-    resumed = Run.resume("an-experiment", experiment, tiny.section("price"))
+    resumed = Run.resume("an-experiment", experiment, tiny.section("price"), "rmse")
     assert resumed.run_id != started.run_id
     assert client().get_run(resumed.run_id).data.tags["unroll.restored"] == "true"
-    again = Run.resume("an-experiment", experiment, tiny.section("price"))
+    again = Run.resume("an-experiment", experiment, tiny.section("price"), "rmse")
     assert again.run_id == resumed.run_id

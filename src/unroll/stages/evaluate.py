@@ -36,7 +36,7 @@ def run(name: str) -> None:
     baselines = require(paths.baselines(experiment.task), f"baseline {experiment.task}")
     with paths.history(name).open(encoding="utf-8", newline="") as file:
         history = [_numbers(row) for row in csv.DictReader(file)]
-    with Run.resume(name, experiment, section) as tracked:
+    with Run.resume(name, experiment, section, task.headline) as tracked:
         tracked.send_history(history)
         prediction = predict_test(task, experiment.model, samples, weights, seeds)
         evaluation: dict[str, Any] = {

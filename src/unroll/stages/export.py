@@ -43,7 +43,7 @@ def run(name: str) -> None:
         "test": evaluation["test"][metric],
         "baseline": {key: figures[metric] for key, figures in evaluation["baseline"].items()},
     }
-    with Run.resume(name, experiment, section) as tracked:
+    with Run.resume(name, experiment, section, task.headline) as tracked:
         with replacing(paths.bundle(name)) as folder:
             folder.mkdir(parents=True)
             export(network, task, test[:2], folder / "model.onnx", free_time=free_time)

@@ -45,7 +45,7 @@ def run(name: str) -> None:
     history: list[dict[str, Any]] = []
     results = []
     folds = {fold.name: fold for fold in samples.folds}
-    with Run.start(name, experiment, section, checkpoints / "mlflow.json") as tracked:
+    with Run.start(name, experiment, section, task.headline, checkpoints / "mlflow.json") as tracked:
         for member in members(samples, experiment.training):
             trained = _train_member(name, task, experiment, samples, folds[member.fold], member, checkpoints, tracked)
             save_weights(paths.weights(name) / member.file, trained.weights)

@@ -207,7 +207,7 @@ def _caption(evaluation: Mapping[str, Any], levels: bool) -> str:
     for name, against in evaluation["against"].items():
         parts = against.get("periods", {"": against}).values()
         proven &= all((part["skill"] or 0) > 0 and (part["p_value"] or 1) < 0.05 for part in parts)
-        figures = "; ".join(f"{part['skill'] or 0:+.2%}, p = {_two_digits(part['p_value'])}" for part in parts)
+        figures = "; ".join(f"{part['skill'] or 0:+.2%}, p {_two_digits(part['p_value'])}" for part in parts)
         told.append(f"against {name.replace('_', ' ')}: {figures}")
     claim = "Better than every baseline in every period." if proven else "No skill is claimed over every baseline."
     return f"{claim} Squared error saved, with Diebold–Mariano p, by period:\n" + "\n".join(told)
@@ -215,5 +215,5 @@ def _caption(evaluation: Mapping[str, Any], levels: bool) -> str:
 
 def _two_digits(chance: float | None) -> str:
     if chance is None:
-        return "1"
-    return f"{chance:.2f}" if chance >= 0.01 else "<0.01"
+        return "= 1"
+    return f"= {chance:.2f}" if chance >= 0.01 else "< 0.01"
