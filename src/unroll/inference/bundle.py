@@ -156,12 +156,13 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(f"there is no bundle in {folder}; make one with `unroll export NAME` or `dvc repro`")
     contents = _verified(folder)
     card = _card(contents[CARD], folder / CARD)
+    sha256 = hashlib.sha256(contents[MODEL]).hexdigest()
     bundle = Bundle(
         folder=folder,
         card=card,
-        sha256=hashlib.sha256(contents[MODEL]).hexdigest(),
+        sha256=sha256,
         graph=contents[MODEL],
-        provenance=_provenance(folder.parent / PROVENANCE, hashlib.sha256(contents[MODEL]).hexdigest()),
+        provenance=_provenance(folder.parent / PROVENANCE, sha256),
     )
     _check_graph(bundle)
     return bundle
