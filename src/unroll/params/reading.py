@@ -11,7 +11,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from unroll import paths
 from unroll.errors import ParameterError
-from unroll.params.sections import Dataset, Experiment, Name, Params, Task
+from unroll.params.base import Name
+from unroll.params.datasets import Dataset
+from unroll.params.experiments import Experiment
+from unroll.params.sections import Params
+from unroll.params.tasks import Task
 
 _SECTIONS: Mapping[str, Any] = {
     "datasets": Dataset,
