@@ -4,11 +4,15 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from unroll import __version__
 from unroll.errors import UnrollError
+
+if TYPE_CHECKING:
+    from unroll.inference.decoding import Wishes
 
 STAGES = {
     "ingest": ("DATASET", "fetch a dataset's bytes and write them as typed Parquet"),
@@ -26,9 +30,35 @@ Names stand in params.yaml. `make run` (or `dvc repro`) runs every stage in its 
   unroll train mnist-lstm
   unroll predict --model models/mnist-bilstm --input data/raw/mnist/digits.parquet --output data/predictions
   unroll score
+  unroll translate "How are you?" --n-best 3
 
 Exit codes: 0 done; 2 something is wrong with parameters, data or input, said in one line; 1 a fault of unroll itself.
 """
+
+PREDICT = """\
+Score files with a bundle: each becomes FOLDER/STEM.parquet with row_id, prediction, score and model_version.
+
+What a file holds depends on the model:
+  digits               784 values a row: a column `pixels` (Parquet), 784 columns (CSV), or images (IDX)
+  prices               a row a day: date and the columns that the model reads (Parquet, CSV)
+  text                 a column `text`; of translations `source`, of prompts `prompt`, of tags `tokens`
+                       (Parquet, CSV, TSV, JSONL), or plain text of one row a line (.txt)
+  recordings, strips   a column of lists of numbers: `frames` or `pixels` (Parquet)
+Text files and IDX may be gzipped. Ids are taken from `row_id` (of texts, also `id`), or rows are numbered from 0.
+Texts and sequences that cannot be scored (empty, say) go to FOLDER/STEM.quarantine.parquet, with the reason.
+"""
+DECODING = {
+    "beams": (int, "hypotheses that are followed; 1 is greedy decoding"),
+    "length_penalty": (float, "log probabilities are divided by the length to this power"),
+    "max_length": (int, "tokens that are written at most"),
+    "temperature": (float, "above 0, tokens are drawn; below 1 the likely ones more often"),
+    "top_k": (int, "draw from so many of the likeliest tokens; 0 for all"),
+    "seed": (int, "of what is drawn; equal seeds give equal texts"),
+    "n_best": (int, "so many answers a row"),
+}
+"""Options of models that write; what is not given stands in the bundle's card."""
+SEARCH = ("beams", "length_penalty", "max_length", "n_best")
+DRAW = tuple(name for name in DECODING if name != "n_best")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,14 +75,42 @@ def parser() -> argparse.ArgumentParser:
         stage = verbs.add_parser(verb, help=text, description=text)
         stage.add_argument("name", metavar=argument)
     verbs.add_parser("compare", help="all experiments in one table: models/leaderboard.csv and .html")
-    predict = verbs.add_parser("predict", help="score files with a bundle", description="Score files with a bundle.")
+    predict = verbs.add_parser(
+        "predict",
+        help="score files with a bundle",
+        description=PREDICT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     predict.add_argument("--model", type=Path, required=True, help="models/EXPERIMENT, or a bundle's folder")
-    predict.add_argument("--input", type=Path, required=True, help="a Parquet, CSV or IDX file, or a folder of them")
+    predict.add_argument("--input", type=Path, required=True, help="a file, or a folder of files")
     predict.add_argument("--output", type=Path, required=True, help="folder for the Parquet files of predictions")
     predict.add_argument("--batch-rows", type=int, default=512, help="rows of one run of the graph (default: 512)")
     predict.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of onnxruntime (default: all cores)")
+    _add_decoding(predict, DECODING)
     verbs.add_parser("score", help="score what is new in data/inbox, each file exactly once")
+    translate = _add_try(verbs, "translate", "translate one sentence", "models/translate-gru-attention")
+    translate.add_argument("text", metavar="TEXT")
+    _add_decoding(translate, SEARCH)
+    generate = _add_try(verbs, "generate", "go on with a text, or with a tune's music tokens", "models/words-lstm")
+    generate.add_argument("--prompt", metavar="TEXT", default="", help="the beginning (default: none)")
+    _add_decoding(generate, DRAW)
+    generate.add_argument("--n", type=int, dest="n_best", metavar="N", help="so many texts (default: 1)")
+    classify = _add_try(verbs, "classify", "class of one text, with all probabilities", "models/reviews-bilstm")
+    classify.add_argument("text", metavar="TEXT")
     return top
+
+
+def _add_try(verbs: Any, verb: str, text: str, model: str) -> argparse.ArgumentParser:
+    one: argparse.ArgumentParser = verbs.add_parser(verb, help=text, description=f"{text.capitalize()}.")
+    one.add_argument("--model", type=Path, default=Path(model), help=f"models/EXPERIMENT (default: {model})")
+    return one
+
+
+def _add_decoding(verb: argparse.ArgumentParser, names: Iterable[str]) -> None:
+    group = verb.add_argument_group("models that write", "What is not given stands in the bundle's card.")
+    for name in names:
+        kind, text = DECODING[name]
+        group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,6 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _predict(options)
         elif options.verb == "score":
             _score()
+        elif options.verb in ("translate", "generate", "classify"):
+            _try(options)
         else:
             # A stage's result must not depend on how many cores there are; training.threads is set where it counts.
             for library in ("OMP", "OPENBLAS", "MKL"):
@@ -77,15 +137,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from unroll.inference.scorer import predict
+    from unroll.inference.predict import predict
 
-    done = predict(options.model, options.input, options.output, threads=options.threads, batch_rows=options.batch_rows)
+    done = predict(
+        options.model,
+        options.input,
+        options.output,
+        threads=options.threads,
+        batch_rows=options.batch_rows,
+        wishes=_wishes(options),
+    )
     for file in done.files:
         print(f"{file.source}: {file.rows:,} rows in {file.output}")
-        for skipped in file.skipped:
-            print(f"{file.source}: skipped {skipped.what}: {skipped.reason}")
+        for note in file.notes():
+            print(f"{file.source}: {note}")
     speed = done.rows / done.seconds if done.seconds else 0.0
     print(f"{done.rows:,} rows scored with {done.model_version} in {done.seconds:.1f} s ({speed:,.0f} rows/s)")
+
+
+def _wishes(options: argparse.Namespace) -> "Wishes":
+    from unroll.inference.decoding import Wishes
+
+    return Wishes(**{name: getattr(options, name, None) for name in DECODING})
+
+
+def _try(options: argparse.Namespace) -> None:
+    from unroll.inference import tries
+
+    if options.verb == "classify":
+        tried = tries.classify(options.model, options.text)
+    elif options.verb == "translate":
+        tried = tries.translate(options.model, options.text, _wishes(options))
+    else:
+        tried = tries.generate(options.model, options.prompt, _wishes(options))
+    for text, score in tried.answers:
+        print(f"{score:9.4f}  {text}")
+    for note in tried.notes:
+        print(f"unroll {options.verb}: {note}", file=sys.stderr)
 
 
 def _score() -> None:

@@ -24,6 +24,11 @@ def raw(dataset: str) -> Path:
     return Path("data/raw") / dataset
 
 
+def table(dataset: str, kind: str) -> Path:
+    """A dataset's rows, named after its kind: prices.parquet, texts.parquet, …."""
+    return raw(dataset) / f"{kind}.parquet"
+
+
 def validation(dataset: str) -> Path:
     """Verdict and Data Docs of a dataset."""
     return Path("data/validation") / dataset

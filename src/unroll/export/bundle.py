@@ -1,14 +1,50 @@
-"""The folder that is shipped: a graph, a card that says what goes in and out, and their checksums."""
+"""The folder that is shipped: a graph, a card that says what goes in and out, vocabularies, and their checksums."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from unroll.features.samples import VOCABULARY
 from unroll.files import sha256_of, write_json, write_text
-from unroll.tasks.task import Task
+from unroll.tasks.task import Task, TensorSpec
 
 FORMAT = 1
+_LENGTHS = TensorSpec("lengths", "int64", ("batch",), "steps of each row that are no padding")
+_SEARCH = (
+    TensorSpec("max_length", "int64", (), "tokens at most"),
+    TensorSpec("beams", "int64", (), "hypotheses that are followed, or sequences that are drawn"),
+    TensorSpec("length_penalty", "float32", (), "a hypothesis counts by log probability / length ^ this"),
+)
+_DRAW = (
+    TensorSpec("temperature", "float32", (), "0 searches; above, tokens are drawn"),
+    TensorSpec("top_k", "int64", (), "draw from so many of the likeliest tokens; 0: all"),
+    TensorSpec("uniforms", "float32", ("batch", "beam", "draw"), "what is drawn with, 0 to below 1"),
+)
+
+
+def inputs_of(task: Task, *, free_time: bool) -> Sequence[TensorSpec]:
+    """Every input of a task's graph.
+
+    Args:
+        task: What was learned.
+        free_time: Whether sequences of other lengths may be scored.
+    """
+    entry = task.inputs
+    if not free_time:
+        entry = replace(entry, shape=tuple(task.input_steps if size == "time" else size for size in entry.shape))
+    search = _SEARCH if task.output == "tokens" else ()
+    return (entry, *([_LENGTHS] if takes_lengths(task) else []), *search, *(_DRAW if draws(task) else []))
+
+
+def takes_lengths(task: Task) -> bool:
+    """Whether a task's graph is told where sequences end: the prompts of all language models vary."""
+    return task.varying or draws(task)
+
+
+def draws(task: Task) -> bool:
+    """Whether a task's graph can draw tokens: where it goes on with a prompt, there is more than one way."""
+    return task.output == "tokens" and task.every_step
 
 
 def card(
@@ -24,15 +60,12 @@ def card(
         data: DVC's md5 of the data that it was made from.
         figures: Headline metric on the test split and the baselines'.
     """
-    inputs = asdict(task.inputs)
-    if not free_time:
-        inputs["shape"] = [task.input_steps if size == "time" else size for size in inputs["shape"]]
     return {
         "format": FORMAT,
         "name": name,
         "task": {"name": task.name, "kind": task.kind, "topology": topology},
         "reader": task.reader,
-        "inputs": [inputs],
+        "inputs": [asdict(spec) for spec in inputs_of(task, free_time=free_time)],
         "outputs": [asdict(spec) for spec in task.outputs],
         "data": dict(data),
         "metrics": dict(figures),
@@ -40,8 +73,10 @@ def card(
     }
 
 
-def seal(folder: Path, content: Mapping[str, Any]) -> None:
-    """Writes the card, and the checksums of card and graph, beside a graph that is already there."""
+def seal(folder: Path, content: Mapping[str, Any], task: Task) -> None:
+    """Writes card and vocabularies, and the checksums of all, beside a graph that is already there."""
     write_json(folder / "card.json", content)
-    lines = [f"{sha256_of(folder / name)}  {name}\n" for name in ("card.json", "model.onnx")]
-    write_text(folder / "SHA256SUMS", "".join(lines))
+    for name, vocabulary in task.vocabularies.items():
+        write_text(folder / f"{name}{VOCABULARY}", vocabulary.to_json())
+    names = ["card.json", "model.onnx", *(f"{name}{VOCABULARY}" for name in sorted(task.vocabularies))]
+    write_text(folder / "SHA256SUMS", "".join(f"{sha256_of(folder / name)}  {name}\n" for name in names))

@@ -1,6 +1,6 @@
 """From a task's raw table to its samples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -8,9 +8,65 @@ import pyarrow.compute as pc
 
 from unroll import params
 from unroll.errors import DataError, SplitError
+from unroll.features.melodies import melody_samples
+from unroll.features.pairs import translation_samples
+from unroll.features.recordings import recording_samples
 from unroll.features.samples import Fold, Samples, check_splits
 from unroll.features.splits import check_periods, split_by_time
+from unroll.features.strips import strip_caption_samples, strip_column_samples
+from unroll.features.tags import tag_samples
+from unroll.features.texts import language_samples, text_class_samples
 from unroll.features.windows import Series, windows
+
+TABLES: Mapping[str, str] = {
+    "digits": "digits",
+    "price": "prices",
+    "log_return": "prices",
+    "return_quantiles": "prices",
+    "text_class": "texts",
+    "translation": "pairs",
+    "language_model": "articles",
+    "melody": "melodies",
+    "recording_class": "recordings",
+    "strip_columns": "digits",
+    "strip_captions": "digits",
+    "tags": "tagged",
+}
+"""Kind of a task → kind of dataset that it is made from."""
+
+
+def build_samples(table: pa.Table, task: params.Task, name: str) -> Samples:
+    """Samples of a task of any kind.
+
+    Args:
+        table: Of the dataset, as `TABLES` has its kind.
+        task: Its parameters.
+        name: Its name, for error messages.
+
+    Raises:
+        DataError: The table does not serve the task; the message names rows.
+    """
+    match task:
+        case params.DigitTask():
+            return digit_samples(table, task, name)
+        case params.TextClassTask():
+            return text_class_samples(table, task, name)
+        case params.TranslationTask():
+            return translation_samples(table, task, name)
+        case params.LanguageTask():
+            return language_samples(table, task, name)
+        case params.MelodyTask():
+            return melody_samples(table, task, name)
+        case params.RecordingTask():
+            return recording_samples(table, task, name)
+        case params.StripColumnsTask():
+            return strip_column_samples(table, task, name)
+        case params.StripCaptionTask():
+            return strip_caption_samples(table, task, name)
+        case params.TagTask():
+            return tag_samples(table, task, name)
+        case _:
+            return price_samples(table, task, name)
 
 
 def digit_samples(table: pa.Table, task: params.DigitTask, name: str) -> Samples:

@@ -1,4 +1,4 @@
-"""The shipped folder: a graph, a card that says what goes in and out, and the checksums of both."""
+"""The shipped folder: a graph, a card that says what goes in and out, vocabularies, and the checksums of all."""
 
 import hashlib
 import json
@@ -6,13 +6,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
-from unroll.errors import BundleError
+from unroll.errors import BundleError, FormatError
+from unroll.features.text import Vocabulary
+from unroll.inference.card import Card
 
 MODEL = "model.onnx"
 CARD = "card.json"
@@ -29,90 +31,7 @@ ORT_ERRORS = (
     ort_state.RuntimeException,
 )
 
-# What a graph must give for each kind of task: name -> dtype and the ranks it may have.
-_OUTPUTS: Mapping[str, Mapping[str, tuple[str, tuple[int, ...]]]] = {
-    "digits": {"label": ("int64", (1,)), "probabilities": ("float32", (2,))},
-    "price": {"price": ("float32", (1, 2))},
-    "log_return": {"price": ("float32", (1,))},
-    "return_quantiles": {"log_return_quantiles": ("float32", (2,))},
-}
 _DTYPES = {"float": "float32", "double": "float64"}
-
-
-class _Part(BaseModel):
-    """A part of the card: nothing misspelt, nothing converted, nothing changed afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Tensor(_Part):
-    """An input or output of the graph. A dimension is a number, or a name where it varies."""
-
-    name: str
-    dtype: Literal["uint8", "int64", "float32"]
-    shape: tuple[int | str, ...]
-    unit: str = ""
-
-
-class CardTask(_Part):
-    """What the model was trained for."""
-
-    name: str
-    kind: Literal["digits", "price", "log_return", "return_quantiles"]
-    topology: str
-
-
-class PriceInput(_Part):
-    """What a row of inputs is made of: the last `window` days of `columns`, in this order."""
-
-    columns: Annotated[tuple[str, ...], Field(min_length=1)]
-    target: str
-    known: str | None = None
-    """The column whose last value is the last known price; None: the target's."""
-    window: Annotated[int, Field(ge=1)]
-    """Days that go into the graph."""
-    every_step: bool = False
-
-
-class Card(_Part):
-    """What the bundle says about itself."""
-
-    format: Literal[1]
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-    task: CardTask
-    reader: Literal["digits", "prices"]
-    inputs: Annotated[tuple[Tensor, ...], Field(min_length=1, max_length=1)]
-    outputs: Annotated[tuple[Tensor, ...], Field(min_length=1)]
-    prices: PriceInput | None = None
-    quantiles: tuple[float, ...] | None = None
-    data: dict[str, str] = Field(default_factory=dict)
-    """DVC md5 of the data that the model was trained on."""
-    metrics: dict[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        wanted = ("digits", "uint8") if self.task.kind == "digits" else ("prices", "float32")
-        entry = self.inputs[0]
-        if (self.reader, entry.dtype) != wanted or len(entry.shape) != 3:
-            raise ValueError(
-                f"a {self.task.kind} model needs reader {wanted[0]} and one {wanted[1]} input [batch, time, feature], "
-                f"not reader {self.reader} and {entry.dtype} {list(entry.shape)}"
-            )
-        if (self.reader == "prices") != (self.prices is not None):
-            raise ValueError("reader prices and the section prices belong together")
-        if self.prices and entry.shape[2] != len(self.prices.columns):
-            raise ValueError(f"{len(self.prices.columns)} price columns do not fill an input {list(entry.shape)}")
-        if (self.task.kind == "return_quantiles") != (self.quantiles is not None):
-            raise ValueError("quantiles stand in the card of a return_quantiles model, and nowhere else")
-        if self.quantiles is not None and 0.5 not in self.quantiles:
-            raise ValueError(f"quantiles {list(self.quantiles)} lack the median, 0.5")
-        outputs = {tensor.name: tensor for tensor in self.outputs}
-        for name, (dtype, ranks) in _OUTPUTS[self.task.kind].items():
-            if name not in outputs:
-                raise ValueError(f"a {self.task.kind} model needs an output {name!r}; there are {sorted(outputs)}")
-            if outputs[name].dtype != dtype or len(outputs[name].shape) not in ranks:
-                raise ValueError(f"output {name!r} must be {dtype} of rank {' or '.join(map(str, ranks))}")
-        return self
 
 
 @dataclass(frozen=True)
@@ -128,6 +47,8 @@ class Bundle:
     graph: bytes = field(repr=False)
     provenance: Mapping[str, Any] | None
     """Git commit and MLflow run, if they came along and are this graph's."""
+    vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict, repr=False)
+    """By file, made of verified bytes, too."""
 
     @property
     def model(self) -> Path:
@@ -147,13 +68,17 @@ def load_bundle(folder: Path) -> Bundle:
         folder: The bundle, or the model's folder that holds it as `bundle/`.
 
     Raises:
-        BundleError: A file is missing or altered, the card is of another format or has faults, or the graph's inputs
-            and outputs are not the card's.
+        BundleError: A file is missing or altered, the card is of another format or has faults, a vocabulary is none,
+            or the graph's inputs and outputs are not the card's.
     """
     if not (folder / CARD).is_file() and (folder / "bundle").is_dir():
         folder = folder / "bundle"
     if not folder.is_dir():
-        raise BundleError(f"there is no bundle in {folder}; make one with `unroll export NAME` or `dvc repro`")
+        name = folder.parent.name if folder.name == "bundle" else folder.name
+        raise BundleError(
+            f"there is no bundle in {folder}; make it with `unroll export {name}`, or with all that leads to it: "
+            f"`dvc repro export@{name}`"
+        )
     contents = _verified(folder)
     card = _card(contents[CARD], folder / CARD)
     sha256 = hashlib.sha256(contents[MODEL]).hexdigest()
@@ -163,6 +88,7 @@ def load_bundle(folder: Path) -> Bundle:
         sha256=sha256,
         graph=contents[MODEL],
         provenance=_provenance(folder.parent / PROVENANCE, sha256),
+        vocabularies={name: _vocabulary(contents, name, folder) for name in card.vocabularies},
     )
     _check_graph(bundle)
     return bundle
@@ -243,6 +169,19 @@ def _card(content: bytes, path: Path) -> Card:
             f"{'.'.join(map(str, fault['loc'])) or 'card'}: {fault['msg']}" for fault in error.errors(include_url=False)
         )
         raise BundleError(f"{path} does not fit: {faults}") from None
+
+
+def _vocabulary(contents: Mapping[str, bytes], name: str, folder: Path) -> Vocabulary:
+    if name not in contents:
+        raise BundleError(
+            f"{folder / CARD} names the vocabulary {name}, of which {SUMS} has no checksum; export the model again"
+        )
+    try:
+        return Vocabulary.from_json(contents[name].decode("utf-8"), str(folder / name))
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{folder / name} is no UTF-8 text: {error}; export the model again") from None
+    except FormatError as error:
+        raise BundleError(str(error)) from None
 
 
 def _provenance(path: Path, model_sha256: str) -> Mapping[str, Any] | None:

@@ -11,7 +11,6 @@ file alone, so a second try replaces what the first one may have written.
 import errno
 import glob
 import hashlib
-import os
 import shutil
 import sqlite3
 import stat
@@ -24,15 +23,18 @@ from filelock import FileLock, Timeout
 from unroll import params, paths
 from unroll.errors import DataError, UnrollError
 from unroll.files import replacing, sha256_of, write_json
+from unroll.inference.batches import Skipped
 from unroll.inference.bundle import load_bundle
+from unroll.inference.forms import as_text, stem_of
 from unroll.inference.ledger import Entry, Ledger
-from unroll.inference.prices import Skipped
-from unroll.inference.readers import as_text, stem_of
-from unroll.inference.scorer import Scorer
+from unroll.inference.scorer import Scorer, SetAside
+from unroll.inference.stamps import ChangedError, require_same, stamp_of
 
 _UNFINISHED = (".part", ".partial", ".tmp", ".crdownload")
 _SECOND_LOOK_SECONDS = 1.0
 _LOCK_SECONDS = 600.0
+_ROWS = ".quarantine.parquet"
+"""Ending of a file of rows that were set aside."""
 _NAME_BYTES = 150
 """Of a name that becomes part of another: with what is added, it must stay within a file system's 255 bytes."""
 
@@ -44,8 +46,12 @@ class ScoredFile:
     file: str
     rows: int
     output: Path
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[Skipped, ...] = ()
     """Parts of the file that could not be scored: tickers with too few days, say."""
+    set_aside: SetAside | None = None
+    """Rows that could not be scored: empty texts, say."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of the file besides its rows and output."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +76,12 @@ class InboxReport:
 
     def lines(self) -> list[dict[str, str]]:
         """One row a file that something was to be said of: its name, its state, and rows and output, or the reason."""
-        rows = []
-        for one in self.scored:
-            skipped = "".join(f"; skipped {part.what}: {part.reason}" for part in one.skipped)
-            rows.append((one.file, "scored", f"{one.rows:,} rows in {one.output}{skipped}"))
+        rows = [
+            (one.file, "scored", "; ".join([f"{one.rows:,} rows in {one.output}", *one.notes])) for one in self.scored
+        ]
         rows += [(one.file, "set aside", one.reason) for one in self.rejected]
         rows += [(one.file, "waiting", one.reason) for one in self.waiting]
         return [{"file": file, "state": state, "what": what} for file, state, what in rows]
-
-
-class _ChangedError(Exception):
-    """The file changed while it was read."""
 
 
 def score_new(scoring: params.Scoring) -> InboxReport:
@@ -115,7 +116,8 @@ def score_inbox(
         bundle_dir: The model. It is verified before anything is touched.
         inbox: Its files stay where they are; sub-folders are not looked into.
         predictions: Gets STEM-SHA8.parquet for each file, SHA8 being the start of its content's SHA-256.
-        quarantine: Gets what cannot be scored, with NAME.reason.json beside it.
+        quarantine: Gets what cannot be scored: a whole file, with NAME.reason.json beside it, or of a file whose other
+            rows are scored STEM-SHA8.quarantine.parquet.
         ledger_path: SQLite file; made if missing. The lock stands beside it.
         batch_rows: Rows of one call of the graph.
         threads: Batches scored at once.
@@ -164,7 +166,7 @@ class _Job:
         for path, stamp in self._settled(settle_seconds):
             try:
                 self._one(path, stamp)
-            except _ChangedError:
+            except ChangedError:
                 self._wait(path, "changed while it was read")
         return InboxReport(
             model_version=self._scorer.bundle.version,
@@ -188,12 +190,12 @@ class _Job:
                 continue
             if not stat.S_ISREG(status.st_mode):
                 self._wait(path, "no file; put files into the inbox itself, not into folders")
-            elif self._ledger.is_done(as_text(path.name), _stamp(status)):
+            elif self._ledger.is_done(as_text(path.name), stamp_of(status)):
                 self._already_done.append(as_text(path.name))
             elif abs(time.time() - status.st_mtime) < settle_seconds:
                 self._wait(path, f"changed within the last {settle_seconds:g} s, perhaps still being written")
             else:
-                seen.append((path, _stamp(status)))
+                seen.append((path, stamp_of(status)))
         if seen and settle_seconds:
             # A copy that keeps the old file's time looks settled, but grows.
             time.sleep(min(settle_seconds, _SECOND_LOOK_SECONDS))
@@ -201,13 +203,13 @@ class _Job:
 
     def _one(self, path: Path, stamp: str) -> None:
         name = as_text(path.name)
-        _still(path, stamp)
+        require_same(path, stamp)
         try:
             sha256 = sha256_of(path)
         except OSError as error:
             self._wait(path, f"cannot be read: {error.strerror}")
             return
-        _still(path, stamp)
+        require_same(path, stamp)
         known = self._ledger.entry(name, sha256)
         if known and known.state == "done":
             self._ledger.restamp(known, stamp)
@@ -215,35 +217,40 @@ class _Job:
             return
         entry = self._ledger.claim(name, sha256, stamp, self._scorer.bundle.version, _output_names(name, sha256))
         output = self._predictions / entry.output
-        for left in self._predictions.glob(f".{glob.escape(output.name)}.*.part"):
-            left.unlink()  # by a job that was killed
+        aside = self._quarantine / f"{output.stem}{_ROWS}"
+        for place in (output, aside):
+            for left in place.parent.glob(f".{glob.escape(place.name)}.*.part"):
+                left.unlink()  # by a job that was killed
         try:
             scored = self._scorer.score_file(
                 path,
                 output,
+                quarantine=aside,
                 note={"source": name, "source_sha256": sha256},
-                before_move=lambda: _still(path, stamp),
+                before_move=lambda: require_same(path, stamp),
             )
         except DataError as error:
             self._reject(path, stamp, entry, as_text(str(error)))
             return
-        except _ChangedError:
+        except ChangedError:
             self._ledger.release(entry)
             raise
-        self._ledger.done(entry, scored.rows, scored.skipped)
-        self._scored.append(ScoredFile(name, scored.rows, output, scored.skipped))
+        rows_aside = scored.set_aside.rows if scored.set_aside else 0
+        self._ledger.done(entry, scored.rows, scored.skipped, rows_aside)
+        notes = tuple(scored.notes())
+        self._scored.append(ScoredFile(name, scored.rows, output, scored.skipped, scored.set_aside, notes))
 
     def _reject(self, path: Path, stamp: str, entry: Entry, reason: str) -> None:
         """Sets a file aside. Killed at any point, the next run finds the file in the inbox and does it again."""
         try:
-            _still(path, stamp)  # half a file is no reason to reject the whole
-        except _ChangedError:
+            require_same(path, stamp)  # half a file is no reason to reject the whole
+        except ChangedError:
             self._ledger.release(entry)
             raise
         self._ledger.rejected(entry, reason)
         place = self._quarantine / _cut(entry.name)
-        if place.exists() and sha256_of(place) != entry.sha256:
-            place = place.with_name(f"{entry.sha256[:8]}-{place.name}")  # another file of that name came before
+        if place.name.endswith(_ROWS) or (place.exists() and sha256_of(place) != entry.sha256):
+            place = place.with_name(f"{entry.sha256[:8]}-{place.name}")  # another file may have that name
         try:
             write_json(
                 place.with_name(f"{place.name}.reason.json"),
@@ -264,21 +271,6 @@ class _Job:
 
     def _wait(self, path: Path, reason: str) -> None:
         self._waiting.append(Refusal(as_text(path.name), reason))
-
-
-def _stamp(status: os.stat_result) -> str:
-    """What changes whenever a file is written, whatever time its writer gives it."""
-    return f"{status.st_dev}-{status.st_ino}-{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
-
-
-def _still(path: Path, stamp: str) -> None:
-    """Raises `_ChangedError` unless the file is as it was."""
-    try:
-        now = _stamp(path.stat())
-    except OSError:
-        raise _ChangedError from None
-    if now != stamp:
-        raise _ChangedError
 
 
 def _output_names(name: str, sha256: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from unroll.inference.prices import Skipped
+from unroll.inference.batches import Skipped
 
 State = Literal["claimed", "done", "rejected"]
 
@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS files (
     rows INTEGER,
     skipped TEXT,
     reason TEXT,
+    set_aside INTEGER,
     changed TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
     PRIMARY KEY (name, sha256)
 ) WITHOUT ROWID
@@ -39,6 +40,8 @@ class Entry:
     output: str
     """Name of the predictions file."""
     rows: int | None
+    set_aside: int | None = None
+    """Rows that could not be scored, while `rows` were."""
 
 
 class Ledger:
@@ -55,6 +58,9 @@ class Ledger:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute(_TABLE)
+        columns = {row[1] for row in self._connection.execute("PRAGMA table_info(files)")}
+        if "set_aside" not in columns:  # made before rows could be
+            self._connection.execute("ALTER TABLE files ADD COLUMN set_aside INTEGER")
 
     def __enter__(self) -> Self:
         return self
@@ -65,7 +71,8 @@ class Ledger:
     def entry(self, name: str, sha256: str) -> Entry | None:
         """What is known of a file."""
         row = self._connection.execute(
-            "SELECT name, sha256, state, model_version, output, rows FROM files WHERE name = ? AND sha256 = ?",
+            "SELECT name, sha256, state, model_version, output, rows, set_aside FROM files "
+            "WHERE name = ? AND sha256 = ?",
             (name, sha256),
         ).fetchone()
         return Entry(*row) if row else None
@@ -111,13 +118,13 @@ class Ledger:
             "UPDATE files SET stamp = ? WHERE name = ? AND sha256 = ?", (stamp, entry.name, entry.sha256)
         )
 
-    def done(self, entry: Entry, rows: int, skipped: Sequence[Skipped]) -> None:
-        """Records that the output is in place."""
+    def done(self, entry: Entry, rows: int, skipped: Sequence[Skipped], set_aside: int = 0) -> None:
+        """Records that the output is in place, and that of the rows set aside."""
         parts = json.dumps([asdict(one) for one in skipped])
         self._connection.execute(
-            "UPDATE files SET state = 'done', rows = ?, skipped = ?, changed = CURRENT_TIMESTAMP "
+            "UPDATE files SET state = 'done', rows = ?, skipped = ?, set_aside = ?, changed = CURRENT_TIMESTAMP "
             "WHERE name = ? AND sha256 = ?",
-            (rows, parts, entry.name, entry.sha256),
+            (rows, parts, set_aside, entry.name, entry.sha256),
         )
 
     def rejected(self, entry: Entry, reason: str) -> None:

@@ -1,7 +1,6 @@
 """The last days of every ticker in a price file, ready for the graph."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +10,27 @@ import pyarrow.parquet as pq
 
 from unroll.datasets.prices import read_prices
 from unroll.errors import DataError, FormatError
-from unroll.inference.bundle import PriceInput
+from unroll.inference.batches import Reading, Skipped, rebatched
+from unroll.inference.bundle import Bundle
+from unroll.inference.card import PriceInput, stated
+from unroll.inference.forms import Form, stem_of
 
 _BATCH_ROWS = 1 << 16
 
 
-@dataclass(frozen=True)
-class Skipped:
-    """A part of a file that cannot be scored, while the rest can."""
+def read_days(path: Path, form: Form, bundle: Bundle, rows: int) -> Reading:
+    """Reads the last days of every ticker.
 
-    file: str
-    what: str
-    """The ticker, say."""
-    reason: str
+    Returns:
+        Batches of row_id `TICKER@LASTDATE`, ticker, last_date, date (the forecast day), last_price float64 (USD),
+        inputs float32 [window * columns], oldest day first; and the tickers that cannot be scored.
+
+    Raises:
+        FormatError: The file cannot be read or lacks columns.
+        DataError: No ticker can be scored.
+    """
+    batch, skipped = last_windows(path, form == "parquet", stem_of(path.name), stated(bundle.card.prices))
+    return Reading(rebatched([batch], rows), skipped)
 
 
 def last_windows(

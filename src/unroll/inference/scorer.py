@@ -1,29 +1,45 @@
-"""Batch prediction: record batches through an ONNX graph, files in, Parquet files out."""
+"""Batch prediction: a file through an ONNX graph, as a stream, into a Parquet file of predictions."""
 
-import json
-import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from unroll.errors import BundleError, DataError, ParameterError, UnrollError
 from unroll.files import replacing
-from unroll.inference.bundle import ORT_ERRORS, Bundle, Card, load_bundle, open_session
-from unroll.inference.prices import Skipped
-from unroll.inference.readers import kind_of, open_file, stem_of
+from unroll.inference.answers import DECODERS, Columns, Context
+from unroll.inference.batches import PRIVATE, Skipped, count_cut, set_aside, usable
+from unroll.inference.bundle import ORT_ERRORS, Bundle, open_session
+from unroll.inference.decoding import Wishes, settled
+from unroll.inference.feeds import feed, pieces
+from unroll.inference.readers import READERS, open_file
+from unroll.inference.writing import RowFile
 
-METADATA_KEY = b"unroll"
-"""Of a predictions file's schema: JSON with the model's version, provenance and data, and what was scored."""
-_GROUP_ROWS = 1 << 16
-"""Rows of a row group of the output: few enough to hold, enough to compress."""
+_NO_WISHES = Wishes()
+_Cut = slice | NDArray[np.int64]
+"""Rows of a piece: a slice, or their places."""
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """Rows of a file that could not be scored while the others were.
+
+    Attributes:
+        rows: How many.
+        output: Parquet file of row_id, text (where rows are texts) and reason.
+        first: Id of the first, and its reason.
+    """
+
+    rows: int
+    output: Path
+    first: str
 
 
 @dataclass(frozen=True)
@@ -33,22 +49,20 @@ class Scored:
     source: Path
     output: Path
     rows: int
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[Skipped, ...] = ()
+    set_aside: SetAside | None = None
+    cut: int = 0
+    """Rows of which the model has read the beginning alone."""
 
-
-@dataclass(frozen=True)
-class Summary:
-    """What `predict` did."""
-
-    files: tuple[Scored, ...]
-    rows: int
-    seconds: float
-    model_version: str
-
-    @property
-    def skipped(self) -> tuple[Skipped, ...]:
-        """What could not be scored, of all files."""
-        return tuple(one for scored in self.files for one in scored.skipped)
+    def notes(self) -> list[str]:
+        """What is to be said besides the number of rows, a line each."""
+        found = [f"skipped {part.what}: {part.reason}" for part in self.skipped]
+        if self.set_aside:
+            one = self.set_aside
+            found.append(f"{one.rows:,} rows set aside in {one.output}; the first is {one.first}")
+        if self.cut:
+            found.append(f"{self.cut:,} rows cut to the length that the model reads")
+        return found
 
 
 class Scorer:
@@ -58,19 +72,23 @@ class Scorer:
         bundle: Verified.
         threads: Batches of a file that are scored at once, each by one thread.
         batch_rows: Rows of one call of the graph.
+        wishes: How a model that writes is to do so, where not as its card says.
 
     Raises:
         BundleError: onnxruntime cannot load the graph.
-        ParameterError: `threads` or `batch_rows` is less than 1.
+        ParameterError: `threads` or `batch_rows` is less than 1, or a wish cannot be fulfilled.
     """
 
-    def __init__(self, bundle: Bundle, threads: int = 2, batch_rows: int = 512) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 2, batch_rows: int = 512, wishes: Wishes = _NO_WISHES) -> None:
         if threads < 1 or batch_rows < 1:
             raise ParameterError(f"threads is {threads} and batch_rows is {batch_rows}; both must be at least 1")
         self.bundle = bundle
         self.batch_rows = batch_rows
-        self.schema = _schema(bundle.card)
+        self.decoding = settled(bundle, wishes)
         self._threads = threads
+        self._sets_aside = READERS[bundle.card.reader].sets_aside
+        self._context = Context(bundle, self.decoding.n_best if self.decoding else 0)
+        self._decoder = DECODERS[bundle.card.kind.answer]
         # One thread a call and several calls at once are faster for small networks than several threads a call, and
         # the number of threads does not change what comes out.
         self._session = open_session(bundle, threads=1)
@@ -79,113 +97,156 @@ class Scorer:
         """Scores a batch as `readers.open_file` gives it; pure, whatever its size.
 
         Returns:
-            As many rows, in the same order, of `self.schema`: row_id, prediction, score (digits: the prediction's
-            probability; prices: the predicted log return over the last known price), model_version, and for prices
-            ticker, last_date, date and, where the model gives them, quantiles of the log return.
+            As many rows as can be scored, in the same order: row_id and what else the batch carries over (of prices
+            ticker, last_date, date), prediction, score, what else the model gives (quantiles of the log return,
+            n_best), and model_version. Scores: of classes the prediction's probability, of labels in time their mean
+            probability, of texts log probability / length^length_penalty, of prices the predicted log return over the
+            last known price.
 
         Raises:
             DataError: The graph gives something that is no finite number for a row.
             BundleError: onnxruntime cannot run the graph.
         """
-        starts = range(0, batch.num_rows, self.batch_rows)
-        parts = [self._score(batch.slice(start, self.batch_rows)) for start in starts]
-        if len(parts) == 1:
-            return parts[0]
-        return pa.concat_batches(parts) if parts else pa.RecordBatch.from_pylist([], self.schema)
+        rows = usable(batch)
+        cuts = list(pieces(rows, self.batch_rows))
+        return self._joined([self._score(_taken(rows, cut)) for cut in cuts], cuts, batch.schema)
+
+    def outputs(self, batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
+        """What the graph gives for all rows of a batch at once.
+
+        Raises:
+            BundleError: onnxruntime cannot run the graph.
+        """
+        names = [tensor.name for tensor in self.bundle.card.outputs]
+        try:
+            found = self._session.run(names, feed(batch, self.bundle.card, self.decoding))
+        except ORT_ERRORS as error:
+            raise BundleError(f"{self.bundle.model} cannot be run: {' '.join(str(error).split())}") from error
+        return dict(zip(names, found, strict=True))
 
     def score_file(
-        self, source: Path, output: Path, *, note: Mapping[str, Any], before_move: Callable[[], None] | None = None
+        self,
+        source: Path,
+        output: Path,
+        *,
+        quarantine: Path,
+        note: Mapping[str, Any],
+        before_move: Callable[[], None] | None = None,
     ) -> Scored:
         """Scores a file as a stream and moves its predictions into place whole.
 
         Args:
-            source: Parquet, CSV or IDX.
+            source: Of a form that the model's reader takes.
             output: Where the Parquet file goes; one that is there is replaced.
+            quarantine: Where the rows go that cannot be scored; where there are none, a file that is there goes away.
             note: What else to keep in the output's metadata.
-            before_move: Called when all rows are written; what it raises keeps the output from its place.
+            before_move: Called when all rows are written; what it raises keeps both files from their places.
 
         Raises:
             DataError: The file, or every part of it, cannot be scored.
-            UnrollError: The output cannot be written.
+            UnrollError: An output cannot be written.
         """
-        reading = open_file(source, self.bundle.card, self.batch_rows)
+        reading = open_file(source, self.bundle, self.batch_rows)
         try:
-            with replacing(output) as part:
-                with part.open("wb") as file:
-                    rows = self._write(file, reading.batches, note)
-                    file.flush()
-                    os.fsync(file.fileno())
+            with ExitStack() as files:
+                # Moved into place when the block ends, the last one first.
+                kept = files.enter_context(RowFile(files.enter_context(replacing(output))))
+                aside: RowFile | None = None
+                first, read, cut = "", 0, 0
+                for batch, scored in self._side_by_side(reading.batches):
+                    read += len(batch)
+                    cut += count_cut(batch)
+                    kept.write(scored)
+                    refused = set_aside(batch)
+                    if not len(refused):
+                        continue
+                    if aside is None:
+                        aside = files.enter_context(RowFile(files.enter_context(replacing(quarantine))))
+                        first = f"{refused['row_id'][0]}: {refused['reason'][0]}"
+                    aside.write(refused)
+                counts = {"rows": kept.rows, "set_aside": aside.rows if aside else 0}
+                if not kept.rows:
+                    raise DataError(f"{source}: none of {read:,} rows can be scored; the first is {first}")
+                if sum(counts.values()) != read:
+                    raise UnrollError(f"{source}: {read:,} rows were read, but {counts}; this is a fault of unroll's")
+                about = {**self._about(), **note, **counts, "cut": cut}
+                for file in (kept, aside):
+                    if file:
+                        file.finish(about)
                 if before_move:
                     before_move()
+            if self._sets_aside and not aside:
+                quarantine.unlink(missing_ok=True)
         except OSError as error:
             # Readers turn their own OSError into a FormatError: what comes here is the output's.
             raise UnrollError(
                 f"{output} cannot be written: {error.strerror or error}; make room or fix it, and run again"
             ) from error
-        return Scored(source, output, rows, reading.skipped)
+        found = SetAside(aside.rows, quarantine, first) if aside else None
+        return Scored(source, output, kept.rows, reading.skipped, found, cut)
 
-    def _write(self, file: BinaryIO, batches: Iterator[pa.RecordBatch], note: Mapping[str, Any]) -> int:
-        """Scores all batches into an open file; gives the number of rows."""
-        schema = self._output_schema(note)
-        rows = held = 0
-        waiting: list[pa.RecordBatch] = []
-        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-            for scored in self._side_by_side(batches):
-                waiting.append(scored)
-                held += scored.num_rows
-                if held >= _GROUP_ROWS:
-                    writer.write_table(_table(waiting, schema))
-                    rows, held, waiting = rows + held, 0, []
-            if waiting:
-                writer.write_table(_table(waiting, schema))
-        return rows + held
-
-    def _side_by_side(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Scores as many batches at once as there are threads, while this thread reads on; the order is kept."""
+    def _side_by_side(self, batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+        """Batches with their predictions; as many pieces at once as there are threads, while this thread reads on."""
         if self._threads == 1:
-            yield from map(self.score, batches)
+            yield from ((batch, self.score(batch)) for batch in batches)
             return
         with ThreadPoolExecutor(self._threads) as pool:
-            running: deque[Future[pa.RecordBatch]] = deque()
+            running: deque[tuple[pa.RecordBatch, list[_Cut], list[Future[pa.RecordBatch]]]] = deque()
+
+            def ended() -> tuple[pa.RecordBatch, pa.RecordBatch]:
+                batch, cuts, parts = running.popleft()
+                return batch, self._joined([part.result() for part in parts], cuts, batch.schema)
+
             try:
                 for batch in batches:
-                    running.append(pool.submit(self.score, batch))
-                    # One batch more than threads, so that none waits for the reader; no more, for memory's sake.
-                    if len(running) > self._threads + 1:
-                        yield running.popleft().result()
+                    rows = usable(batch)
+                    cuts = list(pieces(rows, self.batch_rows))
+                    parts = [pool.submit(self._score, _taken(rows, cut)) for cut in cuts]
+                    running.append((batch, cuts, parts))
+                    # One piece more than threads, so that none waits for the reader; no more, for memory's sake.
+                    while sum(len(parts) for _, _, parts in list(running)[1:]) > self._threads:
+                        yield ended()
                 while running:
-                    yield running.popleft().result()
+                    yield ended()
             finally:
                 pool.shutdown(cancel_futures=True)
 
     def _score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        card = self.bundle.card
-        entry = card.inputs[0]
-        # Arrow's values are used where they lie; flatten minds a slice's offset.
-        values = batch.column("inputs").flatten().to_numpy().reshape(batch.num_rows, -1, entry.shape[2])
-        names = [tensor.name for tensor in card.outputs]
-        try:
-            outputs = dict(zip(names, self._session.run(names, {entry.name: values}), strict=True))
-        except ORT_ERRORS as error:
-            raise BundleError(f"{self.bundle.model} cannot be run: {' '.join(str(error).split())}") from error
-        columns = {name: batch.column(name) for name in self.schema.names if name in batch.schema.names}
-        columns |= _digits(outputs) if card.reader == "digits" else _prices(outputs, batch, card)
-        columns["model_version"] = pa.repeat(pa.scalar(self.bundle.version), batch.num_rows)
-        for field in self.schema:
-            # Of prices, the score is made from the prediction, and empty where that is no positive number.
-            if not pa.types.is_floating(field.type) or (card.reader == "prices" and field.name == "score"):
+        columns = self._decoder.columns(self.outputs(batch), batch, self._context)
+        self._check_numbers(columns, batch)
+        columns |= {name: batch.column(name) for name in batch.schema.names if name not in PRIVATE}
+        columns["model_version"] = pa.repeat(pa.scalar(self.bundle.version), len(batch))
+        schema = self.schema_of(batch.schema)
+        arrays = [pa.array(columns[field.name], field.type, from_pandas=True) for field in schema]
+        return pa.record_batch(arrays, schema=schema)
+
+    def schema_of(self, batch: pa.Schema) -> pa.Schema:
+        """Columns of the predictions for batches of a schema."""
+        carried = [field for field in batch if field.name not in PRIVATE]
+        return pa.schema([*carried, *self._decoder.fields(self._context), ("model_version", pa.string())])
+
+    def _joined(self, parts: Sequence[pa.RecordBatch], cuts: Sequence[_Cut], batch: pa.Schema) -> pa.RecordBatch:
+        """The pieces of a batch as one, in the batch's order."""
+        if not parts:
+            return pa.RecordBatch.from_pylist([], self.schema_of(batch))
+        whole = parts[0] if len(parts) == 1 else pa.concat_batches(parts)
+        order = [cut for cut in cuts if not isinstance(cut, slice)]
+        return whole.take(pa.array(np.argsort(np.concatenate(order)))) if order else whole
+
+    def _check_numbers(self, columns: Columns, batch: pa.RecordBatch) -> None:
+        for name, kind in self._decoder.fields(self._context):
+            if not pa.types.is_floating(kind) or name in self._decoder.may_lack:
                 continue
-            usable = np.isfinite(columns[field.name])
-            if not usable.all():
-                row = int(usable.argmin())
+            finite = np.isfinite(columns[name])
+            if not finite.all():
+                row = int(finite.argmin())
                 raise DataError(
-                    f"{self.bundle.version} gives the {field.name} {columns[field.name][row]} for row "
+                    f"{self.bundle.version} gives the {name} {columns[name][row]} for row "
                     f"{batch.column('row_id')[row]}; look for values in it that the model never saw"
                 )
-        arrays = [pa.array(columns[f.name], f.type, from_pandas=True) for f in self.schema]
-        return pa.record_batch(arrays, schema=self.schema)
 
-    def _output_schema(self, note: Mapping[str, Any]) -> pa.Schema:
+    def _about(self) -> dict[str, Any]:
+        """What a file of predictions tells of itself."""
         card = self.bundle.card
         about = {
             "model_version": self.bundle.version,
@@ -193,97 +254,11 @@ class Scorer:
             "task": card.task.model_dump(),
             "data": card.data,
             "provenance": self.bundle.provenance,
-            **note,
         }
-        return self.schema.with_metadata({METADATA_KEY: json.dumps(about, sort_keys=True).encode()})
+        return about | ({"decoding": vars(self.decoding)} if self.decoding else {})
 
 
-def predict(model: Path, source: Path, output_dir: Path, *, batch_rows: int = 512, threads: int = 2) -> Summary:
-    """Scores a file, or every file of a folder, into `output_dir`/STEM.parquet.
-
-    Args:
-        model: The bundle, or the model's folder that holds it.
-        source: Parquet, CSV or IDX; of a folder, hidden files and folders are left out.
-        output_dir: Made if missing.
-        batch_rows: Rows of one call of the graph.
-        threads: Batches scored at once.
-
-    Raises:
-        BundleError: The bundle is incomplete or altered.
-        DataError: A file cannot be scored; the predictions of those before it are kept.
-        UnrollError: An output cannot be written.
-    """
-    start = time.perf_counter()
-    scorer = Scorer(load_bundle(model), threads, batch_rows)
-    files = tuple(
-        scorer.score_file(path, output, note={"source": path.name}) for path, output in _outputs(source, output_dir)
-    )
-    return Summary(
-        files=files,
-        rows=sum(one.rows for one in files),
-        seconds=time.perf_counter() - start,
-        model_version=scorer.bundle.version,
-    )
-
-
-def _outputs(source: Path, output_dir: Path) -> Sequence[tuple[Path, Path]]:
-    """Pairs each file with its output, before any is scored."""
-    if source.is_dir():
-        files = sorted(path for path in source.iterdir() if path.is_file() and not path.name.startswith("."))
-        if not files:
-            raise DataError(f"{source} holds no files; expected Parquet, CSV or IDX")
-    elif source.exists():
-        files = [source]
-    else:
-        raise DataError(f"{source} is not there; give a file or a folder of Parquet, CSV or IDX")
-    pairs: dict[Path, Path] = {}
-    for path in files:
-        kind_of(path)
-        output = output_dir / f"{stem_of(path.name)}.parquet"
-        if output in pairs:
-            raise DataError(f"{pairs[output]} and {path} would both be written to {output}; rename one of them")
-        pairs[output] = path
-    taken = {path.resolve() for path in files}
-    for output, path in pairs.items():
-        if output.resolve() in taken:
-            raise DataError(f"the predictions of {path} would replace the input {output}; choose another output folder")
-    return [(path, output) for output, path in pairs.items()]
-
-
-def _table(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
-    return pa.Table.from_batches(batches).replace_schema_metadata(schema.metadata)
-
-
-def _schema(card: Card) -> pa.Schema:
-    if card.reader == "digits":
-        about = [("row_id", pa.int64()), ("prediction", pa.int64())]
-    else:
-        about = [("row_id", pa.string()), ("ticker", pa.string()), ("last_date", pa.date32()), ("date", pa.date32())]
-        about.append(("prediction", pa.float64()))
-    quantiles = [(_quantile_name(level), pa.float32()) for level in card.quantiles or ()]
-    return pa.schema([*about, ("score", pa.float32()), *quantiles, ("model_version", pa.string())])
-
-
-def _quantile_name(level: float) -> str:
-    """`q10` for 0.1, `q2.5` for 0.025."""
-    return f"q{round(100 * level, 6):g}"
-
-
-def _digits(outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    labels, probabilities = outputs["label"], outputs["probabilities"]  # [batch], [batch, 10]
-    return {"prediction": labels, "score": np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]}
-
-
-def _prices(outputs: Mapping[str, np.ndarray], batch: pa.RecordBatch, card: Card) -> dict[str, Any]:
-    last = batch.column("last_price").to_numpy()  # [batch]
-    if card.quantiles is not None:
-        quantiles = outputs["log_return_quantiles"]  # [batch, Q]
-        median = quantiles[:, card.quantiles.index(0.5)]
-        columns = {_quantile_name(level): quantiles[:, i] for i, level in enumerate(card.quantiles)}
-        with np.errstate(over="ignore"):
-            return columns | {"prediction": last * np.exp(median.astype(np.float64)), "score": median}
-    prices = outputs["price"].astype(np.float64)
-    prices = prices[:, -1] if prices.ndim == 2 else prices  # of every step, the last one is the next day's
-    # A price that is not positive has no log return: its score is left empty.
-    ratio = np.divide(prices, last, out=np.full_like(last, np.nan), where=prices > 0)
-    return {"prediction": prices, "score": np.log(ratio).astype(np.float32)}
+def _taken(batch: pa.RecordBatch, cut: _Cut) -> pa.RecordBatch:
+    if isinstance(cut, slice):
+        return batch.slice(cut.start, cut.stop - cut.start)
+    return batch.take(pa.array(cut))

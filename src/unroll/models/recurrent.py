@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -69,6 +70,44 @@ class RecurrentLayer(nn.Module):
             packed_outputs, end = self.rnn(packed, start)
             outputs, _ = pad_packed_sequence(packed_outputs, batch_first=True, total_length=inputs.shape[1])
         return outputs, end if self.cell == "lstm" else (end,)
+
+    def step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """One time step of a one-way layer, by the cell's equations.
+
+        Args:
+            inputs: float32 [..., feature].
+            state: (hidden,) or (hidden, cell state), each float32 [..., unit].
+
+        Returns:
+            Output float32 [..., unit], and the state after the step.
+        """
+        return self.step_from(F.linear(inputs, *self.input_parameters), state)
+
+    @property
+    def input_parameters(self) -> tuple[Tensor, Tensor]:
+        """Weight [gate × unit, feature] and bias [gate × unit] of what is read, forward direction."""
+        return self.rnn.get_parameter("weight_ih_l0"), self.rnn.get_parameter("bias_ih_l0")
+
+    def step_from(self, from_input: Tensor, state: State) -> tuple[Tensor, State]:
+        """As `step`, from the input's share of the gates, float32 [..., gate × unit], its bias included."""
+        hidden = state[0]
+        weight, bias = self.rnn.get_parameter("weight_hh_l0"), self.rnn.get_parameter("bias_hh_l0")
+        from_state = F.linear(hidden, weight, bias)
+        if self.cell == "lstm":
+            enter, forget, new, out = (from_input + from_state).chunk(4, -1)
+            memory = forget.sigmoid() * state[1] + enter.sigmoid() * new.tanh()
+            hidden = out.sigmoid() * memory.tanh()
+            return hidden, (hidden, memory)
+        if self.cell == "gru":
+            reset_in, update_in, new_in = from_input.chunk(3, -1)
+            reset_state, update_state, new_state = from_state.chunk(3, -1)
+            update = (update_in + update_state).sigmoid()
+            new = (new_in + (reset_in + reset_state).sigmoid() * new_state).tanh()
+            hidden = new + update * (hidden - new)
+            return hidden, (hidden,)
+        total = from_input + from_state
+        hidden = total.tanh() if self.nonlinearity == "tanh" else total.relu()
+        return hidden, (hidden,)
 
     def _export(self, inputs: Tensor, lengths: Tensor | None, state: State | None) -> tuple[Tensor, State]:
         outputs, hidden, memory = recurrent(
@@ -161,6 +200,16 @@ class RecurrentEncoder(nn.Module):
             outputs, state = self._run_piece(piece, None if lengths is None else lengths - start, before)
             pieces.append(outputs)
         return torch.cat(pieces, dim=1), list(state or [])
+
+    def step(self, inputs: Tensor, state: Sequence[State]) -> tuple[Tensor, list[State]]:
+        """One time step of a one-way stack: float32 [..., input_size] → [..., output_size], and the new states."""
+        after: list[State] = []
+        for index, layer in enumerate(self.layers):
+            if index:
+                inputs = self.between[index - 1](inputs)
+            inputs, end = layer.step(inputs, state[index])  # type: ignore[operator]
+            after.append(end)
+        return inputs, after
 
     def _run_piece(
         self, inputs: Tensor, left: Tensor | None, state: Sequence[State] | None

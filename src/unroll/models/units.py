@@ -2,7 +2,8 @@
 
 Each module has the same four methods, so that training, evaluation and export know no difference between them:
 `fit` takes its statistics from the training split, `prepare` turns raw inputs into features, `encode_target` turns raw
-targets into what the loss compares, `decode` turns the network's output back into raw units.
+targets into what the loss compares, `decode` turns the network's output back into raw units. `lengths`, int64 [batch],
+say where sequences end; None where none is padded.
 """
 
 import torch
@@ -21,7 +22,7 @@ class ByteImages(nn.Module):
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("deviation", torch.ones(()))
 
-    def fit(self, inputs: Tensor, targets: Tensor) -> None:
+    def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
         """Mean and standard deviation over all pixels of uint8 [sample, row, column]."""
         # A histogram is exact and needs no float copy of the whole split.
         counts = torch.bincount(inputs.flatten(), minlength=256).double()
@@ -30,7 +31,7 @@ class ByteImages(nn.Module):
         self.mean.copy_(mean)
         self.deviation.copy_(((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt().clamp_min(1.0))
 
-    def prepare(self, inputs: Tensor) -> Tensor:
+    def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """uint8 [batch, row, column] → float32 of the same shape, mean 0, deviation 1."""
         return (inputs.float() - self.mean) / self.deviation
 
@@ -41,6 +42,86 @@ class ByteImages(nn.Module):
     def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
         """Logits [batch, class] → probabilities."""
         return outputs.softmax(-1)
+
+
+class Tokens(nn.Module):
+    """Token numbers, which an embedding reads; outputs are probabilities."""
+
+    def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
+        """Nothing to fit: the vocabulary was."""
+
+    def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """int64 [batch, time, …], as it is."""
+        return inputs
+
+    def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
+        """Token or class numbers, or class probabilities, stay as they are."""
+        return targets
+
+    def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
+        """Logits [batch, (time,) class] → probabilities."""
+        return outputs.softmax(-1)
+
+
+class Frames(nn.Module):
+    """Frames of sound features; outputs are class probabilities.
+
+    Args:
+        features: Of a raw frame.
+        normalise: Each recording's features to mean 0 and deviation 1 over its own frames, which takes out loudness
+            and much of the voice; otherwise by the training split's.
+        deltas: Half the difference between the next and the last frame stands beside each feature (Furui 1986).
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, features: int, *, normalise: bool = True, deltas: bool = True) -> None:
+        super().__init__()
+        self.normalise, self.deltas = normalise, deltas
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("deviation", torch.ones(features))
+
+    def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
+        """Mean and deviation of each feature over all valid frames of float32 [sample, time, feature]."""
+        valid = inputs[valid_steps(inputs, lengths)]
+        self.mean.copy_(valid.mean(0))
+        self.deviation.copy_(valid.std(0).clamp_min(1e-6))
+
+    def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """float32 [batch, time, feature] → [batch, time, feature or 2 × feature], zero beyond each length."""
+        valid = valid_steps(inputs, lengths).unsqueeze(-1)  # [batch, time, 1]
+        if self.normalise:
+            count = valid.sum(1, keepdim=True)
+            mean = torch.where(valid, inputs, 0.0).sum(1, keepdim=True) / count
+            centred = torch.where(valid, inputs - mean, 0.0)
+            frames = centred / (centred.square().sum(1, keepdim=True) / count + 1e-6).sqrt()
+        else:
+            frames = torch.where(valid, (inputs - self.mean) / self.deviation, 0.0)
+        if not self.deltas:
+            return frames
+        # At both ends the frame itself stands for the one that is missing, so that padding changes nothing.
+        after = torch.cat([frames[:, 1:], frames[:, -1:]], dim=1)
+        before = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
+        has_after = torch.cat([valid[:, 1:], torch.zeros_like(valid[:, :1])], dim=1)
+        change = (torch.where(has_after, after, frames) - before) / 2
+        return torch.cat([frames, torch.where(valid, change, 0.0)], dim=-1)
+
+    def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
+        """Class numbers stay as they are."""
+        return targets
+
+    def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
+        """Logits [batch, class] → probabilities."""
+        return outputs.softmax(-1)
+
+
+def valid_steps(inputs: Tensor, lengths: Tensor | None) -> Tensor:
+    """Which steps of [batch, time, …] are no padding: bool [batch, time]."""
+    if lengths is None:
+        return torch.ones_like(inputs.flatten(2)[:, :, 0] if inputs.dim() > 2 else inputs, dtype=torch.bool)
+    steps = torch.arange(inputs.shape[1], device=inputs.device)
+    return steps < lengths.to(inputs.device).unsqueeze(1)
 
 
 class PriceLevels(nn.Module):
@@ -60,13 +141,13 @@ class PriceLevels(nn.Module):
         self.register_buffer("low", torch.zeros(features))
         self.register_buffer("span", torch.ones(features))
 
-    def fit(self, inputs: Tensor, targets: Tensor) -> None:
+    def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
         """Least and greatest value of each column of float32 [sample, time, feature]."""
         low, high = inputs.amin((0, 1)), inputs.amax((0, 1))
         self.low.copy_(low)
         self.span.copy_(torch.where(high > low, high - low, 1.0))
 
-    def prepare(self, inputs: Tensor) -> Tensor:
+    def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Raw values → levels between 0 and 1 (beyond them outside the training range)."""
         return (inputs - self.low) / self.span
 
@@ -102,14 +183,14 @@ class LogReturns(nn.Module):
         self.register_buffer("deviation", torch.ones(features))
         self.register_buffer("target_deviation", torch.ones(()))
 
-    def fit(self, inputs: Tensor, targets: Tensor) -> None:
+    def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
         """Mean and deviation of each log change, and of the target's."""
         changes = self._changes(inputs)
         self.mean.copy_(changes.mean((0, 1)))
         self.deviation.copy_(changes.std((0, 1)).clamp_min(1e-6))
         self.target_deviation.copy_(torch.log(targets / self._last(inputs)).std().clamp_min(1e-6))
 
-    def prepare(self, inputs: Tensor) -> Tensor:
+    def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Raw values [batch, time, feature] → standardised log changes [batch, time − 1, feature]."""
         return (self._changes(inputs) - self.mean) / self.deviation
 
@@ -151,10 +232,10 @@ class EwmaReturns(nn.Module):
         weights = decay ** torch.arange(volatility_window - 1, -1, -1, dtype=torch.float64)
         self.register_buffer("weights", (weights / weights.sum()).float())
 
-    def fit(self, inputs: Tensor, targets: Tensor) -> None:
+    def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
         """Nothing to fit: the volatility of the moment is the scale."""
 
-    def prepare(self, inputs: Tensor) -> Tensor:
+    def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """USD [batch, time, 1] → standardised returns [batch, time − 1 − volatility_window, 1]."""
         returns = self._returns(inputs)
         volatility = self._volatility(returns)

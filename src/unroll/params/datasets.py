@@ -1,8 +1,8 @@
 """`datasets`: raw data under a name, and where its bytes come from."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from unroll.params.base import Section
 
@@ -85,11 +85,25 @@ class RowExpectations(Section):
     min_rows: Annotated[int, Field(ge=1)] = 10
     max_duplicates: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Share of rows that may repeat an earlier one, 1 = 100 %."""
+    max_length: Annotated[int, Field(ge=1)] = 10_000
+    """Characters of a text, frames of a recording, tokens of a tune or tagged sentence: more is a faulty file."""
 
 
 class _RowDataset(Section):
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
     expectations: RowExpectations = RowExpectations()
+
+
+class _SplitDataset(_RowDataset):
+    @model_validator(mode="after")
+    def _has_splits(self) -> Self:
+        missing = [split for split in get_args(Split) if split not in {source.split for source in self.sources}]
+        if missing or any(source.split is None for source in self.sources):
+            raise ValueError(
+                "every source needs its split, and each of train, valid and test a source"
+                + (f"; none has: {', '.join(missing)}" if missing else "")
+            )
+        return self
 
 
 class TextDataset(_RowDataset):
@@ -108,7 +122,7 @@ class PairDataset(_RowDataset):
     kind: Literal["pairs"]
 
 
-class ArticleDataset(_RowDataset):
+class ArticleDataset(_SplitDataset):
     """Running text: plain files, one paragraph a line."""
 
     kind: Literal["articles"]
@@ -126,7 +140,7 @@ class MelodyDataset(_RowDataset):
     kind: Literal["melodies"]
 
 
-class TaggedDataset(_RowDataset):
+class TaggedDataset(_SplitDataset):
     """Sentences with a tag for each token: CoNLL columns, token first, tag last."""
 
     kind: Literal["tagged"]

@@ -21,15 +21,15 @@ class Embedding(Section):
     """Vectors of tokens; of tasks that read or write tokens alone."""
 
     size: Annotated[int, Field(ge=1)] = 150
-    file: str | None = None
-    """Vectors to begin with: a GloVe or word2vec text file of `size` numbers a line, below data/own."""
+    start: Literal["random", "vectors"] = "random"
+    """What they begin with: the task's `vectors`, or chance."""
     trained: bool = True
-    """False leaves the file's vectors as they are."""
+    """False leaves the vectors as they are."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if not self.trained and self.file is None:
-            raise ValueError("trained: false needs a file: random vectors that are never trained tell nothing")
+        if not self.trained and self.start == "random":
+            raise ValueError("trained: false needs start: vectors; random ones that are never trained tell nothing")
         return self
 
 

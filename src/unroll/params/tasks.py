@@ -161,7 +161,13 @@ class Tokenizer(Section):
     """Rarer tokens become [UNK]."""
     lowercase: bool = False
     placeholders: bool = False
-    """Numbers become [NUM] and addresses [URL]."""
+    """Numbers become [NUM] and addresses [URL]; of kind word."""
+
+    @model_validator(mode="after")
+    def _by_words(self) -> Self:
+        if self.placeholders and self.kind != "word":
+            raise ValueError(f"placeholders go with kind word; {self.kind} leaves the text as it is")
+        return self
 
 
 class _TextTask(Section):
@@ -171,6 +177,14 @@ class _TextTask(Section):
     """Longest input of the model."""
     too_long: Literal["cut", "refuse"] = "cut"
     """What to do with a longer text: keep its beginning and count it, or stop."""
+    vectors: str | None = None
+    """A GloVe or word2vec text file below data/own, for models whose embedding says `start: vectors`."""
+
+    @model_validator(mode="after")
+    def _vectors_of_words(self) -> Self:
+        if self.vectors is not None and self.tokenizer.kind == "bpe":
+            raise ValueError("vectors are of words: they go with a tokenizer of kind word or split, not bpe")
+        return self
 
 
 class Decoding(Section):
@@ -206,6 +220,10 @@ class TextClassTask(_TextTask):
             raise ValueError(f"{len(self.classes)} classes need {len(self.classes) - 1} thresholds between them")
         if self.thresholds is not None and list(self.thresholds) != sorted(set(self.thresholds)):
             raise ValueError("thresholds must rise")
+        if self.thresholds is None and self.rating_noise:
+            raise ValueError("rating_noise is of ratings: it needs thresholds")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"classes names one twice: {', '.join(self.classes)}")
         return self
 
 
@@ -257,6 +275,12 @@ class RecordingTask(Section):
     """Differences in time beside the features."""
     seed: int = 0
 
+    @model_validator(mode="after")
+    def _leaves_some(self) -> Self:
+        if self.valid_share + self.test_share >= 1:
+            raise ValueError("valid_share and test_share leave nothing to train on")
+        return self
+
 
 class _StripTask(Section):
     dataset: str
@@ -297,6 +321,12 @@ class TagTask(_TextTask):
     kind: Literal["tags"]
     characters: Annotated[int, Field(ge=0)] = 12
     """Of each token, its first characters are read too; 0 for none."""
+
+    @model_validator(mode="after")
+    def _tokens_as_given(self) -> Self:
+        if self.tokenizer.kind != "split":
+            raise ValueError("the data's tokens are tagged as they are: tokenizer.kind must be split")
+        return self
 
 
 Task = Annotated[

@@ -1,6 +1,7 @@
 """Test figures of an experiment beside its baselines', and pictures of them."""
 
 import csv
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,26 +12,36 @@ from safetensors.numpy import load_file
 from unroll import params, paths
 from unroll.features.samples import Samples
 from unroll.files import digest_of, read_json, replacing, require, write_json
+from unroll.models.generators import EncoderDecoder, LanguageModel
+from unroll.models.network import SequenceNetwork
 from unroll.tasks import task_of
+from unroll.tasks.attention import attention_maps
 from unroll.tasks.evaluation import evaluate, metrics
-from unroll.tasks.figures import learning_curves
+from unroll.tasks.figures import learning_curves, spread
+from unroll.tasks.tables import neighbour_table
 from unroll.tasks.task import Task
 from unroll.tracking import Run
+from unroll.training.batches import Batches
 from unroll.training.gradients import gradient_reach
-from unroll.training.members import last_fold, load_ensemble, new_network, predict_test, training_split
+from unroll.training.inspection import continuations, looks, vectors
+from unroll.training.loop import Network
+from unroll.training.members import last_fold, load_networks, new_network, predict_test, training_split
 
+CPU = torch.device("cpu")
 REACH_ROWS = 256
 """Test rows that the gradient's reach is averaged over."""
+SHOWN = 6
+"""Test rows that the network's own pictures show."""
 
 
 def run(name: str) -> None:
     """Writes evaluation.json, the test predictions and plots of an experiment."""
     experiment = params.load_section("experiments", name)
     section = params.load_section("tasks", experiment.task)
-    task = task_of(experiment.task, section)
     seeds = experiment.training.seeds
     torch.set_num_threads(experiment.training.threads)
     samples = Samples.load(require(paths.features(experiment.task), f"featurize {experiment.task}"))
+    task = task_of(experiment.task, section, samples)
     rows = samples.test_rows()
     weights = require(paths.weights(name), f"train {name}")
     baselines = require(paths.baselines(experiment.task), f"baseline {experiment.task}")
@@ -51,11 +62,14 @@ def run(name: str) -> None:
                 str(seed): metrics(task, predict_test(task, experiment.model, samples, weights, (seed,)), rows)
                 for seed in seeds
             }
-        if isinstance(experiment.model, params.RecurrentModel):
+        if isinstance(experiment.model, params.RecurrentModel) and task.input_steps:
             evaluation["gradient_reach"] = _reach(task, experiment, samples, weights)
         with replacing(paths.model(name) / "predictions.parquet") as part:
-            pq.write_table(_as_table(prediction, rows), part)
+            pq.write_table(_as_table(task, prediction, rows), part)
         task.plot(paths.plots(name), name, prediction, rows, evaluation)
+        fold = last_fold(samples)
+        network = load_networks(task, experiment.model, weights, fold.name, seeds[:1])[0]
+        _draw_network(paths.plots(name), name, network, task, training_split(samples, task, fold.test, CPU))
         learning_curves(paths.plots(name) / "learning.png", name, history, task.headline)
         write_json(paths.evaluation(name), evaluation)
         tracked.log_figures({key: evaluation[key] for key in ("test", "baseline", "against")})
@@ -76,20 +90,38 @@ def _reach(task: Task, experiment: params.Experiment, samples: Samples, weights:
     """Gradient norm at each time step, before training and after."""
     fold = last_fold(samples)
     seed = experiment.training.seeds[0]
-    data = training_split(samples, fold.test[:REACH_ROWS], torch.device("cpu"))
-    fresh = new_network(task, experiment.model, training_split(samples, fold.train, torch.device("cpu")), seed)
-    trained = load_ensemble(task, experiment.model, weights, fold.name, (seed,)).members[0]
+    data = training_split(samples, task, fold.test[:REACH_ROWS], CPU)
+    fresh = new_network(task, experiment.model, training_split(samples, task, fold.train, CPU), seed)
+    trained = load_networks(task, experiment.model, weights, fold.name, (seed,))[0]
     return {
-        "untrained": gradient_reach(fresh, task, data),
-        "trained": gradient_reach(trained, task, data),  # type: ignore[arg-type]
+        moment: gradient_reach(network, task, data)
+        for moment, network in (("untrained", fresh), ("trained", trained))
+        if isinstance(network, SequenceNetwork)
     }
 
 
-def _as_table(prediction: Any, rows: Any) -> pa.Table:
-    """Test rows in order: what was predicted, what was true, and the day where there is one."""
+def _draw_network(folder: Path, title: str, network: Network, task: Task, data: Batches) -> None:
+    """What the network itself shows: its vectors' neighbours, what it looks at, what it writes by chance."""
+    embedding = vectors(network)
+    if embedding is not None:
+        tokens = next(iter(task.vocabularies.values())).tokens
+        neighbour_table(folder / "neighbours.png", f"{title}: nearest vectors", tokens, embedding)
+    some = spread(len(data), SHOWN).tolist()
+    if isinstance(network, EncoderDecoder) and network.decoder.attention is not None:
+        attention_maps(folder / "attention.png", f"{title}: what it looked at", looks(network, task, data, some))
+    if isinstance(network, LanguageModel) and task.write_examples is not None:
+        task.write_examples(folder / "written", continuations(network, task, data, some))
+
+
+def _as_table(task: Task, prediction: Any, rows: Any) -> pa.Table:
+    """Test rows in order: what was predicted, what was true, their texts, and the day where there is one."""
     columns = {"row": pa.array(range(len(prediction)), pa.int64())}
     if "day" in rows:
         columns["day"] = pa.array(rows["day"], pa.int32()).cast(pa.date32())
+    columns |= {key: pa.array(value, pa.string()) for key, value in rows.items() if value.dtype == object}
+    if task.output == "tokens" and not task.every_step:
+        vocabulary = next(iter(task.vocabularies.values()))
+        return pa.table(columns | {"prediction": pa.array([vocabulary.decode(row) for row in prediction])})
     for key, value in (("prediction", prediction), ("target", rows["targets"])):
         columns[key] = pa.array(value if value.ndim == 1 else list(value))
     return pa.table(columns)

@@ -1,42 +1,38 @@
 """From trained weights to a bundle that onnxruntime runs."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from unroll import params, paths
 from unroll.errors import ExportError
-from unroll.export.bundle import card, seal
+from unroll.export.bundle import card, draws, seal
+from unroll.export.cases import ROWS, example, runs
+from unroll.export.decoding import export_generator
 from unroll.export.onnx import export, parity
 from unroll.features.samples import Samples
 from unroll.files import read_json, replacing, require, sha256_of, write_json
-from unroll.models.network import Classifier
+from unroll.models.generators import EncoderDecoder, LanguageModel
 from unroll.stages.evaluate import topology_of
 from unroll.tasks import task_of
 from unroll.tasks.task import Task
 from unroll.tracking import Run, data_hashes
-from unroll.training.members import last_fold, load_ensemble
-
-PARITY_ROWS = 1000
+from unroll.training.members import last_fold, load_networks, training_split, whole_model
 
 
 def run(name: str) -> None:
     """Writes the bundle and parity.json of an experiment."""
     experiment = params.load_section("experiments", name)
     section = params.load_section("tasks", experiment.task)
-    task = task_of(experiment.task, section)
     torch.set_num_threads(experiment.training.threads)
     samples = Samples.load(require(paths.features(experiment.task), f"featurize {experiment.task}"))
+    task = task_of(experiment.task, section, samples)
     fold = last_fold(samples)
-    seeds = experiment.training.seeds
     weights = require(paths.weights(name), f"train {name}")
     evaluation = read_json(require(paths.evaluation(name), f"evaluate {name}"))
-    ensemble = load_ensemble(task, experiment.model, weights, fold.name, seeds)
-    network = (Classifier(ensemble) if task.classifies else ensemble).eval()
-    free_time = isinstance(experiment.model, params.RecurrentModel)
-    test = torch.from_numpy(samples.tensors["inputs"][fold.test[:PARITY_ROWS]])
+    model = whole_model(task, load_networks(task, experiment.model, weights, fold.name, experiment.training.seeds))
+    free_time = not isinstance(_encoder(experiment.model), params.DenseModel)
+    data = training_split(samples, task, fold.test[:ROWS], torch.device("cpu"))
     metric = task.headline
     figures = {
         "metric": metric,
@@ -46,20 +42,24 @@ def run(name: str) -> None:
     with Run.resume(name, experiment, section, task.headline) as tracked:
         with replacing(paths.bundle(name)) as folder:
             folder.mkdir(parents=True)
-            export(network, task, test[:2], folder / "model.onnx", free_time=free_time)
-            found = parity(network, task, folder / "model.onnx", _shapes(test, task, free_time))
+            path, traced = folder / "model.onnx", example(task, data)
+            if isinstance(model, LanguageModel | EncoderDecoder):
+                export_generator(model, task, *traced, path, draws=draws(task))
+            else:
+                export(model, task, *traced, path, free_time=free_time)
+            found = parity(path, [spec.name for spec in task.outputs], runs(model, task, data, free_time=free_time))
             write_json(paths.parity(name), found)
             if not found["passed"]:
                 if not found["finite"]:
                     raise ExportError(f"{name}: for a test row, torch or ONNX gives something that is no finite number")
                 raise ExportError(
                     f"{name}: ONNX and torch differ by {found['max_relative_error']:.2g} relative "
-                    f"({found['max_abs_error']:.2g} absolute, {found['differing_labels']} labels); at most "
+                    f"({found['max_abs_error']:.2g} absolute, {found['differing_labels']} labels or tokens); at most "
                     f"{found['tolerance']:.0e} is allowed; {paths.parity(name)} tells the shapes that were tried"
                 )
             hashes = data_hashes(paths.raw(section.dataset), paths.features(experiment.task))
             topology = topology_of(task, experiment.model)
-            seal(folder, card(name, task, topology, free_time=free_time, data=hashes, figures=figures))
+            seal(folder, card(name, task, topology, free_time=free_time, data=hashes, figures=figures), task)
         mark = {"model_sha256": sha256_of(paths.bundle(name) / "model.onnx")}
         write_json(paths.provenance(name), read_json(paths.provenance(name)) | mark)
         tracked.log_figures({"parity": {key: found[key] for key in ("max_abs_error", "max_relative_error")}})
@@ -87,11 +87,5 @@ def _result(task: Task, evaluation: dict[str, Any], found: dict[str, Any]) -> di
     }
 
 
-def _shapes(test: Tensor, task: Task, free_time: bool) -> Iterator[Tensor]:
-    """Test rows whole, and at batch and time sizes other than the traced ones."""
-    yield test
-    yield test[:1]
-    if free_time:
-        shorter = max(task.least_steps, test.shape[1] // 2)
-        yield test[:7, -shorter:]
-        yield torch.cat([test[:3], test[:3]], dim=1)
+def _encoder(model: params.Model) -> params.Model:
+    return model.encoder if isinstance(model, params.EncoderDecoderModel) else model

@@ -7,8 +7,10 @@ import pyarrow.parquet as pq
 
 from unroll import params, paths
 from unroll.errors import DataError
-from unroll.features.build import digit_samples, price_samples
+from unroll.features.build import TABLES, build_samples
+from unroll.features.embeddings import read_vectors, save_vectors
 from unroll.features.samples import Samples
+from unroll.features.text import PAD, UNK
 from unroll.files import read_json, require, write_json
 
 
@@ -18,32 +20,67 @@ def run(name: str) -> None:
     verdict = require(paths.validation(task.dataset) / "verdict.json", f"validate {task.dataset}")
     if not read_json(verdict)["passed"]:
         raise DataError(f"{verdict}: {task.dataset} failed its expectations; run `unroll validate {task.dataset}`")
-    if isinstance(task, params.DigitTask):
-        samples = digit_samples(pq.read_table(paths.raw(task.dataset) / "digits.parquet"), task, name)
-    else:
-        samples = price_samples(pq.read_table(paths.raw(task.dataset) / "prices.parquet"), task, name)
+    kind = TABLES[task.kind]
+    table = paths.table(task.dataset, kind)
+    if not table.exists():
+        raise DataError(
+            f"{table} is not there: tasks.{name} is of kind {task.kind} and needs a dataset of kind {kind}; name one "
+            f"under tasks.{name}.dataset, or run `unroll ingest {task.dataset}` first"
+        )
+    samples = build_samples(pq.read_table(table), task, name)
     folder = paths.features(name)
     samples.save(folder)
-    write_json(folder / "summary.json", summary(samples))
-    sizes = samples.tensors["inputs"].shape
-    parts = "; ".join(
-        f"{f.name}: {len(f.train)} train, {len(f.valid)} valid, {len(f.test)} test" for f in samples.folds
-    )
-    print(f"{name}: inputs {list(sizes)} {samples.tensors['inputs'].dtype}; {parts}")
+    told = summary(samples)
+    if getattr(task, "vectors", None) is not None:
+        told["vectors"] = _write_vectors(task, name, samples)
+    write_json(folder / "summary.json", told)
+    print(_line(name, samples))
 
 
 def summary(samples: Samples) -> dict[str, Any]:
     """What a reader wants to know of the samples without opening them."""
     found: dict[str, Any] = {
-        "tensors": {key: [str(value.dtype), *value.shape] for key, value in samples.tensors.items()},
+        "tensors": {
+            key: ["text" if value.dtype == object else str(value.dtype), *value.shape]
+            for key, value in samples.tensors.items()
+        },
+        "lengths": {
+            key: {"least": int(value.min()), "mean": round(float(value.mean()), 2), "most": int(value.max())}
+            for key, value in samples.tensors.items()
+            if key in ("lengths", "target_lengths")
+        },
+        "vocabularies": {key: vocabulary.size for key, vocabulary in samples.vocabularies.items()},
+        "notes": dict(samples.notes),
         "folds": {},
     }
     for fold in samples.folds:
         parts = {"train": fold.train, "valid": fold.valid, "test": fold.test}
         found["folds"][fold.name] = {
-            part: {"rows": len(index), **_days(samples, index)} for part, index in parts.items()
+            part: {"rows": len(index), **_days(samples, index), **_unknown(samples, index)}
+            for part, index in parts.items()
         }
-    return found
+    return {key: value for key, value in found.items() if value}
+
+
+def _line(name: str, samples: Samples) -> str:
+    parts = [f"{f.name}: {len(f.train)} train, {len(f.valid)} valid, {len(f.test)} test" for f in samples.folds]
+    inputs = samples.tensors["inputs"]
+    if samples.notes.get("cut"):
+        parts.append(f"{samples.notes['cut']} cut to max_tokens")
+    if samples.notes.get("left_out"):
+        parts.append(f"{samples.notes['left_out']} rows left out")
+    return f"{name}: inputs {list(inputs.shape)} {inputs.dtype}; {'; '.join(parts)}"
+
+
+def _write_vectors(task: Any, name: str, samples: Samples) -> dict[str, Any]:
+    """Writes the vectors of the tokens that are read, and tells how many the file has."""
+    path = paths.OWN / task.vectors
+    if not path.is_file():
+        raise DataError(f"tasks.{name}.vectors: {path} is not there; put a GloVe or word2vec text file there")
+    vocabulary = samples.vocabularies["token" if "token" in samples.vocabularies else "text"]
+    vectors, known = read_vectors(path, vocabulary)
+    save_vectors(paths.features(name), vectors)
+    return {"file": task.vectors, "size": vectors.shape[1], "known_tokens": known}
 
 
 def _days(samples: Samples, index: Any) -> dict[str, str]:
@@ -51,3 +88,13 @@ def _days(samples: Samples, index: Any) -> dict[str, str]:
         return {}
     first, last = samples.tensors["first_target_day"][index].min(), samples.tensors["day"][index].max()
     return {"first_day": str(np.datetime64(int(first), "D")), "last_day": str(np.datetime64(int(last), "D"))}
+
+
+def _unknown(samples: Samples, index: Any) -> dict[str, float]:
+    """Share of unknown tokens among those that are read."""
+    inputs = samples.tensors["inputs"]
+    if not samples.vocabularies or inputs.dtype != np.int64:
+        return {}
+    # Beside a token may stand its characters.
+    tokens = (inputs if inputs.ndim == 2 else inputs[:, :, 0])[index]
+    return {"unknown": round(float((tokens == UNK).sum() / max((tokens != PAD).sum(), 1)), 6)}

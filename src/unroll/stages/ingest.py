@@ -1,10 +1,18 @@
 """Stage `ingest`: a dataset's sources, whatever their form, become one typed Parquet table."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from unroll import files, params, paths
-from unroll.datasets import sources
+from unroll.datasets import articles, digits, melodies, pairs, price_scale, prices, recordings, sources, tagged, texts
+
+_NUMBERS = {"use_dictionary": ["split"], "row_group_size": 8192}
+"""How lists of numbers are written: a dictionary of them costs time and, with zstd, hardly saves space."""
+_WRITING: dict[str, dict[str, Any]] = {"digits": _NUMBERS, "recordings": _NUMBERS}
 
 
 def run(name: str) -> None:
@@ -18,27 +26,53 @@ def run(name: str) -> None:
     with tempfile.TemporaryDirectory(prefix="unroll-ingest-") as work, files.replacing(paths.raw(name)) as folder:
         folder.mkdir()
         fetched = [sources.fetch(one, Path(work) / str(number)) for number, one in enumerate(dataset.sources)]
-        if isinstance(dataset, params.PriceDataset):
-            from unroll.datasets import price_scale, prices
-
-            table, records = prices.read_sources(fetched, dataset.ticker)
-            record = {"kind": dataset.kind, "sources": records, "rows": table.num_rows}
-            if dataset.rescale_close:
-                table, record["rescaled_close"] = price_scale.mend(table)
-            pq.write_table(table, folder / "prices.parquet", compression="zstd")
-        else:
-            from unroll.datasets import digits
-
-            table, records = digits.read_sources(fetched)
-            record = {"kind": dataset.kind, "sources": records, "rows": table.num_rows}
-            # A dictionary of pixels costs time and, with zstd, hardly saves space.
-            pq.write_table(
-                table, folder / "digits.parquet", compression="zstd", use_dictionary=["split"], row_group_size=8192
-            )
+        table, records = _read(dataset, fetched)
+        record = {"kind": dataset.kind, "sources": records, "rows": table.num_rows}
+        if isinstance(dataset, params.PriceDataset) and dataset.rescale_close:
+            table, record["rescaled_close"] = price_scale.mend(table)
+        writing = _WRITING.get(dataset.kind, {})
+        pq.write_table(table, folder / paths.table(name, dataset.kind).name, compression="zstd", **writing)
         files.write_json(folder / "ingest.json", record)
     print(f"{name}: {table.num_rows:,} rows of {', '.join(table.column_names)} in {paths.raw(name)}")
-    for mended in record.get("rescaled_close", [])[:3]:
-        print(
-            f"{name}: close of {mended['ticker']} divided by {mended['ratio']:.4g} "
-            f"from {mended['first']} to {mended['last']} ({mended['rows']} rows)"
+    for line in _worth_telling(record):
+        print(f"{name}: {line}")
+
+
+def _read(dataset: params.Dataset, fetched: Sequence[sources.Fetched]) -> tuple[pa.Table, list[dict[str, Any]]]:
+    """The table of a dataset, and a record of each source."""
+    match dataset:
+        case params.PriceDataset():
+            return prices.read_sources(fetched, dataset.ticker)
+        case params.DigitDataset():
+            return digits.read_sources(fetched)
+        case params.TextDataset():
+            return texts.read_sources(fetched, dataset)
+        case params.PairDataset():
+            return pairs.read_sources(fetched, dataset)
+        case params.ArticleDataset():
+            return articles.read_sources(fetched, dataset)
+        case params.RecordingDataset():
+            return recordings.read_sources(fetched, dataset)
+        case params.MelodyDataset():
+            return melodies.read_sources(fetched, dataset)
+        case params.TaggedDataset():
+            return tagged.read_sources(fetched, dataset)
+
+
+def _worth_telling(record: dict[str, Any]) -> list[str]:
+    """What was changed or left out, a line each."""
+    lines = [
+        f"close of {mended['ticker']} divided by {mended['ratio']:.4g} "
+        f"from {mended['first']} to {mended['last']} ({mended['rows']} rows)"
+        for mended in record.get("rescaled_close", [])[:3]
+    ]
+    left_out = [one for source in record["sources"] for one in source.get("left_out", [])]
+    if left_out:
+        first = left_out[0]
+        lines.append(
+            f"{len(left_out):,} tunes could not be parsed and are left out (ingest.json names them), "
+            f"first: {first['file']}, X:{first['tune']}: {first['why']}"
         )
+    if any(source.get("scheme") == "IOB1" for source in record["sources"]):
+        lines.append("tags were in IOB1 and are in IOB2 now")
+    return lines

@@ -25,21 +25,12 @@ def run(name: str) -> None:
     """Writes weights and history of an experiment; times and provenance beside them."""
     experiment = params.load_section("experiments", name)
     section = params.load_section("tasks", experiment.task)
-    task = task_of(experiment.task, section)
     torch.set_num_threads(experiment.training.threads)
     torch.set_flush_denormal(True)
     samples = Samples.load(require(paths.features(experiment.task), f"featurize {experiment.task}"))
-    if experiment.training.keep == "best" and not all(len(fold.valid) for fold in samples.folds):
-        raise ParameterError(
-            f"experiments.{name}.training.keep is best, but tasks.{experiment.task} holds no validation rows out to "
-            "choose by; set keep: last, or a valid_share above 0"
-        )
-    if experiment.training.patience and not all(len(fold.valid) for fold in samples.folds):
-        raise ParameterError(
-            f"experiments.{name}.training.patience waits for a better validation metric, but tasks.{experiment.task} "
-            "holds no validation rows out; leave patience out, or set a valid_share above 0"
-        )
-    inputs = [paths.features(experiment.task) / file for file in ("samples.safetensors", "splits.safetensors")]
+    task = task_of(experiment.task, section, samples)
+    _check(name, experiment, task, samples)
+    inputs = sorted(path for path in paths.features(experiment.task).iterdir() if path.name != "summary.json")
     key = run_key(f"{experiment!r} {section!r}", inputs, Path(unroll.__file__).parent)
     checkpoints = paths.checkpoints(name) / key
     history: list[dict[str, Any]] = []
@@ -61,6 +52,31 @@ def run(name: str) -> None:
     shutil.rmtree(paths.checkpoints(name), ignore_errors=True)
 
 
+def _check(name: str, experiment: params.Experiment, task: Task, samples: Samples) -> None:
+    """What only experiment, task and samples together can tell."""
+    if experiment.training.keep == "best" and not all(len(fold.valid) for fold in samples.folds):
+        raise ParameterError(
+            f"experiments.{name}.training.keep is best, but tasks.{experiment.task} holds no validation rows out to "
+            "choose by; set keep: last, or a valid_share above 0"
+        )
+    if experiment.training.patience and not all(len(fold.valid) for fold in samples.folds):
+        raise ParameterError(
+            f"experiments.{name}.training.patience waits for a better validation metric, but tasks.{experiment.task} "
+            "holds no validation rows out; leave patience out, or set a valid_share above 0"
+        )
+    if task.output == "tokens" and len(experiment.training.seeds) > 1:
+        raise ParameterError(
+            f"experiments.{name}.training.seeds has {len(experiment.training.seeds)} seeds, but what task "
+            f"{experiment.task!r} writes has no mean: give one seed"
+        )
+    embedding = None if isinstance(experiment.model, params.DenseModel) else experiment.model.embedding
+    if embedding and embedding.start == "vectors" and samples.vectors is None:
+        raise ParameterError(
+            f"experiments.{name}.model.embedding.start is vectors, but tasks.{experiment.task} has none: name a GloVe "
+            f"or word2vec text file in tasks.{experiment.task}.vectors"
+        )
+
+
 def _train_member(
     name: str,
     task: Task,
@@ -73,10 +89,11 @@ def _train_member(
 ) -> Trained:
     settings = experiment.training
     device = pick_device(settings.device)
-    data = training_split(samples, fold.train, device)
-    valid = training_split(samples, fold.valid, device)
-    valid_rows = {key: tensor[fold.valid] for key, tensor in samples.tensors.items()}
-    network = new_network(task, experiment.model, data, member.seed)
+    data = training_split(samples, task, fold.train, device)
+    valid = training_split(samples, task, fold.valid, device)
+    valid_rows = samples.at(fold.valid)
+    vectors = None if samples.vectors is None else torch.from_numpy(samples.vectors)
+    network = new_network(task, experiment.model, data, member.seed, vectors)
     alone = len(samples.folds) * len(settings.seeds) == 1
     label = name if alone else f"{name} {member.fold} seed {member.seed}"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from unroll import files, params, paths
-from unroll.datasets import expectations
+from unroll.datasets import digit_expectations, expectations, price_expectations, row_expectations
 from unroll.errors import FormatError
 
 
@@ -17,16 +17,14 @@ def run(name: str) -> None:
         ExpectationError: An expectation fails; verdict and docs are written nonetheless.
     """
     dataset = params.load_section("datasets", name)
-    if isinstance(dataset, params.PriceDataset):
-        from unroll.datasets import price_expectations
-
-        table = _read(paths.raw(name) / "prices.parquet", name)
-        frames, checks = price_expectations.expectations(table, name, dataset.expectations)
-    else:
-        from unroll.datasets import digit_expectations
-
-        table = _read(paths.raw(name) / "digits.parquet", name)
-        frames, checks = digit_expectations.expectations(table, name, dataset.expectations)
+    table = _read(paths.table(name, dataset.kind), name)
+    match dataset:
+        case params.PriceDataset():
+            frames, checks = price_expectations.expectations(table, name, dataset.expectations)
+        case params.DigitDataset():
+            frames, checks = digit_expectations.expectations(table, name, dataset.expectations)
+        case _:
+            frames, checks = row_expectations.expectations(table, name, dataset)
     with files.replacing(paths.validation(name)) as folder:
         outcomes = expectations.validate(frames, checks, folder / "docs")
         expectations.write_verdict(folder / "verdict.json", table.num_rows, outcomes)

@@ -1,10 +1,12 @@
 """Pictures that look alike and come out alike: matplotlib, set once."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unroll.files import replacing
 
@@ -28,9 +30,21 @@ def figure(rows: int = 1, columns: int = 1, *, width: float = 8.0, height: float
 
 def save(drawn: Any, path: Path) -> None:
     """Writes a PNG whole; equal figures are equal bytes."""
-    with replacing(path) as part:
+    with replacing(path) as part, warnings.catch_warnings():
+        # Texts may be in any script; those that the font lacks come out as boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        warnings.filterwarnings("ignore", message="Matplotlib currently does not support .* natively")
         # Matplotlib would write its version into the file.
         drawn.savefig(part, format="png", dpi=110, metadata={"Software": None})
+
+
+def spread(length: int, count: int) -> NDArray[np.int64]:
+    """So many places of a sequence, evenly spaced from the first to the last; all of them where there are fewer.
+
+    Example:
+        3 of 9 → 0, 4, 8.
+    """
+    return np.linspace(0, length - 1, min(count, length)).round().astype(np.int64)
 
 
 def dates(days: Any) -> Any:
@@ -60,3 +74,70 @@ def learning_curves(path: Path, title: str, history: Sequence[dict[str, Any]], m
     gradients.set(title="gradient norm, mean of an epoch", xlabel="epoch", yscale="log")
     drawn.suptitle(title, size=10)
     save(drawn, path)
+
+
+def confusion_matrix(path: Path, title: str, counts: NDArray[np.int64], names: Sequence[str]) -> None:
+    """How often each class was taken for each; right answers are told, only errors are coloured.
+
+    Args:
+        path: PNG to write.
+        title: Above it.
+        counts: int64 [true class, predicted class].
+        names: Of the classes.
+    """
+    classes = len(names)
+    size = max(4.4, 0.45 * classes + 1.9)
+    drawn, axes = figure(1, 1, width=size + 0.6, height=size)
+    shown = np.where(np.eye(classes, dtype=bool), 0, counts)
+    axes.imshow(shown, cmap="Reds", vmin=0, vmax=max(int(shown.max()), 1))
+    for true in range(classes):
+        for guess in range(classes):
+            strong = shown[true, guess] > shown.max() / 2
+            axes.text(guess, true, f"{counts[true, guess]:,}", ha="center", va="center", size=8,
+                      color="white" if strong else "black")  # fmt: skip
+    long = max(map(len, names)) > 3
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_xticks(range(classes), names, rotation=40 if long and classes > 4 else 0,
+                    ha="right" if long and classes > 4 else "center", parse_math=False)  # fmt: skip
+    axes.set_yticks(range(classes), names, parse_math=False)
+    drawn.suptitle(title, size=9)
+    save(drawn, path)
+
+
+def by_group_bars(
+    path: Path,
+    title: str,
+    figures: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    metric: str,
+    *,
+    xlabel: str,
+    ylabel: str | None = None,
+    counted: str = "rows",
+) -> None:
+    """One metric in parts of the test rows, a bar for each forecaster.
+
+    Args:
+        path: PNG to write.
+        title: Above it.
+        figures: Forecaster → part → figures of it; the first forecaster's parts are drawn.
+        metric: Which of the figures.
+        xlabel: What the parts are.
+        ylabel: What the metric is, where its name does not say it.
+        counted: Which of the figures tells how many there are.
+    """
+    parts = next(iter(figures.values()))
+    drawn, axis = figure(width=max(6.0, 1.1 * len(parts) + 2), height=3.8)
+    width = 0.8 / len(figures)
+    for number, (name, found) in enumerate(figures.items()):
+        places = np.arange(len(parts)) + (number - (len(figures) - 1) / 2) * width
+        axis.bar(places, [found[part][metric] for part in parts], width * 0.92, color=_COLOURS[number], label=name)
+    axis.set_xticks(range(len(parts)), [f"{part}\n({found[counted]:,})" for part, found in parts.items()], size=8)
+    axis.set(xlabel=xlabel, ylabel=ylabel or metric.replace("_", " "))
+    axis.spines[["top", "right"]].set_visible(False)
+    drawn.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    drawn.suptitle(title, size=10)
+    save(drawn, path)
+
+
+_COLOURS = ("C0", "0.45", "0.7", "0.85")
+"""The network first, then what it is measured against."""

@@ -71,6 +71,8 @@ def _task(name: str, section: params.PriceTask | params.LogReturnTask, every_ste
             }
         },
         every_step=every_step,
+        # Each step's target is the price of the next day, which a backward layer would have read.
+        sees_ahead=not every_step,
         least_steps=1 if levels else 2,
     )
 

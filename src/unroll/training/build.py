@@ -1,42 +1,138 @@
 """One builder for every task and every model: N + M, not N × M."""
 
+from torch import Tensor
+
 from unroll import params
 from unroll.errors import ParameterError
+from unroll.models.decoder import Decoder
 from unroll.models.dense import DenseEncoder
-from unroll.models.network import SequenceNetwork
+from unroll.models.embedding import TokenEmbedding
+from unroll.models.generators import EncoderDecoder, LanguageModel
+from unroll.models.network import SequenceNetwork, TiedHead
 from unroll.models.recurrent import RecurrentEncoder
 from unroll.tasks.task import Task
 
 
-def build_model(task: Task, model: params.Model) -> SequenceNetwork:
+def build_model(task: Task, model: params.Model, vectors: Tensor | None = None) -> SequenceNetwork | EncoderDecoder:
     """A network for a task, its weights drawn from torch's generator as it stands.
 
+    Args:
+        task: What it is to learn.
+        model: Its parameters.
+        vectors: float32 [vocabulary, size], for embeddings that begin with them; None leaves them to chance, as where
+            trained weights are loaded afterwards.
+
     Raises:
-        ParameterError: The model cannot do the task.
+        ParameterError: The model cannot do the task, or the vectors are of another size.
     """
-    encoder: DenseEncoder | RecurrentEncoder
+    writes_alone = bool(task.writes) and not task.every_step
+    if isinstance(model, params.EncoderDecoderModel):
+        if not writes_alone:
+            raise ParameterError(
+                f"an encoder_decoder model writes a sequence of its own, task {task.name!r} wants "
+                f"{'an output for each step' if task.every_step else 'one output'}: use recurrent"
+            )
+        return _encoder_decoder(task, model, vectors)
+    if writes_alone:
+        raise ParameterError(f"task {task.name!r} writes a sequence of its own: use an encoder_decoder model")
+    encoder_embedding = None
+    if isinstance(model, params.RecurrentModel):
+        _check_direction(task, model)
+        encoder_embedding = _embedding(task, model.embedding, task.reads, model.dropout, vectors)
+    encoder = _encoder(task, model, encoder_embedding)
+    units, dropout = task.make_units(), model.dropout
+    if isinstance(model, params.DenseModel) or isinstance(encoder, DenseEncoder):
+        return SequenceNetwork(units, encoder, task.make_head(encoder.output_size), dropout=dropout)
+    if model.tied and not (task.writes and encoder_embedding):
+        raise ParameterError(f"tied weights are for language models; task {task.name!r} writes no tokens: leave it out")
+    if task.writes and encoder_embedding:
+        head = TiedHead(encoder.output_size, encoder_embedding) if model.tied else task.make_head(encoder.output_size)
+        return LanguageModel(units, encoder_embedding, encoder, head, dropout=dropout)
+    return SequenceNetwork(
+        units,
+        encoder,
+        task.make_head(encoder.output_size),
+        embedding=encoder_embedding,
+        every_step=task.every_step,
+        pooling=model.pooling,
+        dropout=dropout,
+    )
+
+
+def _encoder_decoder(task: Task, model: params.EncoderDecoderModel, vectors: Tensor | None) -> EncoderDecoder:
+    if isinstance(model.encoder, params.RecurrentModel) and model.encoder.embedding != params.Embedding():
+        raise ParameterError("set `embedding` beside `encoder`, not in it: encoder and decoder share the vectors")
+    written = _embedding(task, model.embedding, task.writes, model.dropout, vectors)
+    # One vocabulary for both sides, so one set of vectors.
+    read = written if task.reads else None
+    encoder = _encoder(task, model.encoder, read)
+    attends = model.decoder.attention == "additive"
+    if written is None:
+        raise ParameterError(f"task {task.name!r} has no vocabulary; run `unroll featurize {task.name}` again")
+    decoder = Decoder(
+        model.decoder.cell,
+        model.decoder.units,
+        written,
+        encoder.output_size,
+        value_size=encoder.output_size if attends else 0,
+        dropout=model.dropout,
+    )
+    return EncoderDecoder(task.make_units(), encoder, decoder, embedding=read, reverse_source=model.reverse_source)
+
+
+def _encoder(
+    task: Task, model: params.RecurrentModel | params.DenseModel, embedding: TokenEmbedding | None
+) -> DenseEncoder | RecurrentEncoder:
     if isinstance(model, params.DenseModel):
-        if task.every_step:
+        if task.every_step and not task.writes:
             raise ParameterError(f"a dense model has one output, task {task.name!r} wants one a step: use recurrent")
-        encoder = DenseEncoder(
+        if task.varying or task.reads:
+            raise ParameterError(f"a dense model needs inputs of one size, task {task.name!r} has not: use recurrent")
+        return DenseEncoder(
             task.steps * task.features, model.units, nonlinearity=model.nonlinearity, dropout=model.dropout
         )
-    else:
-        encoder = RecurrentEncoder(
-            task.features,
-            [(layer.cell, layer.units) for layer in model.layers],
-            bidirectional=model.bidirectional,
-            nonlinearity=model.nonlinearity,
-            initialisation=model.initialisation,
-            forget_bias=model.forget_bias,
-            layer_norm=model.layer_norm,
-            dropout=model.dropout,
-            truncate=model.truncate,
-        )
-        if task.every_step and model.bidirectional:
+    return RecurrentEncoder(
+        embedding.output_size if embedding else task.features,
+        [(layer.cell, layer.units) for layer in model.layers],
+        bidirectional=model.bidirectional,
+        nonlinearity=model.nonlinearity,
+        initialisation=model.initialisation,
+        forget_bias=model.forget_bias,
+        layer_norm=model.layer_norm,
+        dropout=model.dropout,
+        truncate=model.truncate,
+    )
+
+
+def _embedding(
+    task: Task, settings: params.Embedding, vocabulary: int, dropout: float, vectors: Tensor | None
+) -> TokenEmbedding | None:
+    if not vocabulary:
+        if settings != params.Embedding():
+            raise ParameterError(f"task {task.name!r} has no tokens: leave `embedding` out")
+        return None
+    embedding = TokenEmbedding(
+        vocabulary,
+        settings.size,
+        characters=task.characters,
+        character_size=task.character_size,
+        dropout=dropout,
+    )
+    if settings.start == "vectors" and vectors is not None:
+        if vectors.shape[1] != settings.size:
             raise ParameterError(
-                f"task {task.name!r} forecasts each step's next day: a backward layer would read it; "
-                "set bidirectional: false"
+                f"the vectors of tasks.{task.name}.vectors have {vectors.shape[1]} numbers, embedding.size is "
+                f"{settings.size}; make them equal"
             )
-    head = task.make_head(encoder.output_size)
-    return SequenceNetwork(task.make_units(), encoder, head, every_step=task.every_step, dropout=model.dropout)
+        embedding.load(vectors, trained=settings.trained)
+    return embedding
+
+
+def _check_direction(task: Task, model: params.RecurrentModel) -> None:
+    if model.bidirectional and not task.sees_ahead:
+        raise ParameterError(
+            f"each step of task {task.name!r} tells what comes next: a backward layer would read it; "
+            "set bidirectional: false"
+        )
+    if model.pooling != "last" and task.every_step:
+        raise ParameterError(f"task {task.name!r} has an output for each step, nothing is pooled: leave `pooling` out")

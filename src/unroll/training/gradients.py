@@ -5,7 +5,7 @@ from torch import Tensor
 
 from unroll.models.network import SequenceNetwork
 from unroll.tasks.task import Task
-from unroll.training.loop import Batches
+from unroll.training.batches import Batches
 
 
 def gradient_reach(network: SequenceNetwork, task: Task, data: Batches) -> list[float]:
@@ -20,6 +20,6 @@ def gradient_reach(network: SequenceNetwork, task: Task, data: Batches) -> list[
     network.eval()
     with torch.enable_grad():
         features: Tensor = network.units.prepare(data.inputs).detach().requires_grad_()
-        loss = task.loss(network.read(features), network.units.encode_target(data.targets, data.inputs))
+        loss = task.loss(network.read(features)[0], network.units.encode_target(data.targets, data.inputs))
         (gradient,) = torch.autograd.grad(loss * len(data), features)
     return [float(norm) for norm in gradient.flatten(2).norm(dim=2).mean(0)]

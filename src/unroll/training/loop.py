@@ -13,28 +13,16 @@ from torch import Tensor, nn
 
 from unroll import params
 from unroll.errors import TrainingError
-from unroll.models.network import SequenceNetwork
+from unroll.models.embedding import IGNORED
+from unroll.models.generators import EncoderDecoder
+from unroll.models.network import SequenceNetwork, States
+from unroll.training.batches import Batches
 from unroll.training.checkpoints import Progress, load_checkpoint, save_checkpoint
 from unroll.training.optimisers import make_optimiser, rate_share
 
+Network = SequenceNetwork | EncoderDecoder
 Loss = Callable[[Tensor, Tensor], Tensor]
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Batches:
-    """A split as it lies on the device: a batch is an index into it.
-
-    Attributes:
-        inputs: Raw inputs, [sample, time, feature].
-        targets: Raw targets, [sample, …].
-    """
-
-    inputs: Tensor
-    targets: Tensor
-
-    def __len__(self) -> int:
-        return len(self.inputs)
 
 
 @dataclass(frozen=True)
@@ -55,13 +43,13 @@ class Trained:
 
 
 def train(
-    network: SequenceNetwork,
+    network: Network,
     loss: Loss,
     data: Batches,
     settings: params.Training,
     *,
     seed: int,
-    validate: Callable[[SequenceNetwork], tuple[float, float]] | None,
+    validate: Callable[[Network], tuple[float, float]] | None,
     better: Callable[[float, float], bool],
     on_epoch: Callable[[Row, float], None],
     checkpoint: Path,
@@ -111,7 +99,7 @@ def train(
 
 
 def _epoch(
-    network: SequenceNetwork,
+    network: Network,
     loss: Loss,
     data: Batches,
     settings: params.Training,
@@ -122,27 +110,36 @@ def _epoch(
     """One pass over the training split; gives mean loss and mean gradient norm."""
     # Each epoch seeds its own order and dropout, so that one that follows a checkpoint is the one that would have been.
     torch.manual_seed(seed * 100_003 + epoch)
-    batches = torch.randperm(len(data)).to(data.inputs.device).split(settings.batch_size)
+    batches = data.order(settings.batch_size)
     steps = settings.epochs * len(batches)
-    losses = torch.zeros(len(batches), device=data.inputs.device)
-    norms = torch.zeros_like(losses)
+    device = data.inputs.device
+    losses = torch.zeros(len(batches), device=device)
+    norms, weights = torch.zeros_like(losses), torch.zeros_like(losses)
     network.train()
     parameters = list(network.parameters())
-    for step, batch in enumerate(batches):
+    state: States | None = None
+    for step, index in enumerate(batches):
         rate = settings.learning_rate * rate_share(settings.schedule, (epoch * len(batches) + step) / steps)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        inputs, targets = data.inputs[batch], data.targets[batch]
-        with _precision(settings, inputs.device):
-            output = network.output(inputs)
-        value = loss(output.float(), network.units.encode_target(targets, inputs))
+        batch = data.at(index)
+        with _precision(settings, device):
+            output, after = network.output(batch.inputs, batch.lengths, batch.targets, state)
+        targets = network.units.encode_target(batch.targets, batch.inputs)
+        value = loss(output.float(), targets)
         value.backward()
         norms[step] = nn.utils.clip_grad_norm_(parameters, settings.clip_norm or float("inf"))
         losses[step] = value.detach()
+        weights[step] = (targets != IGNORED).sum()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
+        if data.carried and after is not None:
+            # Truncated backpropagation through time: the state goes on, its gradient ends here.
+            state = [tuple(part.detach() for part in layer) for layer in after]
     _check_finite(losses, norms, epoch, settings)
-    return float(losses.double().mean()), float(norms.double().mean())
+    # Each target counts alike, however many a batch has.
+    mean = (losses.double() * weights).sum() / weights.sum()
+    return float(mean), float(norms.double().mean())
 
 
 def _precision(settings: params.Training, device: torch.device) -> AbstractContextManager[Any]:
@@ -173,7 +170,7 @@ def _remedy(settings: params.Training) -> str:
 
 
 def _keep(
-    network: SequenceNetwork,
+    network: Network,
     progress: Progress,
     row: Row,
     settings: params.Training,

@@ -1,0 +1,113 @@
+"""Word vectors that others trained: GloVe and word2vec text files."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from unroll.errors import DataError, FormatError
+from unroll.features.text import SPECIALS, Vocabulary
+from unroll.files import replacing
+
+FILE = "vectors.safetensors"
+
+
+def read_vectors(path: Path, vocabulary: Vocabulary) -> tuple[NDArray[np.float32], int]:
+    """Vectors of a vocabulary's tokens.
+
+    A line has a word and its numbers, separated by blanks; the first line of word2vec, which says how many there are,
+    is known by its form. A token that the file writes in small letters alone gets that vector. Of a word that stands
+    twice, the first line counts. Numbers of words that nobody asks for are not looked at.
+
+    Args:
+        path: UTF-8 text.
+        vocabulary: Whose tokens.
+
+    Returns:
+        float32 [token, number], a row of NaN where the file has no vector, and how many it has.
+
+    Raises:
+        DataError: The file has no vector for any token.
+        FormatError: The file is no such file; the message names the line.
+    """
+    words = vocabulary.tokens[len(SPECIALS) :]
+    wanted = {*words, *map(str.lower, words)}
+    found: dict[str, NDArray[np.float32]] = {}
+    size = promised = lines = 0
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            parts = _decoded(raw, path, number).rstrip(" \r\n").split(" ")
+            if parts == [""]:
+                continue
+            if number == 1 and len(parts) == 2 and all(part.isdecimal() for part in parts):
+                promised, size = int(parts[0]), int(parts[1])
+                continue
+            size = size or len(parts) - 1
+            lines += 1
+            word = _word(parts, size, path, number)
+            if word in wanted and word not in found:
+                found[word] = _numbers(parts[-size:], path, number)
+    if promised and lines != promised:
+        raise FormatError(f"{path} has {lines:,} vectors, its first line promises {promised:,}: the file was cut short")
+    table = np.full((vocabulary.size, size), np.nan, np.float32)
+    known = 0
+    for row, token in enumerate(words, start=len(SPECIALS)):
+        vector = found.get(token, found.get(token.lower()))
+        if vector is not None:
+            table[row] = vector
+            known += 1
+    if not known:
+        raise DataError(
+            f"{path} has a vector for none of the {len(words):,} tokens of the vocabulary (the first ones: "
+            f"{', '.join(words[:5])}); is it of another language?"
+        )
+    return table, known
+
+
+def save_vectors(folder: Path, vectors: NDArray[np.float32]) -> None:
+    """Writes them beside the samples."""
+    with replacing(folder / FILE) as part:
+        save_file({"vectors": vectors}, part)
+
+
+def load_vectors(folder: Path) -> NDArray[np.float32] | None:
+    """What `save_vectors` wrote, float32 [token, number]; None where a task has none."""
+    path = folder / FILE
+    return load_file(path)["vectors"] if path.exists() else None
+
+
+def _decoded(raw: bytes, path: Path, number: int) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise FormatError(
+            f"{path}, line {number:,}: byte {error.start + 1} of the line (0x{raw[error.start]:02x}) is not UTF-8; "
+            "save the file as UTF-8"
+        ) from None
+
+
+def _word(parts: list[str], size: int, path: Path, number: int) -> str:
+    """The word of a line; the largest GloVe file has some with blanks in them."""
+    width = len(parts) - 1
+    if width < 1 or (width != size and (width < size or any(map(_is_number, parts[1:-size])))):
+        raise FormatError(
+            f"{path}, line {number:,}: {width} numbers after the word {parts[0][:40]!r}, expected "
+            + (f"{size} as in the lines before it" if size else "a word and its numbers, separated by blanks")
+        )
+    return " ".join(parts[:-size])
+
+
+def _is_number(part: str) -> bool:
+    try:
+        float(part)
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers(parts: list[str], path: Path, number: int) -> NDArray[np.float32]:
+    for part in parts:
+        if not _is_number(part) or not np.isfinite(float(part)):
+            raise FormatError(f"{path}, line {number:,}: found {part[:40]!r}, expected a finite number")
+    return np.array(parts, np.float32)

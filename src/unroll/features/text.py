@@ -1,0 +1,270 @@
+"""Text to token numbers and back; imported by training and by scoring."""
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from unroll import params
+from unroll.errors import DataError, FormatError
+
+SPECIALS = ("[PAD]", "[UNK]", "[NUM]", "[URL]", "<go>", "<eos>")
+"""The first tokens of every vocabulary."""
+PAD, UNK, NUM, URL, GO, EOS = range(6)
+IGNORED = -100
+"""Target of a step that is no step: padding."""
+
+# Onigmo's \w holds letters, marks (Devanagari vowel signs), digits and the underscore; joiners stand inside words.
+_WORD = r"\w[\w\u200c\u200d]*"
+# English endings stand alone (film 's, don 't), other apostrophes go with the letters before them (l' été); numbers
+# stay whole, equal marks together (...).
+_ENDING = r"['’](?i:s|t|d|m|re|ve|ll)(?!\w)"
+_WORDS = rf"\d+(?:[.,]\d+)+|{_WORD}(?:(?!{_ENDING})['’](?=\w))?|(?<=\w){_ENDING}|([^\w\s])\1*"
+# Each piece has its blank in front, so that joined pieces are the text again; j' and l' are pieces.
+_PIECES = rf" ?{_WORD}['’]?| ?[^\w\s]+|\s+"
+_ADDRESS = r"(?:https?://|www\.)[^\s<>\"]*[^\s<>\".,;:!?)\]']"
+_NUMBER = r"(?<!\w)\d+(?:[.,:]\d+)*(?!\w)"
+_LOOKS_SPECIAL = r"\[(?:PAD|UNK|NUM|URL)\]|<(?:go|eos)>"
+_UNKNOWN_WORD = "<unk>"
+"""How corpora that are cut into tokens write an unknown word; never a token of its own."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokens that a model knows, and how a text is cut into them.
+
+    Text that looks like a special token (a user's "<eos>") never becomes one: by words and by pieces it is cut up at
+    its brackets, between blanks it is an unknown word.
+
+    Attributes:
+        kind: `word`, `bpe` or `split`: see `params.Tokenizer`.
+        tokens: By number; `SPECIALS` come first.
+        tokenizer: What cuts texts.
+    """
+
+    kind: str
+    tokens: list[str]
+    tokenizer: Tokenizer = field(repr=False, compare=False)
+
+    @property
+    def size(self) -> int:
+        """Number of tokens, the special ones included."""
+        return len(self.tokens)
+
+    @staticmethod
+    def fit(texts: Iterable[str], settings: params.Tokenizer) -> "Vocabulary":
+        """The most frequent words or pieces of some texts; give it the training split alone.
+
+        Equal texts give equal vocabularies, in any order of the texts.
+
+        Raises:
+            DataError: There is no token in the texts.
+        """
+        tokenizer = _without_words(settings)
+        tokenizer.model = (_pieces if settings.kind == "bpe" else _words)(texts, settings)
+        found = _vocabulary(tokenizer, settings.kind)
+        if found.size == len(SPECIALS):
+            raise DataError(
+                f"the training texts have no token that occurs {settings.min_count} times: "
+                "lower tokenizer.min_count or bring more text"
+            )
+        return found
+
+    @staticmethod
+    def from_json(text: str, origin: str = "the vocabulary") -> "Vocabulary":
+        """Reads what `to_json` wrote.
+
+        Args:
+            text: A whole file.
+            origin: Its name, for error messages.
+
+        Raises:
+            FormatError: It is no such text, or was altered.
+        """
+        try:
+            content = json.loads(text)
+            # The package raises nothing narrower than Exception.
+            tokenizer = Tokenizer.from_str(text)
+        except Exception as error:
+            raise FormatError(f"{origin} is no vocabulary: {' '.join(str(error).split())}; make it again") from None
+        kind = next(
+            (
+                settings.kind
+                for settings in _all_settings()
+                if _frame(json.loads(_without_words(settings).to_str())) == _frame(content)
+            ),
+            None,
+        )
+        if kind is None:
+            raise FormatError(f"{origin} is a tokenizer, but none that unroll wrote, or it was altered; make it again")
+        numbers = sorted(content["model"]["vocab"].items(), key=lambda item: item[1])
+        if [number for _, number in numbers] != list(range(len(numbers))):
+            raise FormatError(
+                f"{origin} was altered: its {len(numbers)} tokens are not numbered 0 to {len(numbers) - 1}"
+            )
+        first = tuple(token for token, _ in numbers[: len(SPECIALS)])
+        if first != SPECIALS:
+            raise FormatError(f"{origin} was altered: it begins with {' '.join(first)}, not with {' '.join(SPECIALS)}")
+        found = _vocabulary(tokenizer, kind)
+        if found.to_json() != text:
+            raise FormatError(f"{origin} was altered: it is not written as unroll writes it; make it again")
+        return found
+
+    def to_json(self) -> str:
+        """The form of `tokenizer.json` of the package tokenizers; equal vocabularies are equal text."""
+        return json.dumps(json.loads(self.tokenizer.to_str()), ensure_ascii=False, indent=1) + "\n"
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token numbers of each text, without `<go>` and `<eos>`; an empty text has none."""
+        return [found.ids for found in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of token numbers up to `<eos>`.
+
+        Pieces give back the text that was encoded, byte for byte (after NFC and lowercasing), as far as its characters
+        are known; words are joined as one writes them; tokens between blanks with one blank.
+        """
+        known = (int(i) for i in itertools.takewhile(lambda i: i != EOS, ids))
+        tokens = [self.tokens[i] for i in known if i not in (PAD, GO, IGNORED)]
+        if self.kind == "bpe":
+            return "".join(tokens).removeprefix(" ")
+        return " ".join(tokens) if self.kind == "split" else _join_words(tokens)
+
+    def tokens_of(self, ids: Iterable[int]) -> list[str]:
+        """Each token as it is shown: the blank before a piece as `▁`."""
+        return [self.tokens[int(i)].replace(" ", "▁") for i in ids]
+
+
+def pad(rows: Sequence[Sequence[int]], fill: int = PAD) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of varying length side by side, filled on the right.
+
+    Returns:
+        int64 [row, time] and the lengths, int64 [row].
+    """
+    lengths = np.fromiter((len(row) for row in rows), np.int64, len(rows))
+    table = np.full((len(rows), int(lengths.max(initial=0))), fill, np.int64)
+    inside = np.arange(table.shape[1]) < lengths[:, None]
+    table[inside] = np.fromiter(itertools.chain.from_iterable(rows), np.int64, int(lengths.sum()))
+    return table, lengths
+
+
+def _vocabulary(tokenizer: Tokenizer, kind: str) -> Vocabulary:
+    words = tokenizer.get_vocab()
+    return Vocabulary(kind, sorted(words, key=words.__getitem__), tokenizer)
+
+
+def _without_words(settings: params.Tokenizer) -> Tokenizer:
+    """How texts are normalised and cut, before it is known which tokens there are."""
+    steps: list[Any] = [normalizers.NFC()]
+    if settings.lowercase:
+        steps.append(normalizers.Lowercase())
+    if settings.kind == "split":
+        steps.append(normalizers.Replace(Regex(_LOOKS_SPECIAL), _UNKNOWN_WORD))
+        cut: Any = pre_tokenizers.WhitespaceSplit()
+    elif settings.kind == "bpe":
+        steps.append(normalizers.Prepend(" "))
+        cut = pre_tokenizers.Split(Regex(_PIECES), "isolated")
+    elif settings.placeholders:
+        # What a user wrote as [NUM] is cut up like any word in brackets.
+        steps += [normalizers.Replace(mark, f"[ {mark[1:-1]} ]") for mark in (SPECIALS[NUM], SPECIALS[URL])]
+        steps.append(normalizers.Replace(Regex(_ADDRESS), SPECIALS[URL]))
+        steps.append(normalizers.Replace(Regex(_NUMBER), SPECIALS[NUM]))
+        cut = pre_tokenizers.Split(Regex(rf"\[NUM\]|\[URL\]|{_WORDS}"), "removed", invert=True)
+    else:
+        cut = pre_tokenizers.Split(Regex(_WORDS), "removed", invert=True)
+    unknown = SPECIALS[UNK]
+    empty = (
+        models.BPE(unk_token=unknown, fuse_unk=True) if settings.kind == "bpe" else models.WordLevel(unk_token=unknown)
+    )
+    tokenizer = Tokenizer(empty)
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    tokenizer.pre_tokenizer = cut
+    return tokenizer
+
+
+def _words(texts: Iterable[str], settings: params.Tokenizer) -> models.WordLevel:
+    """The most frequent words, equally frequent ones by spelling."""
+    trainer = trainers.WordLevelTrainer(
+        # Some of those found may be no words.
+        vocab_size=settings.vocabulary_size + len(SPECIALS) + 1,
+        min_frequency=settings.min_count,
+        show_progress=False,
+    )
+    tokenizer = _without_words(settings)
+    tokenizer.train_from_iterator(texts, trainer)
+    numbers = tokenizer.get_vocab()
+    words = [word for word in sorted(numbers, key=numbers.__getitem__) if word not in (*SPECIALS, _UNKNOWN_WORD)]
+    kept = [*SPECIALS, *words][: settings.vocabulary_size]
+    return models.WordLevel({word: number for number, word in enumerate(kept)}, unk_token=SPECIALS[UNK])
+
+
+def _pieces(texts: Iterable[str], settings: params.Tokenizer) -> models.BPE:
+    """Characters and the most frequent merges of them."""
+    texts = list(texts)
+    # The trained tokenizer would find the special tokens in texts: only what it learned is kept.
+    tokenizer = _without_words(settings)
+    counts = Counter(itertools.chain.from_iterable(map(tokenizer.normalizer.normalize_str, texts)))
+    # The trainer would choose by chance among equally rare characters.
+    frequent = sorted((char for char, n in counts.items() if n >= settings.min_count), key=lambda c: (-counts[c], c))
+    alphabet = frequent[: settings.vocabulary_size - len(SPECIALS)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.vocabulary_size,
+        min_frequency=settings.min_count,
+        special_tokens=list(SPECIALS),
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    learned = json.loads(tokenizer.to_str())["model"]
+    merges = [(left, right) for left, right in learned["merges"]]
+    return models.BPE(learned["vocab"], merges, unk_token=SPECIALS[UNK], fuse_unk=True)
+
+
+def _all_settings() -> Iterable[params.Tokenizer]:
+    for lowercase in (False, True):
+        yield params.Tokenizer(kind="bpe", lowercase=lowercase)
+        yield params.Tokenizer(kind="split", lowercase=lowercase)
+        for placeholders in (False, True):
+            yield params.Tokenizer(kind="word", lowercase=lowercase, placeholders=placeholders)
+
+
+def _frame(content: dict[str, Any]) -> dict[str, Any]:
+    """All of a tokenizer's JSON but its tokens."""
+    model = {key: value for key, value in content["model"].items() if key not in ("vocab", "merges")}
+    return {**content, "model": model}
+
+
+_CLOSING = tuple(",.;:!?)]}%…»”।、。，！？")
+_OPENING = tuple("([{«“¿¡$£€#@")
+_BINDING = ("-", "/", "‑")
+_QUOTES = ('"', "''", "'")
+_APOSTROPHES = "'’"
+
+
+def _join_words(tokens: Iterable[str]) -> str:
+    """Words and marks as one writes them: no blank before a comma, none after a bracket, quotes by turns."""
+    parts: list[str] = []
+    is_open = dict.fromkeys(_QUOTES, False)
+    glued = True
+    for token in tokens:
+        if token in _QUOTES:
+            is_open[token] = not is_open[token]
+            left, right = not is_open[token], is_open[token]
+        elif token in SPECIALS:
+            left = right = False
+        else:
+            shortened = len(token) > 1
+            left = token.startswith(_CLOSING) or (shortened and token[0] in _APOSTROPHES)
+            right = token.startswith(_OPENING) or (shortened and token[-1] in _APOSTROPHES)
+        if not (glued or left or token in _BINDING):
+            parts.append(" ")
+        parts.append(token)
+        glued = right or token in _BINDING
+    return "".join(parts)

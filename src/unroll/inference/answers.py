@@ -1,0 +1,158 @@
+"""A graph's outputs as columns of predictions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from unroll.errors import BundleError
+from unroll.features.text import Vocabulary
+from unroll.inference.bundle import Bundle
+from unroll.inference.card import Answer, Card, stated
+from unroll.inference.feeds import steps_of
+
+Outputs = Mapping[str, NDArray[Any]]
+Columns = dict[str, Any]
+"""Arrays of numpy or Arrow, by the name of the column."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is known besides the outputs.
+
+    Attributes:
+        bundle: Whose they are.
+        n_best: So many answers a row are wanted besides the best one; 0 for none.
+    """
+
+    bundle: Bundle
+    n_best: int = 0
+
+    @property
+    def card(self) -> Card:
+        """The bundle's."""
+        return self.bundle.card
+
+    @property
+    def written(self) -> Vocabulary:
+        """Of the tokens that the model writes."""
+        return self.bundle.vocabularies[stated(self.card.output_vocabulary)]
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """How outputs become predictions.
+
+    Attributes:
+        fields: The columns, which stand between what is carried over and the model's version.
+        columns: (outputs, the batch that they are of, context) → values of the columns.
+        may_lack: Columns that may have no number for a row; elsewhere, that is an error.
+    """
+
+    fields: Callable[[Context], Sequence[tuple[str, pa.DataType]]]
+    columns: Callable[[Outputs, pa.RecordBatch, Context], Columns]
+    may_lack: frozenset[str] = frozenset()
+
+
+def _class_fields(context: Context) -> Sequence[tuple[str, pa.DataType]]:
+    return [("prediction", _label_type(context.card)), ("score", pa.float32())]
+
+
+def _classes(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> Columns:
+    del batch
+    labels, probabilities = outputs["label"], outputs["probabilities"]  # [batch], [batch, class]
+    scores = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
+    return {"prediction": _named(labels, context), "score": scores}
+
+
+def _price_fields(context: Context) -> Sequence[tuple[str, pa.DataType]]:
+    quantiles = [(_quantile_name(level), pa.float32()) for level in context.card.quantiles or ()]
+    return [("prediction", pa.float64()), ("score", pa.float32()), *quantiles]
+
+
+def _prices(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> Columns:
+    del context
+    last = batch.column("last_price").to_numpy()  # [batch]
+    prices = outputs["price"].astype(np.float64)
+    prices = prices[:, -1] if prices.ndim == 2 else prices  # of every step, the last one is the next day's
+    # A price that is not positive has no log return: its score is left empty.
+    ratio = np.divide(prices, last, out=np.full_like(last, np.nan), where=prices > 0)
+    return {"prediction": prices, "score": np.log(ratio).astype(np.float32)}
+
+
+def _quantiles(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> Columns:
+    last = batch.column("last_price").to_numpy()  # [batch]
+    levels = context.card.quantiles or ()
+    quantiles = outputs["log_return_quantiles"]  # [batch, level]
+    median = quantiles[:, levels.index(0.5)]
+    columns = {_quantile_name(level): quantiles[:, i] for i, level in enumerate(levels)}
+    with np.errstate(over="ignore"):
+        return columns | {"prediction": last * np.exp(median.astype(np.float64)), "score": median}
+
+
+def _quantile_name(level: float) -> str:
+    """`q10` for 0.1, `q2.5` for 0.025."""
+    return f"q{round(100 * level, 6):g}"
+
+
+def _label_fields(context: Context) -> Sequence[tuple[str, pa.DataType]]:
+    return [("prediction", pa.list_(_label_type(context.card))), ("score", pa.float32())]
+
+
+def _labels(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> Columns:
+    labels, scores = outputs["labels"], outputs["scores"]  # [batch, time]
+    lengths = steps_of(batch, context.card)  # [batch]
+    inside = np.arange(labels.shape[1]) < lengths[:, None]
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    flat = pa.array(_named(labels[inside], context))
+    return {
+        "prediction": pa.ListArray.from_arrays(pa.array(ends, pa.int32()), flat),
+        "score": np.where(inside, scores, 0).sum(axis=1) / lengths,
+    }
+
+
+def _text_fields(context: Context) -> Sequence[tuple[str, pa.DataType]]:
+    best = pa.list_(pa.struct([("text", pa.string()), ("score", pa.float32())]))
+    return [("prediction", pa.string()), ("score", pa.float32()), *([("n_best", best)] if context.n_best else [])]
+
+
+def _texts(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> Columns:
+    del batch
+    tokens, scores = outputs["tokens"], outputs["scores"]  # [batch, beam, step], [batch, beam]
+    found = [[context.written.decode(beam) for beam in row[: max(context.n_best, 1)]] for row in tokens.tolist()]
+    columns: Columns = {"prediction": [row[0] for row in found], "score": scores[:, 0]}
+    if context.n_best:
+        columns["n_best"] = [
+            [{"text": text, "score": score} for text, score in zip(row, beams, strict=False)]
+            for row, beams in zip(found, scores.tolist(), strict=True)
+        ]
+    return columns
+
+
+DECODERS: Mapping[Answer, Decoder] = {
+    "classes": Decoder(_class_fields, _classes),
+    "price": Decoder(_price_fields, _prices, frozenset({"score"})),
+    "quantiles": Decoder(_price_fields, _quantiles),
+    "labels": Decoder(_label_fields, _labels),
+    "text": Decoder(_text_fields, _texts),
+}
+
+
+def _label_type(card: Card) -> pa.DataType:
+    return pa.int64() if card.labels is None else pa.string()
+
+
+def _named(labels: NDArray[np.int64], context: Context) -> Any:
+    """Class numbers as they are, or their names where the card has some."""
+    names = context.card.labels
+    if names is None:
+        return labels
+    if len(labels) and not 0 <= labels.min() <= labels.max() < len(names):
+        raise BundleError(
+            f"{context.bundle.version} gives a label outside 0 to {len(names) - 1}, for which the card has no name; "
+            "export the model again"
+        )
+    return pa.array(names, pa.string()).take(pa.array(labels))

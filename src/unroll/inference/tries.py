@@ -1,0 +1,108 @@
+"""One text through a trained model, for people who want to see what it does."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from unroll.errors import DataError, ParameterError
+from unroll.features.text import UNK
+from unroll.inference.bundle import Bundle, load_bundle
+from unroll.inference.card import Verb, stated
+from unroll.inference.decoding import Wishes
+from unroll.inference.scorer import Scorer
+from unroll.inference.tokens import encoded
+
+_SOURCE = Path("the text")
+"""Stands for a file in messages."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a model answers.
+
+    Attributes:
+        answers: Texts or names of classes, with their scores; the best first.
+        notes: What is to be said besides.
+        model_version: Which model.
+    """
+
+    answers: tuple[tuple[str, float], ...]
+    notes: tuple[str, ...]
+    model_version: str
+
+
+def translate(model: Path, text: str, wishes: Wishes) -> Tried:
+    """A sentence and its translations; scores are log probability / length^length_penalty.
+
+    Raises:
+        BundleError: There is no bundle, or it is incomplete or altered.
+        ParameterError: It is no translation model, the text has no token or too many, or a wish cannot be fulfilled.
+    """
+    bundle = _load(model, "translate")
+    batch, notes = _one_row(bundle, text)
+    return Tried(_written(bundle, batch, wishes, ""), notes, bundle.version)
+
+
+def generate(model: Path, prompt: str, wishes: Wishes) -> Tried:
+    """A prompt and what may follow; `n_best` texts, each beginning with the prompt. Raises as `translate`."""
+    bundle = _load(model, "generate")
+    batch, notes = _one_row(bundle, prompt)
+    return Tried(_written(bundle, batch, wishes, prompt), notes, bundle.version)
+
+
+def classify(model: Path, text: str) -> Tried:
+    """A text and the probability of every class. Raises as `translate`."""
+    bundle = _load(model, "classify")
+    batch, notes = _one_row(bundle, text)
+    probabilities = Scorer(bundle, threads=1).outputs(batch)["probabilities"][0].tolist()
+    names = bundle.card.labels or tuple(map(str, range(len(probabilities))))
+    found = sorted(zip(names, probabilities, strict=True), key=lambda one: -one[1])
+    return Tried(tuple(found), notes, bundle.version)
+
+
+def _load(model: Path, verb: Verb) -> Bundle:
+    bundle = load_bundle(model)
+    fitting = bundle.card.kind.verb
+    if fitting != verb:
+        raise ParameterError(
+            f"{model} is a {bundle.card.task.kind} model, which `unroll {verb}` cannot use; try `unroll {fitting}`"
+        )
+    return bundle
+
+
+def _one_row(bundle: Bundle, text: str) -> tuple[pa.RecordBatch, tuple[str, ...]]:
+    """A batch of one row, and what is to be said of it."""
+    spec = stated(bundle.card.text)
+    try:
+        batch = encoded(pa.array([0]), [text], _SOURCE, 0, bundle)
+    except DataError as error:
+        raise ParameterError(str(error)) from None
+    reason = batch["reason"][0].as_py()
+    if reason and spec.first_token is not None and not text.strip():
+        # What follows a beginning may follow none.
+        inputs = pa.array([[spec.first_token]], pa.list_(pa.int64()))
+        batch = batch.set_column(batch.schema.get_field_index("inputs"), "inputs", inputs)
+    elif reason:
+        raise ParameterError(f"the {reason}")
+    numbers = batch["inputs"][0].as_py()
+    unknown = sum(number == UNK for number in numbers)
+    notes = []
+    if batch["cut"][0].as_py():
+        notes.append(f"the model reads the first {spec.max_tokens:,} tokens alone")
+    if unknown:
+        notes.append(f"{unknown:,} of {len(numbers):,} tokens are unknown to the model")
+    return batch, tuple(notes)
+
+
+def _written(bundle: Bundle, batch: pa.RecordBatch, wishes: Wishes, prompt: str) -> tuple[tuple[str, float], ...]:
+    """What the model writes, `wishes.n_best` times; after the prompt's tokens, where there is a prompt."""
+    count = wishes.n_best or 1
+    wishes = replace(wishes, n_best=count)
+    outputs = Scorer(bundle, threads=1, wishes=wishes).outputs(batch)
+    card = bundle.card
+    vocabulary = bundle.vocabularies[stated(card.output_vocabulary)]
+    skipped = int(stated(card.text).first_token is not None)
+    before = batch["inputs"][0].as_py()[skipped:] if prompt else []
+    found = zip(outputs["tokens"][0][:count].tolist(), outputs["scores"][0][:count].tolist(), strict=True)
+    return tuple((vocabulary.decode([*before, *tokens]), score) for tokens, score in found)

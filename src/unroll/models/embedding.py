@@ -1,0 +1,66 @@
+"""Vectors of tokens."""
+
+import torch
+from torch import Tensor, nn
+
+PAD, UNK, GO, EOS = 0, 1, 4, 5
+"""Token numbers of padding (whose vector is zero and stays so), of what is unknown, of `<go>`, which a decoder begins
+with, and of `<eos>`, which ends what is written. The same as in `unroll.features.text`."""
+IGNORED = -100
+"""Target of a step that is padding."""
+
+
+class TokenEmbedding(nn.Module):
+    """A vector for each token; where wanted, with features of its characters beside.
+
+    Args:
+        vocabulary: Number of tokens.
+        size: Of a vector.
+        characters: Of each token so many characters are read, too; 0 for none.
+        character_size: Number of characters in their vocabulary.
+        dropout: Share of the vectors' numbers dropped.
+
+    Source: Ma & Hovy 2016 (a convolution over characters, greatest output; 30 wide).
+    """
+
+    CHARACTER_FEATURES = 30
+
+    def __init__(
+        self, vocabulary: int, size: int, *, characters: int = 0, character_size: int = 0, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(vocabulary, size, padding_idx=PAD)
+        # As wide as tied output weights need: logits then begin near zero.
+        nn.init.normal_(self.tokens.weight, std=size**-0.5)
+        with torch.no_grad():
+            self.tokens.weight[PAD].zero_()
+        self.dropout = nn.Dropout(dropout)
+        self.output_size = size
+        if characters:
+            self.characters = nn.Embedding(character_size, self.CHARACTER_FEATURES, padding_idx=PAD)
+            self.convolution = nn.Conv1d(self.CHARACTER_FEATURES, self.CHARACTER_FEATURES, 3, padding=1)
+            self.output_size += self.CHARACTER_FEATURES
+
+    def load(self, vectors: Tensor, *, trained: bool) -> None:
+        """Begins with given vectors.
+
+        Args:
+            vectors: float32 [vocabulary, size]; a row of NaN leaves its token's vector as it is.
+            trained: False leaves all vectors as they are in training.
+        """
+        known = ~vectors.isnan().any(1)
+        with torch.no_grad():
+            self.tokens.weight[known] = vectors[known]
+            self.tokens.weight[PAD].zero_()
+        self.tokens.weight.requires_grad_(trained)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """int64 [batch, time], or [batch, time, 1 + character] → float32 [batch, time, output_size]."""
+        if inputs.dim() == 2:
+            embedded: Tensor = self.dropout(self.tokens(inputs))
+            return embedded
+        letters = self.characters(inputs[:, :, 1:])  # [batch, time, character, feature]
+        flat = letters.flatten(0, 1).transpose(1, 2)  # [batch × time, feature, character]
+        features = self.convolution(flat).amax(-1).unflatten(0, (inputs.shape[0], inputs.shape[1]))
+        together: Tensor = self.dropout(torch.cat([self.tokens(inputs[:, :, 0]), features], dim=-1))
+        return together

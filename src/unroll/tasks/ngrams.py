@@ -1,0 +1,89 @@
+"""Count-based language models: what a network that predicts the next token is measured against."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unroll.features.text import IGNORED, PAD
+
+Ids = NDArray[np.int64]
+
+
+def ngram_log_probabilities(
+    train: tuple[Ids, Ids], test: tuple[Ids, Ids], order: int, size: int
+) -> NDArray[np.float32]:
+    """Log probabilities (nats) of the test targets by an n-gram model with interpolated absolute discounting.
+
+    The lower orders count after how many different tokens a gram stands, not how often (Kneser & Ney), and the lowest
+    is mixed with the uniform distribution, so that no token of the vocabulary is impossible.
+
+    Args:
+        train: Inputs and targets int64 [row, time]: a target follows the input at its place; IGNORED ones count for
+            nothing.
+        test: The same, to be judged.
+        order: 1 for unigrams, 2 for bigrams, 3 for trigrams.
+        size: Of the vocabulary.
+
+    Returns:
+        float32 [test row, time]; 0 where the target is IGNORED.
+
+    Source: Kneser & Ney 1995; Chen & Goodman 1999, section 2.7, with one discount n1 / (n1 + 2·n2) an order.
+
+    Example:
+        Bigrams a·b twice and a·c once, with discount D: P(b | a) = (2 − D)/3 + 2·D/3 · P(b), because what is taken from
+        the two kinds of bigrams after a goes to the unigrams.
+    """
+    grams, counts = np.unique(_grams(*train, order, size), return_counts=True)
+    orders = [(grams, counts)]
+    for length in range(order - 1, 0, -1):
+        grams, counts = np.unique(grams % size**length, return_counts=True)
+        orders.append((grams, counts))
+    wanted = _grams(*test, order, size)
+    probability = np.full(len(wanted), 1 / size)
+    for length, (grams, counts) in enumerate(reversed(orders), start=1):
+        probability = _interpolated(grams, counts, wanted % size**length, probability, size)
+    found = np.zeros(test[1].shape, np.float32)
+    found[test[1] != IGNORED] = np.log(probability)
+    return found
+
+
+def _interpolated(grams: Ids, counts: Ids, wanted: Ids, lower: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Probabilities of the wanted grams' last tokens: discounted counts, and what that frees for the lower order.
+
+    Args:
+        grams: Different grams, sorted, int64 [gram].
+        counts: int64 [gram].
+        wanted: Grams int64 [target].
+        lower: What the next lower order says, float64 [target].
+        size: Of the vocabulary.
+    """
+    once, twice = np.count_nonzero(counts == 1), np.count_nonzero(counts == 2)
+    discount = once / (once + 2 * twice) if once and twice else 0.5
+    contexts, place = np.unique(grams // size, return_inverse=True)
+    totals, kinds = np.bincount(place, counts), np.bincount(place)
+    seen, gram = _find(grams, wanted)
+    known, context = _find(contexts, wanted // size)
+    own = np.where(seen, np.maximum(counts[gram] - discount, 0), 0)
+    mixed: NDArray[np.float64] = (own + discount * kinds[context] * lower) / totals[context]
+    return np.where(known, mixed, lower)
+
+
+def _grams(inputs: Ids, targets: Ids, order: int, size: int) -> Ids:
+    """Each target that counts with the tokens before it as one number, int64 [target]; before a row stands PAD.
+
+    Example:
+        With order 3 and size 10: …4, 5 before 6 → 456; without its first token 456 % 100 = 56, its context 456 // 10.
+    """
+    steps = inputs.shape[1]
+    # inputs[:, t] is the token right before targets[:, t], inputs[:, t − 1] the one before that.
+    past = np.pad(inputs, ((0, 0), (max(order - 2, 0), 0)), constant_values=PAD)
+    keys = np.zeros(targets.shape, np.int64)
+    for column in (*(past[:, back : back + steps] for back in range(order - 1)), targets):
+        keys = keys * size + column
+    counted: Ids = keys[targets != IGNORED]
+    return counted
+
+
+def _find(keys: Ids, wanted: Ids) -> tuple[NDArray[np.bool_], Ids]:
+    """Whether each wanted key is among sorted keys, and where."""
+    position = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return keys[position] == wanted, position
