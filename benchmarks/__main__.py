@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks import flow, predict, training
+from benchmarks import flow, predict, training, translation
 from benchmarks.figures import Report, section, table, with_sections
 from benchmarks.machine import describe, keep_to_cores
 from unroll.errors import UnrollError
 from unroll.files import write_text
 
 PAGE = Path("docs/benchmarks.md")
-TITLES = {"training": training.TITLE, "predict": predict.TITLE, "flow": flow.TITLE}
+TITLES = {"training": training.TITLE, "predict": predict.TITLE, "text": translation.TITLE, "flow": flow.TITLE}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     measures: dict[str, Callable[[], Report]] = {
         "training": training.measure,
         "predict": partial(predict.measure, asked.rows),
+        "text": translation.measure,
         "flow": flow.measure,
     }
     # A `kill` must end what a benchmark has started, as Ctrl-C does.

@@ -99,8 +99,8 @@ def _export_untrained(bundle: Path) -> None:
     network = Classifier(Ensemble([build_model(task, experiment.model)])).eval()
     bundle.mkdir()
     example = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)
-    export(network, task, example, bundle / "model.onnx", free_time=True)
-    seal(bundle, card(EXPERIMENT, task, task.topology, free_time=True, data={}, figures={}))
+    export(network, task, example, None, bundle / "model.onnx", free_time=True)
+    seal(bundle, card(EXPERIMENT, task, task.topology, free_time=True, data={}, figures={}), task)
 
 
 def _python(*arguments: str) -> str:

@@ -13,7 +13,8 @@ from benchmarks.digits import digits
 from benchmarks.figures import Report, compare, side_by_side
 from unroll import params
 from unroll.tasks import task_of
-from unroll.training.loop import Batches, train
+from unroll.training.batches import Batches
+from unroll.training.loop import train
 from unroll.training.members import new_network
 from unroll.training.optimisers import make_optimiser
 

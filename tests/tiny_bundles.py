@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,9 @@ import numpy as np
 import onnx
 import pyarrow as pa
 from onnx import TensorProto, helper, numpy_helper
+
+from unroll import params
+from unroll.features.text import GO, SPECIALS, Vocabulary
 
 TYPES = {"uint8": TensorProto.UINT8, "int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
 
@@ -20,13 +23,19 @@ def tensor(name: str, dtype: str, shape: Sequence[int | str]) -> dict[str, Any]:
 
 def seal(folder: Path) -> Path:
     """Writes SHA256SUMS of what is there."""
-    names = ("model.onnx", "card.json")
+    names = sorted(path.name for path in folder.iterdir() if path.name != "SHA256SUMS")
     sums = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
     (folder / "SHA256SUMS").write_text("".join(sums))
     return folder
 
 
-def write(folder: Path, card: dict[str, Any], nodes: list[Any], constants: dict[str, np.ndarray]) -> Path:
+def write(
+    folder: Path,
+    card: dict[str, Any],
+    nodes: list[Any],
+    constants: dict[str, np.ndarray],
+    vocabularies: Mapping[str, Vocabulary] | None = None,
+) -> Path:
     """Writes a bundle whose graph has the inputs and outputs of its card."""
     folder.mkdir(parents=True, exist_ok=True)
     sides = [
@@ -39,6 +48,8 @@ def write(folder: Path, card: dict[str, Any], nodes: list[Any], constants: dict[
     onnx.checker.check_model(model)
     (folder / "model.onnx").write_bytes(model.SerializeToString())
     (folder / "card.json").write_text(json.dumps(card))
+    for name, vocabulary in (vocabularies or {}).items():
+        (folder / name).write_text(vocabulary.to_json(), encoding="utf-8")
     return seal(folder)
 
 
@@ -140,3 +151,204 @@ def digits_table(pixels: np.ndarray, **columns: Any) -> pa.Table:
     """A table with a `pixels` column, of uint8 [rows, 784]."""
     lists = pa.FixedSizeListArray.from_arrays(pa.array(pixels.reshape(-1)), 784)
     return pa.table({**columns, "pixels": lists})
+
+
+WORDS = ("a", "b", "c", "d", "e", "f", "g", "h")
+"""What the models of text know; they get the numbers 6 to 13, in this order."""
+BOOK = "text.tokenizer.json"
+FIRST = len(SPECIALS)
+
+
+def book(kind: str = "word", words: Sequence[str] = WORDS) -> Vocabulary:
+    """A vocabulary of these words, the first ones the most frequent, which gives them the lowest numbers."""
+    texts = [" ".join(words[: len(words) - i]) for i in range(len(words))]
+    return Vocabulary.fit(texts, params.Tokenizer(kind=kind, vocabulary_size=100))
+
+
+def text_card(kind: str, **text: Any) -> dict[str, Any]:
+    """Card of a model that reads tokens and nothing else, without its outputs."""
+    return {
+        "format": 1,
+        "name": f"tiny-{kind.replace('_', '-')}",
+        "task": {"name": kind, "kind": kind, "topology": "many_to_one"},
+        "reader": "text",
+        "inputs": [tensor("inputs", "int64", ["batch", "time"]), tensor("lengths", "int64", ["batch"])],
+        "text": {"column": "text", "vocabulary": BOOK, "max_tokens": 6, "too_long": "cut"} | text,
+    }
+
+
+def _near(value: str, classes: int) -> tuple[list[Any], dict[str, np.ndarray]]:
+    """label and probabilities: the class whose number is nearest to a float [batch]."""
+    nodes = [
+        helper.make_node("Unsqueeze", [value, "one"], ["column"]),
+        helper.make_node("Sub", ["column", "numbers"], ["gap"]),
+        helper.make_node("Abs", ["gap"], ["distance"]),
+        helper.make_node("Neg", ["distance"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        helper.make_node("ArgMax", ["logits"], ["label"], axis=1, keepdims=0),
+    ]
+    return nodes, {"one": np.array([1]), "numbers": np.arange(classes, dtype=np.float32)[None]}
+
+
+def _inside() -> tuple[list[Any], dict[str, np.ndarray]]:
+    """`inside` int64 [batch, time]: 1 before the end of a row, 0 after it."""
+    nodes = [
+        helper.make_node("Shape", ["inputs"], ["steps"], start=1, end=2),
+        helper.make_node("Squeeze", ["steps"], ["time"]),
+        helper.make_node("Range", ["zero", "time", "next"], ["places"]),
+        helper.make_node("Unsqueeze", ["lengths", "second"], ["ends"]),
+        helper.make_node("Less", ["places", "ends"], ["is_inside"]),
+        helper.make_node("Cast", ["is_inside"], ["inside"], to=TensorProto.INT64),
+    ]
+    return nodes, {"zero": np.array(0), "next": np.array(1), "second": np.array([1])}
+
+
+def classifier(folder: Path, labels: Sequence[str] | None = ("low", "middle", "high"), **text: Any) -> Path:
+    """Takes a text for the class that the mean of its words is nearest to: a is 0, b is 1, and so on."""
+    nodes, constants = _near("mean", 3)
+    before = [
+        helper.make_node("ReduceSum", ["inputs", "axes"], ["sum"], keepdims=0),
+        helper.make_node("Cast", ["sum"], ["total"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["lengths"], ["count"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["total", "count"], ["number"]),
+        helper.make_node("Sub", ["number", "first"], ["mean"]),
+    ]
+    constants |= {"axes": np.array([1]), "first": np.array(FIRST, np.float32)}
+    outputs = [tensor("label", "int64", ["batch"]), tensor("probabilities", "float32", ["batch", 3])]
+    card = text_card("text_class", **text) | {"outputs": outputs, "labels": labels and list(labels)}
+    return write(folder, card, before + nodes, constants, {BOOK: book()})
+
+
+DECODING = {"beams": 2, "length_penalty": 1.0, "max_length": 5}
+WRITTEN = [tensor("tokens", "int64", ["batch", "beam", "step"]), tensor("scores", "float32", ["batch", "beam"])]
+SEARCH = [tensor("max_length", "int64", []), tensor("beams", "int64", []), tensor("length_penalty", "float32", [])]
+DRAW = [
+    *SEARCH,
+    tensor("temperature", "float32", []),
+    tensor("top_k", "int64", []),
+    tensor("uniforms", "float32", ["batch", "beam", "draw"]),
+]
+
+
+def translator(folder: Path, **text: Any) -> Path:
+    """Echoes a text's first `max_length` tokens, without the last k in the beam k, whose score is −k · penalty."""
+    nodes, constants = _inside()
+    nodes = [
+        helper.make_node("Range", ["zero", "beams", "next"], ["ranks"]),
+        helper.make_node("Unsqueeze", ["ranks", "second"], ["rank_column"]),  # [beam, 1]
+        *nodes,
+        helper.make_node("Unsqueeze", ["ends", "second"], ["end_column"]),  # [batch, 1, 1]
+        helper.make_node("Sub", ["end_column", "rank_column"], ["beam_ends"]),
+        helper.make_node("Less", ["places", "beam_ends"], ["is_kept"]),
+        helper.make_node("Cast", ["is_kept"], ["kept"], to=TensorProto.INT64),
+        helper.make_node("Unsqueeze", ["inputs", "second"], ["sentences"]),
+        helper.make_node("Mul", ["kept", "sentences"], ["whole"]),
+        helper.make_node("Unsqueeze", ["max_length", "start"], ["end"]),
+        helper.make_node("Slice", ["whole", "start", "end", "third"], ["tokens"]),
+        helper.make_node("Cast", ["ranks"], ["float_ranks"], to=TensorProto.FLOAT),
+        helper.make_node("Neg", ["float_ranks"], ["worse"]),
+        helper.make_node("Mul", ["worse", "length_penalty"], ["row"]),
+        helper.make_node("Cast", ["ends"], ["float_ends"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["float_ends", "nothing"], ["nothings"]),
+        helper.make_node("Add", ["row", "nothings"], ["scores"]),
+    ]
+    constants |= {"start": np.array([0]), "third": np.array([2]), "nothing": np.array(0, np.float32)}
+    card = text_card("translation", **{"column": "source", **text})
+    card |= {"outputs": WRITTEN, "output_vocabulary": BOOK, "decoding": DECODING}
+    card["inputs"] = [*card["inputs"], *SEARCH]
+    return write(folder, card, nodes, constants, {BOOK: book()})
+
+
+def writer(folder: Path, kind: str = "language_model", **decoding: Any) -> Path:
+    """Writes the word whose place among all words is its uniform; the score is −(the sum of the prompt's numbers)."""
+    nodes = [
+        helper.make_node("Mul", ["uniforms", "words"], ["scaled"]),
+        helper.make_node("Cast", ["scaled"], ["places"], to=TensorProto.INT64),
+        helper.make_node("Add", ["places", "first"], ["tokens"]),
+        helper.make_node("ReduceSum", ["inputs", "axes"], ["sum"], keepdims=1),
+        helper.make_node("Cast", ["sum"], ["total"], to=TensorProto.FLOAT),
+        helper.make_node("Neg", ["total"], ["negative"]),
+        helper.make_node("ReduceSum", ["uniforms", "last"], ["chance"], keepdims=0),
+        helper.make_node("Mul", ["chance", "nothing"], ["nothings"]),
+        helper.make_node("Add", ["negative", "nothings"], ["scores"]),
+    ]
+    constants = {
+        "words": np.array(len(WORDS), np.float32),
+        "first": np.array(FIRST),
+        "axes": np.array([1]),
+        "last": np.array([2]),
+        "nothing": np.array(0, np.float32),
+    }
+    card = text_card(kind, column="prompt", too_long="refuse", first_token=GO)
+    card |= {"outputs": WRITTEN, "output_vocabulary": BOOK}
+    card["decoding"] = DECODING | {"temperature": 1.0, "top_k": 0} | decoding
+    card["inputs"] = [*card["inputs"], *DRAW]
+    return write(folder, card, nodes, constants, {BOOK: book("split" if kind == "melody" else "word")})
+
+
+TAGS = ("O", "B-X", "I-X")
+LETTERS = "character.tokenizer.json"
+
+
+def tagger(folder: Path, characters: int = 2, **text: Any) -> Path:
+    """Tags a token by the sum of its number and its characters', modulo 3; each tag has the score 1/2."""
+    nodes, constants = _inside()
+    nodes += [
+        helper.make_node("ReduceSum", ["inputs", "last"], ["sums"], keepdims=0),
+        helper.make_node("Mod", ["sums", "tags"], ["tag"]),
+        helper.make_node("Mul", ["tag", "inside"], ["labels"]),
+        helper.make_node("Cast", ["inside"], ["sure"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["sure", "half"], ["scores"]),
+    ]
+    constants |= {"last": np.array([2]), "tags": np.array(len(TAGS)), "half": np.array(0.5, np.float32)}
+    shape = ["batch", "time"]
+    letters = LETTERS if characters else None
+    spec = {"column": "tokens", "characters": characters, "character_vocabulary": letters, **text}
+    card = text_card("tags", **spec)
+    card |= {"outputs": [tensor("labels", "int64", shape), tensor("scores", "float32", shape)], "labels": list(TAGS)}
+    card["inputs"][0]["shape"] = [*shape, 1 + characters]
+    books = {BOOK: book("split")} | ({LETTERS: book("split", ("a", "b", "x"))} if characters else {})
+    return write(folder, card, nodes, constants, books)
+
+
+def array_card(kind: str, column: str, varying: bool, inputs: dict[str, Any]) -> dict[str, Any]:
+    """Card of a model that reads lists of numbers, without its outputs."""
+    return {
+        "format": 1,
+        "name": f"tiny-{kind.replace('_', '-')}",
+        "task": {"name": kind, "kind": kind, "topology": "many_to_one"},
+        "reader": "arrays",
+        "inputs": [inputs, *([tensor("lengths", "int64", ["batch"])] if varying else [])],
+        "array": {"column": column, "varying": varying},
+    }
+
+
+def recordings(folder: Path) -> Path:
+    """Takes a recording for the class 0, 1 or 2 that the mean of its frames' first feature is nearest to."""
+    nodes, constants = _near("mean", 3)
+    before = [
+        helper.make_node("Gather", ["inputs", "feature"], ["values"], axis=2),
+        helper.make_node("ReduceSum", ["values", "axes"], ["total"], keepdims=0),
+        helper.make_node("Cast", ["lengths"], ["count"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["total", "count"], ["mean"]),
+    ]
+    constants |= {"axes": np.array([1]), "feature": np.array(0)}
+    card = array_card("recording_class", "frames", True, tensor("inputs", "float32", ["batch", "time", 2]))
+    card["outputs"] = [tensor("label", "int64", ["batch"]), tensor("probabilities", "float32", ["batch", 3])]
+    return write(folder, card, before + nodes, constants)
+
+
+def strips(folder: Path, columns: int | str = 4) -> Path:
+    """Labels each column of two pixels with its darkest one's grey / 25; scores rise by a tenth a column."""
+    nodes = [
+        helper.make_node("Cast", ["inputs"], ["pixels"], to=TensorProto.INT64),
+        helper.make_node("ReduceMax", ["pixels", "axes"], ["darkest"], keepdims=0),
+        helper.make_node("Div", ["darkest", "grey"], ["labels"]),
+        helper.make_node("Cast", ["labels"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["floats", "tenth"], ["scores"]),
+    ]
+    constants = {"axes": np.array([2]), "grey": np.array(25), "tenth": np.array(0.1, np.float32)}
+    card = array_card("strip_columns", "pixels", False, tensor("inputs", "uint8", ["batch", columns, 2]))
+    shape = ["batch", "time"]
+    card["outputs"] = [tensor("labels", "int64", shape), tensor("scores", "float32", shape)]
+    return write(folder, card, nodes, constants)

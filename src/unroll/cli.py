@@ -94,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
     generate = _add_try(verbs, "generate", "go on with a text, or with a tune's music tokens", "models/words-lstm")
     generate.add_argument("--prompt", metavar="TEXT", default="", help="the beginning (default: none)")
     _add_decoding(generate, DRAW)
-    generate.add_argument("--n", type=int, dest="n_best", metavar="N", help="so many texts (default: 1)")
+    generate.add_argument("--n", "--n-best", type=int, dest="n_best", metavar="N", help="so many texts (default: 1)")
     classify = _add_try(verbs, "classify", "class of one text, with all probabilities", "models/reviews-bilstm")
     classify.add_argument("text", metavar="TEXT")
     return top

@@ -74,7 +74,15 @@ def test_a_card_that_is_no_json(folder: Path) -> None:
         (lambda card: card.update(reader="prices"), "needs reader digits"),
         (lambda card: card["outputs"].pop(), "needs an output 'probabilities'"),
         (lambda card: card.update(quantiles=[0.5]), "quantiles stand in the card of a return_quantiles model"),
-        (lambda card: card["inputs"][0].update(name="images"), r"inputs are \['inputs'\], the card says \['images'\]"),
+        (
+            lambda card: card["inputs"][0].update(name="images"),
+            r"has the inputs \['inputs'\]; the card has \['images'\]",
+        ),
+        (
+            lambda card: card["outputs"].append(tiny_bundles.tensor("more", "float32", ["batch"])),
+            r"outputs are \['label', 'probabilities'\], the card says \['label', 'more', 'probabilities'\]",
+        ),
+        (lambda card: card["task"].update(kind="riddles"), "task.kind is 'riddles'; this unroll knows digits, price"),
         (lambda card: card["inputs"][0].update(shape=["batch", "time", 32]), "28.*the card says uint8.*32"),
         (lambda card: card["outputs"][1].update(shape=["batch", 11]), "10.*the card says float32.*11"),
         (lambda card: card["outputs"][0].update(dtype="float32"), "output 'label' must be int64"),
@@ -111,3 +119,42 @@ def test_provenance_that_is_no_json(folder: Path) -> None:
     (folder.parent / "provenance.json").write_text("git")
     with pytest.raises(BundleError, match=r"provenance\.json is no JSON"):
         load_bundle(folder)
+
+
+@pytest.fixture
+def with_book(tmp_path: Path) -> Path:
+    return tiny_bundles.classifier(tmp_path / "bundle")
+
+
+def test_an_altered_vocabulary_is_found(with_book: Path) -> None:
+    book = with_book / tiny_bundles.BOOK
+    book.write_text(book.read_text().replace('"a": 6', '"a": 7').replace('"b": 7', '"b": 6'))
+    with pytest.raises(BundleError, match=r"text\.tokenizer\.json was altered: its SHA-256 is"):
+        load_bundle(with_book)
+
+
+def test_a_missing_vocabulary_is_named(with_book: Path) -> None:
+    (with_book / tiny_bundles.BOOK).unlink()
+    with pytest.raises(BundleError, match=r"text\.tokenizer\.json is missing"):
+        load_bundle(with_book)
+
+
+def test_a_vocabulary_without_a_checksum_is_not_read(with_book: Path) -> None:
+    sums = (with_book / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (with_book / "SHA256SUMS").write_text("".join(line for line in sums if "tokenizer" not in line))
+    with pytest.raises(BundleError, match=r"names the vocabulary text\.tokenizer\.json, of which SHA256SUMS has no"):
+        load_bundle(with_book)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", b'{"model": {"vocab": {}}}'])
+def test_a_file_that_is_no_vocabulary(with_book: Path, content: bytes) -> None:
+    (with_book / tiny_bundles.BOOK).write_bytes(content)
+    tiny_bundles.seal(with_book)
+    with pytest.raises(BundleError, match=r"text\.tokenizer\.json"):
+        load_bundle(with_book)
+
+
+def test_a_vocabulary_of_a_name_that_leads_elsewhere(with_book: Path) -> None:
+    rewrite(with_book, lambda card: card["text"].update(vocabulary="../text.tokenizer.json"))
+    with pytest.raises(BundleError, match=r"text\.vocabulary: String should match"):
+        load_bundle(with_book)

@@ -150,10 +150,10 @@ def _of_texts(table: pa.Table, rows: "pd.DataFrame", section: params.TextDataset
         ]
     rows["label"] = table.column("label").to_pandas()
     names = list(section.labels)
-    declared = f"labels are {', '.join(names)}"
+    declared = f"declared are {', '.join(names)}"
     return {"labels": row_frames.counts(rows, "label", names)}, [
         _of_rows("label is never empty", _FILLED, column="label"),
-        _of_rows(declared, _WITHIN, ": {label}", column="label", value_set=names),
+        _of_rows("label is a declared one", _WITHIN, ": {label}", declared, column="label", value_set=names),
         _all_there("label", "labels"),
     ]
 

@@ -1,6 +1,7 @@
 """Tunes as sequences of tokens."""
 
 import itertools
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,8 @@ INTERVALS = 5
 ALIKE = 0.2
 """Of the 1,049 default tunes, the closest of 100 chance pairs share .02 of their runs of 5 intervals, the closest of
 10,000 .09; the two printings of Money Musk share .26, of Roy's Wife .28."""
+
+_NOTE = re.compile(r"(-?\d+)_\d+")
 
 
 def melody_samples(table: pa.Table, task: params.MelodyTask, name: str) -> Samples:
@@ -81,7 +84,7 @@ def near_duplicates(tunes: Sequence[Sequence[str]]) -> Groups:
 
 def _pitches(tune: Sequence[str]) -> list[int]:
     """Semitones above the tonic of the notes `4_12`; rests `r_12`, bar lines and `mode:major` are none."""
-    return [int(token.partition("_")[0]) for token in tune if "_" in token and not token.startswith("r_")]
+    return [int(found[1]) for token in tune if (found := _NOTE.fullmatch(token))]
 
 
 def _runs(pitches: Sequence[int]) -> set[tuple[int, ...]]:

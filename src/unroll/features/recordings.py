@@ -113,7 +113,7 @@ def _frames(table: pa.Table, name: str) -> tuple[NDArray[np.float32], NDArray[np
     if not np.isfinite(values).all():
         frame = int((~np.isfinite(values)).any(1).argmax())
         row = rows[int(np.searchsorted(lengths.cumsum(), frame, side="right"))]
-        raise DataError(f"tasks.{name}: a frame of the recording of row {row} has a number that is not finite")
+        raise DataError(f"tasks.{name}: the recording of row {row} has a number that is not finite; take it out")
     inputs = np.zeros((len(lengths), int(lengths.max()), features), np.float32)
     inputs[np.arange(inputs.shape[1]) < lengths[:, None]] = values
     return inputs, lengths

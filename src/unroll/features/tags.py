@@ -37,10 +37,10 @@ def tag_samples(table: pa.Table, task: params.TagTask, name: str) -> Samples:
     texts = [" ".join(tokens) for tokens in sentences]
     vocabulary = Vocabulary.fit((texts[row] for row in fold.train), task.tokenizer)
     ids, too_long = encode(vocabulary, texts, table, "sentence", task, name)
-    for row, one, own in zip(table["row_id"].to_pylist(), ids, tags, strict=True):
+    for row, text, one, own in zip(table["row_id"].to_pylist(), texts, ids, tags, strict=True):
         if len(one) != min(len(own), task.max_tokens):
             raise DataError(
-                f"tasks.{name}: row {row} has {len(own)} tags for {len(one)} tokens ({' '.join(texts[row])[:60]!r}); "
+                f"tasks.{name}: row {row} has {len(own)} tags for {len(one)} tokens ({text[:60]!r}); "
                 "give each token one, and let no token have a blank in it"
             )
     inputs, lengths = pad(ids)

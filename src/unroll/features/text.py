@@ -23,9 +23,9 @@ IGNORED = -100
 # Onigmo's \w holds letters, marks (Devanagari vowel signs), digits and the underscore; joiners stand inside words.
 _WORD = r"\w[\w\u200c\u200d]*"
 # English endings stand alone (film 's, don 't), other apostrophes go with the letters before them (l' été); numbers
-# stay whole, equal marks together (...).
+# stay whole, equal marks together (...); what is invisible is nothing.
 _ENDING = r"['’](?i:s|t|d|m|re|ve|ll)(?!\w)"
-_WORDS = rf"\d+(?:[.,]\d+)+|{_WORD}(?:(?!{_ENDING})['’](?=\w))?|(?<=\w){_ENDING}|([^\w\s])\1*"
+_WORDS = rf"\d+(?:[.,]\d+)+|{_WORD}(?:(?!{_ENDING})['’](?=\w))?|(?<=\w){_ENDING}|([^\w\s\p{{Cc}}\p{{Cf}}])\1*"
 # Each piece has its blank in front, so that joined pieces are the text again; j' and l' are pieces.
 _PIECES = rf" ?{_WORD}['’]?| ?[^\w\s]+|\s+"
 _ADDRESS = r"(?:https?://|www\.)[^\s<>\"]*[^\s<>\".,;:!?)\]']"

@@ -54,7 +54,7 @@ def _batches(path: Path, card: Card, rows: int) -> Iterator[pa.RecordBatch]:
             values, steps = _values(batch.column(name), width, path, first)
             if not stated(card.array).varying:
                 wanted = _check_steps(steps, wanted, path, first)
-            reasons = _reasons(values, steps, name)
+            reasons = _reasons(values, steps)
             ends = np.concatenate([[0], np.cumsum(steps)]) * width
             numbers = pa.array(_cast(values, steps, card.entry.dtype, path, first).reshape(-1))
             inputs = pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), numbers)
@@ -128,12 +128,12 @@ def _check_steps(steps: Steps, wanted: int | str, path: Path, first: int) -> int
     return wanted
 
 
-def _reasons(values: NDArray[Any], steps: Steps, name: str) -> list[str | None]:
+def _reasons(values: NDArray[Any], steps: Steps) -> list[str | None]:
     """Why a row cannot be scored."""
-    found = [None if count else f"{name} is empty" for count in steps]
+    found = [None if count else "there is no time step" for count in steps]
     if np.issubdtype(values.dtype, np.floating):
         for step in np.flatnonzero(~np.isfinite(values).all(axis=1)):
-            found[_row_of(int(step), steps)] = f"{name} has a value that is no finite number"
+            found[_row_of(int(step), steps)] = "a value is no finite number"
     return found
 
 

@@ -200,6 +200,8 @@ def _provenance(path: Path, model_sha256: str) -> Mapping[str, Any] | None:
 def _check_graph(bundle: Bundle) -> None:
     """Holds the graph's inputs and outputs to the card's: names, dtypes, ranks and fixed dimensions."""
     session = open_session(bundle, threads=1, optimise=False)
+    # Where the steps that go in are of a fixed number, so are those that come out.
+    time = bundle.card.entry.shape[1]
     differences = []
     for side, stated, actual in (
         ("input", bundle.card.inputs, session.get_inputs()),
@@ -214,7 +216,8 @@ def _check_graph(bundle: Bundle) -> None:
             node = there[tensor.name]
             match = re.fullmatch(r"tensor\((.+)\)", node.type)
             dtype = _DTYPES.get(match[1], match[1]) if match else node.type
-            if dtype != tensor.dtype or not _same_shape(tensor.shape, node.shape):
+            shape = tuple(time if size == "time" else size for size in tensor.shape)
+            if dtype != tensor.dtype or not _same_shape(shape, node.shape):
                 differences.append(
                     f"{side} {tensor.name!r} is {dtype} {list(node.shape)}, "
                     f"the card says {tensor.dtype} {list(tensor.shape)}"

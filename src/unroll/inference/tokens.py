@@ -104,11 +104,11 @@ def _words(cells: Sequence[str | list[str] | None], spec: TextInput, bundle: Bun
 def _reason(cell: str | list[str] | None, tokens: int, spec: TextInput) -> str | None:
     """Why a row cannot be scored."""
     if cell is None:
-        return f"{spec.column} is missing"
+        return "the text is missing"
     if not tokens:
-        return f"{spec.column} " + ("gives no token" if "".join(cell).strip() else "is empty")
+        return "the text gives no token" if normal("".join(cell)) else "the text is empty"
     if tokens > spec.max_tokens and spec.too_long == "refuse":
-        return f"{spec.column} has {tokens:,} tokens, the model reads at most {spec.max_tokens:,}"
+        return f"the text has {tokens:,} tokens, the model reads at most {spec.max_tokens:,}"
     return None
 
 

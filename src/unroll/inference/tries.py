@@ -84,7 +84,7 @@ def _one_row(bundle: Bundle, text: str) -> tuple[pa.RecordBatch, tuple[str, ...]
         inputs = pa.array([[spec.first_token]], pa.list_(pa.int64()))
         batch = batch.set_column(batch.schema.get_field_index("inputs"), "inputs", inputs)
     elif reason:
-        raise ParameterError(f"the {reason}")
+        raise ParameterError(reason)
     numbers = batch["inputs"][0].as_py()
     unknown = sum(number == UNK for number in numbers)
     notes = []

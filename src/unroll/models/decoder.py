@@ -73,11 +73,13 @@ class Decoder(nn.Module):
         # The tokens' share of the gates is computed for all steps at once.
         of_tokens = nn.functional.linear(embedded, weight[:, : embedded.shape[-1]], bias)
         of_context = weight[:, embedded.shape[-1] :]
+        # Taken apart once: a slice a step would fill a gradient of the whole with zeros at each of them.
+        shares = of_tokens.unsqueeze(2).unbind(1)
         outputs, contexts, looks = [], [], []
         state = tuple(part.unsqueeze(1) for part in state)
-        for step in range(tokens.shape[1]):
+        for share in shares:
             context, weights = self.attention(state[0], memory)
-            from_input = of_tokens[:, step : step + 1] + nn.functional.linear(context, of_context)
+            from_input = share + nn.functional.linear(context, of_context)
             output, state = self.layer.step_from(from_input, state)
             outputs.append(output)
             contexts.append(context)

@@ -85,7 +85,7 @@ class _UniqueKeys(yaml.SafeLoader):
 
 # DVC writes 0.00005 as 5e-05, which YAML 1.2 takes for a number and PyYAML for text.
 _UniqueKeys.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+"), list("-+0123456789")
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
 
 

@@ -70,7 +70,7 @@ def _worth_telling(record: dict[str, Any]) -> list[str]:
     if left_out:
         first = left_out[0]
         lines.append(
-            f"{len(left_out):,} tunes could not be parsed and are left out (ingest.json names them), "
+            f"tunes left out because they could not be parsed: {len(left_out):,} (ingest.json names them), "
             f"first: {first['file']}, X:{first['tune']}: {first['why']}"
         )
     if any(source.get("scheme") == "IOB1" for source in record["sources"]):

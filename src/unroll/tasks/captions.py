@@ -120,7 +120,7 @@ def plot(
     vocabulary: Vocabulary,
 ) -> None:
     """Quality by number of digits; strips with what was said of them."""
-    from unroll.tasks.figures import by_group_bars, figure, save, spread
+    from unroll.tasks.figures import by_group_bars, entitle, figure, save, spread
 
     test, others = evaluation["test"], evaluation["baseline"]
     by_group_bars(
@@ -148,8 +148,8 @@ def plot(
         said = vocabulary.decode(prediction[row]) or "nothing"
         told = f"“{said}”" if not wrong[row] else f"“{said}”, but it is “{rows['caption'][row]}”"
         axis.set_title(told, size=8, color="C3" if wrong[row] else "black", parse_math=False)
-    drawn.suptitle(
+    entitle(
+        drawn,
         f"{title}: right sentences and (red) wrong ones, evenly spaced in the test split; {wrong.mean():.1%} are wrong",
-        size=10,
     )
     save(drawn, folder / "examples.png")

@@ -1,5 +1,6 @@
 """Pictures that look alike and come out alike: matplotlib, set once."""
 
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,14 @@ def save(drawn: Any, path: Path) -> None:
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support .* natively")
         # Matplotlib would write its version into the file.
         drawn.savefig(part, format="png", dpi=110, metadata={"Software": None})
+
+
+def entitle(drawn: Any, title: str, size: float = 10) -> None:
+    """Writes a title above all axes, in as many lines as it takes to stay within the figure."""
+    # A letter is about as wide as 0.56 of its height, in 72nds of an inch.
+    letters = int(drawn.get_figwidth() * 72 / (0.56 * size))
+    lines = [line for part in title.splitlines() for line in textwrap.wrap(part, letters)]
+    drawn.suptitle("\n".join(lines), size=size)
 
 
 def spread(length: int, count: int) -> NDArray[np.int64]:
@@ -100,7 +109,7 @@ def confusion_matrix(path: Path, title: str, counts: NDArray[np.int64], names: S
     axes.set_xticks(range(classes), names, rotation=40 if long and classes > 4 else 0,
                     ha="right" if long and classes > 4 else "center", parse_math=False)  # fmt: skip
     axes.set_yticks(range(classes), names, parse_math=False)
-    drawn.suptitle(title, size=9)
+    entitle(drawn, title, 9)
     save(drawn, path)
 
 
@@ -134,8 +143,9 @@ def by_group_bars(
     axis.set_xticks(range(len(parts)), [f"{part}\n({found[counted]:,})" for part, found in parts.items()], size=8)
     axis.set(xlabel=xlabel, ylabel=ylabel or metric.replace("_", " "))
     axis.spines[["top", "right"]].set_visible(False)
-    drawn.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-    drawn.suptitle(title, size=10)
+    drawn.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=len(figures), frameon=False,
+                 fontsize=8)  # fmt: skip
+    entitle(drawn, title)
     save(drawn, path)
 
 

@@ -133,7 +133,7 @@ def plot(
     classes: int,
 ) -> None:
     """Accuracy voice by voice, confusion on unheard voices, and the mistakes that the model was surest of."""
-    from unroll.tasks.figures import confusion_matrix, figure, save
+    from unroll.tasks.figures import confusion_matrix, entitle, figure, save
     from unroll.tasks.tables import table_figure
 
     test, base = evaluation["test"], evaluation["baseline"]["frame_statistics"]
@@ -142,7 +142,10 @@ def plot(
     drawn, axis = figure(width=7.6, height=3.8)
     # A blank place parts the voices from the random split.
     names = [*test["by_voice"], "", "random split"]
-    for shift, colour, label, found in ((-0.2, "C0", "network", test), (0.2, "0.6", "frame statistics", base)):
+    for shift, colour, label, found in (
+        (-0.2, "C0", "network", test),
+        (0.2, "0.6", "logistic regression on frame statistics", base),
+    ):
         heights = [*found["by_voice"].values(), 0, found["accuracy_random_split"]]
         bars = axis.bar(np.arange(len(names)) + shift, heights, 0.38, color=colour, label=label)
         axis.bar_label(bars, [f"{height:.2f}" if height else "" for height in heights], size=7)
@@ -150,16 +153,18 @@ def plot(
     axis.set(ylabel="accuracy", ylim=(0, 1.08))
     axis.spines[["top", "right"]].set_visible(False)
     drawn.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-    drawn.suptitle(
+    entitle(
+        drawn,
         f"{title}: mean over held-out voices {test['accuracy']:.1%}, logistic regression on frame statistics "
         f"{base['accuracy']:.1%}.\nVoices are clusters of recordings: the data name no speaker.",
-        size=9,
+        9,
     )
     save(drawn, folder / "voices.png")
 
     confusion_matrix(
         folder / "confusion.png",
-        f"{title}: {test['rows']:,} recordings of voices that training has not heard",
+        f"{title}: {test['rows']:,} recordings of voices that training has not heard, macro-F1 "
+        f"{test['macro_f1']:.3f}; logistic regression on frame statistics {base['macro_f1']:.3f}",
         confusion(targets[unheard], labels[unheard], classes),
         [str(label) for label in range(classes)],
     )

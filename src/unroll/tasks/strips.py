@@ -183,7 +183,7 @@ def surroundings(strips: NDArray[np.uint8], strip: NDArray[np.int64], column: ND
 
 def plot(folder: Path, title: str, prediction: Prediction, rows: Tensors, evaluation: Mapping[str, Any]) -> None:
     """Strips with true and predicted labels, accuracy by the place in a digit, confusion of labels."""
-    from unroll.tasks.figures import by_group_bars, confusion_matrix, figure, save, spread
+    from unroll.tasks.figures import by_group_bars, confusion_matrix, entitle, figure, save, spread
 
     test, base = evaluation["test"], evaluation["baseline"]["logistic_regression"]
     targets, labels = rows["targets"], labels_of(prediction)
@@ -196,10 +196,11 @@ def plot(folder: Path, title: str, prediction: Prediction, rows: Tensors, evalua
         said = " ".join(map(str, read_off(labels[row]))) or "nothing"
         true = " ".join(str(digit) for digit in rows["digits"][row] if digit >= 0)
         axis.set_title(f"{true}, read as {said}: {1 - losses[row]:.0%} of columns", size=8)
-    drawn.suptitle(
+    entitle(
+        drawn,
         f"{title}: test strips from the best to the worst, evenly spaced;\n"
         "under each the true labels, then the network's",
-        size=9,
+        9,
     )
     save(drawn, folder / "strips.png")
 
@@ -216,7 +217,8 @@ def plot(folder: Path, title: str, prediction: Prediction, rows: Tensors, evalua
     )
     confusion_matrix(
         folder / "confusion.png",
-        f"{title}: labels of {targets.size:,} columns",
+        f"{title}: labels of {targets.size:,} columns of test strips, {test['frame_accuracy']:.2%} right; – is between "
+        "digits",
         confusion(targets.ravel(), labels.ravel(), CLASSES),
         [*(str(digit) for digit in range(BETWEEN)), "–"],
     )

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from unroll.features.text import SPECIALS
 from unroll.files import replacing
-from unroll.tasks.figures import figure, save, spread
+from unroll.tasks.figures import entitle, figure, save, spread
 
-LINE = 0.175
+LINE = 0.15
 """Height of a line of text, in inches."""
-LETTER = 0.078
+LETTER = 0.063
 """Width of a letter, in inches, at the size that cells are written in."""
 
 
@@ -41,17 +41,18 @@ def table_figure(
     axis.set(xlim=(0, width), ylim=(height, 0))
     axis.set_axis_off()
     for start, name in zip(starts, header, strict=False):
-        axis.text(start, 0.2, name, va="top", size=8.5, weight="bold")
+        axis.text(start, 0.9, name, va="baseline", size=8.5, weight="bold")
     top = 1.5
     for row, tall in zip(cells, heights, strict=True):
         axis.axhline(top - 0.15, color="0.85", lw=0.6)
-        for start, lines_of in zip(starts, row, strict=False):
-            # Texts may hold dollar signs, which would begin a formula.
-            axis.text(start, top + 0.05, "\n".join(lines_of), va="top", size=8, parse_math=False, linespacing=1.15)
+        for start, cell in zip(starts, row, strict=False):
+            for line, text in enumerate(cell):
+                # Texts may hold dollar signs, which would begin a formula.
+                axis.text(start, top + line + 0.75, text, va="baseline", size=8, parse_math=False)
         top += tall + 0.5
     if not rows:
-        axis.text(0, top, "none", va="top", size=8, style="italic")
-    drawn.suptitle(title, size=10)
+        axis.text(0, top + 0.75, "none", va="baseline", size=8, style="italic")
+    entitle(drawn, title)
     save(drawn, path)
 
 

@@ -25,7 +25,7 @@ from unroll.tasks.tokens import (
     written_card,
 )
 
-CHUNK = 200
+CHUNK = 100
 """Sentences that are compared with all training sentences at once."""
 
 
@@ -126,17 +126,19 @@ def baselines(samples: Samples) -> dict[str, Prediction]:
 
 
 def _nearest(known: NDArray[Any], asked: NDArray[Any]) -> NDArray[np.int64]:
-    """Of each text asked for, the place of the known one with the greatest cosine of TF-IDF vectors of words."""
+    """Of each text asked for, the place of the known one with the greatest cosine of TF-IDF vectors."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectorizer = TfidfVectorizer(token_pattern=WORDS, sublinear_tf=True, dtype=np.float32)
-    # Rows of length 1, so that a product is a cosine; word by known text, so that few products are made.
-    by_word = vectorizer.fit_transform(known).T.tocsr()
-    vectors = vectorizer.transform(asked)
+    vectorizer = TfidfVectorizer(token_pattern=WORDS, ngram_range=(1, 2), dtype=np.float32)
+    # Rows of length 1, so that a product is a cosine. With the few asked for as columns of a dense matrix, a product
+    # takes a third of the time that one of two sparse matrices takes.
+    vectors = vectorizer.fit_transform(known)
+    wanted = vectorizer.transform(asked)
     places = [
-        (vectors[start : start + CHUNK] @ by_word).argmax(axis=1).A1 for start in range(0, vectors.shape[0], CHUNK)
+        (vectors @ np.ascontiguousarray(wanted[start : start + CHUNK].toarray().T)).argmax(axis=0)
+        for start in range(0, wanted.shape[0], CHUNK)
     ]
-    return np.concatenate(places).astype(np.int64)
+    return np.concatenate(places)
 
 
 def plot(
@@ -154,7 +156,7 @@ def plot(
     test, others = evaluation["test"], evaluation["baseline"]
     by_group_bars(
         folder / "lengths.png",
-        f"{title}: BLEU {test['bleu']:.1f} on {test['rows']:,} test sentences;\n"
+        f"{title}: BLEU {test['bleu']:.1f} on {test['rows']:,} test sentences; "
         f"nearest training sentence {others['retrieval']['bleu']:.1f}, source copied {others['copy']['bleu']:.1f}",
         {
             "network": test["by_length"],
@@ -163,6 +165,7 @@ def plot(
         },
         "bleu",
         xlabel="words of the source (sentences)",
+        ylabel="BLEU",
     )
     losses = row_losses(prediction, rows, vocabulary)
     order = np.argsort(losses, kind="stable")

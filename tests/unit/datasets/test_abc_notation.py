@@ -70,6 +70,7 @@ def test_bar_lines_of_every_kind_are_one(music: str, expected: str) -> None:
     ("music", "expected"),
     [
         ("C2-C", "0_36"),
+        ("C-C C", "0_24 0_12"),
         ("C2-|C2-|C D", "0_60 | | 2_12"),
         ("(C2-|1 C D", "0_36 | 2_12"),
         ("(C2-)(C D)", "0_36 2_12"),

@@ -115,7 +115,7 @@ def test_labels(tmp_path: Path) -> None:
     table = _table("texts", {3: {"label": "godo"}, 4: {"label": None}}, label="good", rating=None)
     assert _failed(tmp_path, "texts", table, labels=("good", "bad")) == {
         "label is never empty": (1, ["row 4 (film 4)"]),
-        "labels are good, bad": (1, ["row 3 (film 3): godo"]),
+        "label is a declared one": (1, ["row 3 (film 3): godo"]),
         "every label has rows": (1, ["bad"]),
     }
 
@@ -210,7 +210,7 @@ def test_tagged_sentences(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("kind", SCHEMAS)
+@pytest.mark.parametrize("kind", ["texts", "recordings"])
 def test_columns_of_another_type(kind: str, tmp_path: Path) -> None:
     table = _table(kind).drop_columns("split").append_column("votes", pa.array(range(COUNT)))
     what = "columns have the expected names and types"

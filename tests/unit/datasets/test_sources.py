@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from unroll import files
 from unroll.datasets import sources
 from unroll.errors import SourceError
 from unroll.params import PackageSource, PathSource, UrlSource
 
 CONTENT = bytes(range(256)) * 4096
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+TUNES = {"a.abc": b"X:1", "b[1].abc": b"X:2"}
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -166,6 +168,10 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     info = "some_data-1.0.dist-info"
     with zipfile.ZipFile(folder / "some_data-1.0-py3-none-any.whl", "w") as archive:
         archive.writestr("some_data/prices.csv", CONTENT)
+        archive.writestr("some_data/tunes/b[1].abc", TUNES["b[1].abc"])
+        archive.writestr("some_data/tunes/a.abc", TUNES["a.abc"])
+        archive.writestr("some_data/tunes/readme.txt", "no tune")
+        archive.writestr("some_data/tunes/more/c.abc", "of another folder")
         archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: some-data\nVersion: 1.0\n")
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
@@ -215,6 +221,72 @@ def test_member_that_leads_out_of_the_wheel_is_refused(wheel: str, tmp_path: Pat
 def test_member_with_another_checksum(wheel: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"some-data==1\.0, member some_data/prices\.csv: its SHA-256 is"):
         sources.fetch(_package(wheel, sha256="0" * 64), tmp_path / "work")
+
+
+def _names_and_contents(tunes: dict[str, bytes]) -> str:
+    lines = (f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(tunes.items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def test_several_members_come_as_a_folder(wheel: str, tmp_path: Path) -> None:
+    sha256 = _names_and_contents(TUNES)
+    fetched = sources.fetch(_package(wheel, "some_data/tunes/*.abc", sha256), tmp_path / "work")
+    assert fetched.path.name == "tunes"
+    assert {path.name: path.read_bytes() for path in fetched.path.iterdir()} == TUNES
+    assert fetched.verified
+    assert fetched.record == {
+        "kind": "package",
+        "requirement": wheel,
+        "member": "some_data/tunes/*.abc",
+        "sha256": sha256,
+        "split": "test",
+    }
+    # It is what `files.digest_of` gives for the folder.
+    assert files.digest_of(fetched.path) == sha256
+
+
+def test_a_verified_folder_is_fetched_once_unless_it_was_altered(wheel: str, tmp_path: Path) -> None:
+    source = _package(wheel, "some_data/tunes/*.abc", _names_and_contents(TUNES))
+    first = sources.fetch(source, tmp_path / "work")
+    index = tmp_path / "index" / "some_data-1.0-py3-none-any.whl"
+    kept_wheel = index.read_bytes()
+    index.unlink()
+    again = sources.fetch(source, tmp_path / "again")
+    assert again.record == first.record
+    assert {path.name: path.read_bytes() for path in again.path.iterdir()} == TUNES
+    (sources.DOWNLOADS / source.sha256 / "c.abc").write_bytes(b"one more")
+    with pytest.raises(SourceError, match="could not download"):
+        sources.fetch(source, tmp_path / "third")
+    index.write_bytes(kept_wheel)
+    assert len(list(sources.fetch(source, tmp_path / "fourth").path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("member", "count"), [("some_data/tunes/b[1]*", 1), ("some_data/tunes/*", 3), ("some_data/*", 1)]
+)
+def test_star_crosses_no_folder_and_brackets_are_no_pattern(
+    wheel: str, tmp_path: Path, member: str, count: int
+) -> None:
+    with pytest.raises(SourceError, match=r"its SHA-256 is"):
+        sources.fetch(_package(wheel, member, "0" * 64), tmp_path / "work")
+    (folder,) = (path for path in (tmp_path / "work").iterdir() if path.name != "wheels")
+    assert len(list(folder.iterdir())) == count
+
+
+def test_members_of_another_content(wheel: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=rf"tunes/\*\.abc: its SHA-256 is {_names_and_contents(TUNES)}, params\.yaml"):
+        sources.fetch(_package(wheel, "some_data/tunes/*.abc", "0" * 64), tmp_path / "work")
+
+
+def test_no_member_fits(wheel: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"has no member 'some_data/tune/\*\.abc'; near it are: some_data/tunes/"):
+        sources.fetch(_package(wheel, "some_data/tune/*.abc"), tmp_path / "work")
+
+
+@pytest.mark.parametrize("member", ["*/tunes/a.abc", "some_data/*/a.abc", "*.abc"])
+def test_star_elsewhere_than_in_the_last_part(wheel: str, tmp_path: Path, member: str) -> None:
+    with pytest.raises(SourceError, match=r"`\*` may stand in the last part alone"):
+        sources.fetch(_package(wheel, member), tmp_path / "work")
 
 
 def test_path_is_left_where_it_is(tmp_path: Path) -> None:

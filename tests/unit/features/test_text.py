@@ -209,6 +209,12 @@ def test_a_text_without_tokens_has_none(kind):
     assert fit(kind).encode(["", "you"])[0] == []
 
 
+def test_what_is_invisible_is_no_word():
+    vocabulary = fit("word", ["fine \u200b\ufeff \u00ad"])
+    assert vocabulary.tokens[6:] == ["fine"]
+    assert vocabulary.encode(["\u200b \ufeff", "\u0000fine"]) == [[], [6]]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_to_learn_from(kind):
     with pytest.raises(DataError, match="no token that occurs 3 times"):

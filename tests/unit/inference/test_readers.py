@@ -13,23 +13,25 @@ import pytest
 import tiny_bundles
 
 from unroll.errors import DataError, FormatError
-from unroll.inference.bundle import Card, load_bundle
+from unroll.inference.batches import rebatched
+from unroll.inference.bundle import Bundle, load_bundle
+from unroll.inference.forms import form_of
 from unroll.inference.prices import next_business_day
-from unroll.inference.readers import kind_of, open_file, rebatched
+from unroll.inference.readers import open_file
 
 
 @pytest.fixture(scope="module")
-def digits_card(tmp_path_factory: pytest.TempPathFactory) -> Card:
-    return load_bundle(tiny_bundles.digits(tmp_path_factory.mktemp("digits"))).card
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return load_bundle(tiny_bundles.digits(tmp_path_factory.mktemp("digits")))
 
 
 @pytest.fixture(scope="module")
-def close_card(tmp_path_factory: pytest.TempPathFactory) -> Card:
-    return load_bundle(tiny_bundles.last_price(tmp_path_factory.mktemp("prices"))).card
+def close(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return load_bundle(tiny_bundles.last_price(tmp_path_factory.mktemp("prices")))
 
 
-def rows_of(path: Path, card: Card, rows: int = 512) -> pa.Table:
-    return pa.Table.from_batches(open_file(path, card, rows).batches)
+def rows_of(path: Path, bundle: Bundle, rows: int = 512) -> pa.Table:
+    return pa.Table.from_batches(open_file(path, bundle, rows).batches)
 
 
 def pixels_of(table: pa.Table) -> np.ndarray:
@@ -90,11 +92,11 @@ def write_bytes(path: Path, pixels: np.ndarray) -> Path:
     ],
 )
 def test_every_form_gives_the_same_rows(
-    tmp_path: Path, digits_card: Card, name: str, write: Callable[[Path, np.ndarray], object]
+    tmp_path: Path, digits: Bundle, name: str, write: Callable[[Path, np.ndarray], object]
 ) -> None:
     pixels = tiny_bundles.images(20)
     write(tmp_path / name, pixels)
-    table = rows_of(tmp_path / name, digits_card, rows=6)
+    table = rows_of(tmp_path / name, digits, rows=6)
     assert np.array_equal(pixels_of(table), pixels)
     assert table["row_id"].to_pylist() == list(range(20))
     assert [len(chunk) for chunk in table["row_id"].chunks] == [
@@ -105,11 +107,11 @@ def test_every_form_gives_the_same_rows(
     ]
 
 
-def test_row_ids_of_the_file_are_kept(tmp_path: Path, digits_card: Card) -> None:
+def test_row_ids_of_the_file_are_kept(tmp_path: Path, digits: Bundle) -> None:
     ids = [7, -1, 2**40]
     pixels = tiny_bundles.images(3)
-    from_parquet = rows_of(write_parquet(tmp_path / "a.parquet", pixels, row_id=ids), digits_card)
-    from_csv = rows_of(write_csv(tmp_path / "a.csv", pixels, before={"id": ids, "label": [1, 2, 3]}), digits_card)
+    from_parquet = rows_of(write_parquet(tmp_path / "a.parquet", pixels, row_id=ids), digits)
+    from_csv = rows_of(write_csv(tmp_path / "a.csv", pixels, before={"id": ids, "label": [1, 2, 3]}), digits)
     assert from_parquet["row_id"].to_pylist() == from_csv["row_id"].to_pylist() == ids
 
 
@@ -178,31 +180,31 @@ def spoilt(value: object) -> Callable[[Path], object]:
     ],
 )
 def test_what_cannot_be_read_is_named(
-    tmp_path: Path, digits_card: Card, name: str, write: Callable[[Path], object], message: str
+    tmp_path: Path, digits: Bundle, name: str, write: Callable[[Path], object], message: str
 ) -> None:
     write(tmp_path / name)
     with pytest.raises(DataError, match=message) as caught:
-        rows_of(tmp_path / name, digits_card)
+        rows_of(tmp_path / name, digits)
     assert str(tmp_path / name) in str(caught.value)
 
 
-def test_a_file_cut_short_in_the_middle_of_its_rows(tmp_path: Path, digits_card: Card) -> None:
+def test_a_file_cut_short_in_the_middle_of_its_rows(tmp_path: Path, digits: Bundle) -> None:
     path = write_parquet(tmp_path / "a.parquet", tiny_bundles.images(50))
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
     path.write_bytes(content)
     with pytest.raises(FormatError, match=r"a\.parquet cannot be read after row \d+"):
-        rows_of(path, digits_card)
+        rows_of(path, digits)
 
 
 def test_kinds_are_told_by_content(tmp_path: Path) -> None:
     path = tmp_path / "digits"
     write_parquet(path, tiny_bundles.images(1))
-    assert kind_of(path) == "parquet"
+    assert form_of(path) == "parquet"
     path.write_bytes(idx_bytes(tiny_bundles.images(1)))
-    assert kind_of(path) == "idx"
+    assert form_of(path) == "idx"
     with pytest.raises(FormatError, match="nothing"):
-        kind_of(tmp_path / "nothing")
+        form_of(tmp_path / "nothing")
 
 
 # 2018-08-24 is a Friday.
@@ -216,11 +218,11 @@ def price_table(**closes: list[float | None]) -> pa.Table:
     return pa.table({**columns, **ones})
 
 
-def test_the_last_days_of_every_ticker_whatever_the_order(tmp_path: Path, close_card: Card) -> None:
+def test_the_last_days_of_every_ticker_whatever_the_order(tmp_path: Path, close: Bundle) -> None:
     table = price_table(B=[1, 2, 3, 4], A=[10, 20, 30])
     shuffled = table.take([6, 2, 0, 5, 1, 3, 4])
     pq.write_table(shuffled, tmp_path / "p.parquet", row_group_size=2)
-    out = rows_of(tmp_path / "p.parquet", close_card)
+    out = rows_of(tmp_path / "p.parquet", close)
     assert out.drop_columns("inputs").to_pylist() == [
         {"row_id": "A@2018-08-23", "ticker": "A", "last_date": DAYS[2], "date": DAYS[3], "last_price": 30},
         {"row_id": "B@2018-08-24", "ticker": "B", "last_date": DAYS[3], "date": date(2018, 8, 27), "last_price": 4},
@@ -229,7 +231,7 @@ def test_the_last_days_of_every_ticker_whatever_the_order(tmp_path: Path, close_
 
 
 def test_many_batches_of_days_give_what_one_gives(
-    tmp_path: Path, close_card: Card, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, close: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = np.random.default_rng(1)
     days = np.arange("2015-01-01", "2016-01-01", dtype="datetime64[D]")
@@ -241,14 +243,14 @@ def test_many_batches_of_days_give_what_one_gives(
         }
     ).take(random.permutation(5 * len(days)))
     pq.write_table(table, tmp_path / "p.parquet")
-    whole = rows_of(tmp_path / "p.parquet", close_card)
+    whole = rows_of(tmp_path / "p.parquet", close)
     monkeypatch.setattr("unroll.inference.prices._BATCH_ROWS", 11)
-    assert rows_of(tmp_path / "p.parquet", close_card) == whole
+    assert rows_of(tmp_path / "p.parquet", close) == whole
     newest = {row["symbol"]: row["Close"] for row in table.sort_by("Date").to_pylist()}
     assert whole["last_price"].to_pylist() == [newest[ticker] for ticker in "VWXYZ"]
 
 
-def test_csv_and_parquet_of_prices_agree_and_the_name_is_the_ticker(tmp_path: Path, close_card: Card) -> None:
+def test_csv_and_parquet_of_prices_agree_and_the_name_is_the_ticker(tmp_path: Path, close: Bundle) -> None:
     table = price_table(A=[1, 2, 3, 4]).drop_columns("ticker")
     pq.write_table(table, tmp_path / "BRK.B.parquet")
     lines = [
@@ -256,8 +258,8 @@ def test_csv_and_parquet_of_prices_agree_and_the_name_is_the_ticker(tmp_path: Pa
         *(",".join(str(value) for value in row.values()) for row in table.to_pylist()),
     ]
     (tmp_path / "BRK.B.csv").write_text("\n".join(lines))
-    from_csv = rows_of(tmp_path / "BRK.B.csv", close_card)
-    assert from_csv == rows_of(tmp_path / "BRK.B.parquet", close_card)
+    from_csv = rows_of(tmp_path / "BRK.B.csv", close)
+    assert from_csv == rows_of(tmp_path / "BRK.B.parquet", close)
     assert from_csv["row_id"].to_pylist() == ["BRK.B@2018-08-24"]
 
 
@@ -273,22 +275,22 @@ def test_csv_and_parquet_of_prices_agree_and_the_name_is_the_ticker(tmp_path: Pa
     ],
 )
 def test_a_ticker_that_cannot_be_scored_is_reported_and_the_others_are_read(
-    tmp_path: Path, close_card: Card, closes: list[float | None], reason: str
+    tmp_path: Path, close: Bundle, closes: list[float | None], reason: str
 ) -> None:
     pq.write_table(price_table(GOOD=[1, 2, 3], BAD=closes), tmp_path / "p.parquet")
-    reading = open_file(tmp_path / "p.parquet", close_card, 10)
+    reading = open_file(tmp_path / "p.parquet", close, 10)
     assert [batch["ticker"].to_pylist() for batch in reading.batches] == [["GOOD"]]
     assert [(one.file, one.what) for one in reading.skipped] == [("p.parquet", "BAD")]
     pq.write_table(price_table(BAD=closes), tmp_path / "p.parquet")
     with pytest.raises(DataError, match=f"no ticker of 1 can be scored: BAD {reason}"):
-        open_file(tmp_path / "p.parquet", close_card, 10)
+        open_file(tmp_path / "p.parquet", close, 10)
 
 
-def test_two_rows_of_one_day_within_the_window_are_reported(tmp_path: Path, close_card: Card) -> None:
+def test_two_rows_of_one_day_within_the_window_are_reported(tmp_path: Path, close: Bundle) -> None:
     table = price_table(A=[1, 2, 3, 4])
     pq.write_table(pa.concat_tables([table, table.slice(1, 1)]), tmp_path / "p.parquet")
     with pytest.raises(DataError, match="A has two rows of 2018-08-22"):
-        open_file(tmp_path / "p.parquet", close_card, 10)
+        open_file(tmp_path / "p.parquet", close, 10)
 
 
 @pytest.mark.parametrize(
@@ -300,16 +302,16 @@ def test_two_rows_of_one_day_within_the_window_are_reported(tmp_path: Path, clos
         (pa.table({"date": DAYS, "close": [1, 2, 3, 4]}).slice(0, 0), "holds no rows"),
     ],
 )
-def test_price_files_that_cannot_be_read(tmp_path: Path, close_card: Card, table: pa.Table, message: str) -> None:
+def test_price_files_that_cannot_be_read(tmp_path: Path, close: Bundle, table: pa.Table, message: str) -> None:
     pq.write_table(table, tmp_path / "p.parquet")
     with pytest.raises(DataError, match=message):
-        open_file(tmp_path / "p.parquet", close_card, 10)
+        open_file(tmp_path / "p.parquet", close, 10)
 
 
-def test_images_are_no_prices(tmp_path: Path, close_card: Card) -> None:
+def test_images_are_no_prices(tmp_path: Path, close: Bundle) -> None:
     (tmp_path / "images").write_bytes(idx_bytes(tiny_bundles.images(1)))
-    with pytest.raises(FormatError, match="holds IDX images; tiny-price reads prices"):
-        open_file(tmp_path / "images", close_card, 10)
+    with pytest.raises(FormatError, match="images is IDX; tiny-price reads prices: give it Parquet or CSV"):
+        open_file(tmp_path / "images", close, 10)
 
 
 def test_the_next_business_day() -> None:

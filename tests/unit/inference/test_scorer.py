@@ -16,8 +16,10 @@ import tiny_bundles
 from unroll.errors import DataError, ParameterError, UnrollError
 from unroll.files import write_json
 from unroll.inference.bundle import load_bundle
-from unroll.inference.readers import DIGIT_SCHEMA
-from unroll.inference.scorer import METADATA_KEY, Scorer, predict
+from unroll.inference.digits import SCHEMA
+from unroll.inference.predict import predict
+from unroll.inference.scorer import Scorer
+from unroll.inference.writing import METADATA_KEY
 
 
 @pytest.fixture
@@ -79,9 +81,9 @@ def test_score_is_a_pure_function_of_its_batch(digits: Path) -> None:
     scorer = Scorer(load_bundle(digits), threads=1, batch_rows=8)
     pixels = tiny_bundles.images(30)
     inputs = pa.FixedSizeListArray.from_arrays(pa.array(pixels.reshape(-1)), 784)
-    batch = pa.record_batch([pa.array(range(30)), inputs], schema=DIGIT_SCHEMA)
+    batch = pa.record_batch([pa.array(range(30)), inputs], schema=SCHEMA)
     whole = scorer.score(batch)
-    assert whole.schema == scorer.schema
+    assert whole.schema == scorer.schema_of(SCHEMA)
     assert scorer.score(batch) == whole
     assert scorer.score(batch.slice(11, 9)) == whole.slice(11, 9)
     assert scorer.score(batch.slice(0, 0)).num_rows == 0
@@ -91,7 +93,7 @@ def test_score_is_a_pure_function_of_its_batch(digits: Path) -> None:
 def test_long_files_are_written_in_several_row_groups(
     tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unroll.inference.scorer._GROUP_ROWS", 50)
+    monkeypatch.setattr("unroll.inference.writing.GROUP_ROWS", 50)
     path = digit_file(tmp_path / "d.parquet", tiny_bundles.images(220))
     output = predict(digits, path, tmp_path / "o", batch_rows=20).files[0].output
     assert [pq.ParquetFile(output).metadata.row_group(i).num_rows for i in range(4)] == [60, 60, 60, 40]
@@ -225,7 +227,7 @@ def test_scoring_loads_neither_torch_nor_the_pipeline(tmp_path: Path, digits: Pa
     code = (
         "import sys; from pathlib import Path\n"
         "import unroll.inference.inbox\n"
-        "from unroll.inference.scorer import predict\n"
+        "from unroll.inference.predict import predict\n"
         f"predict(Path({str(digits)!r}), Path({str(tmp_path / 'd.parquet')!r}), Path({str(tmp_path / 'o')!r}))\n"
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )

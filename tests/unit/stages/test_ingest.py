@@ -113,6 +113,76 @@ def test_digits_from_the_pickle(root: Path) -> None:
     assert record["rows"] == 30
 
 
+SPLITS = ("train", "valid", "test")
+TUNE = "X:1\nT:A reel\nM:C|\nL:1/8\nK:D\n"
+OWN: dict[str, tuple[dict[str, str], list[str]]] = {
+    # Own files of each kind, and columns of its table; a source each, with a split where there are three.
+    "texts": ({"own.csv": "text,label\nfine,1\npoor,-1\n"}, ["row_id", "split", "text", "label", "rating"]),
+    "pairs": ({"own.en": "one\ntwo\n", "own.fr": "un\ndeux\n"}, ["row_id", "split", "source", "target"]),
+    "articles": ({f"{split}.txt": f" = {split} = \n" for split in SPLITS}, ["row_id", "split", "text"]),
+    "melodies": (
+        {"own.abc": f"{TUNE}D2 FA |]\n{TUNE}D =|"},
+        ["row_id", "split", "file", "title", "key", "mode", "meter", "notes"],
+    ),
+    "tagged": ({f"{split}.conll": "EU I-ORG\nis O\n" for split in SPLITS}, ["row_id", "split", "tokens", "tags"]),
+}
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_own_files_of_each_kind(root: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    contents, columns = OWN[kind]
+    sources: list[dict[str, Any]] = []
+    for name, content in contents.items():
+        (root / name).write_text(content)
+        split = {"split": name.partition(".")[0]} if len(contents) == 3 else {}
+        sources.append({"kind": "path", "path": name, **split})
+    _params(root, kind=kind, sources=sources)
+    ingest.run("own")
+    table = pq.read_table(f"data/raw/own/{kind}.parquet")
+    assert table.column_names == columns
+    assert table.column("split").to_pylist() == (list(SPLITS) if len(contents) == 3 else [None] * table.num_rows)
+    record = json.loads(Path("data/raw/own/ingest.json").read_text())
+    assert (record["kind"], record["rows"]) == (kind, table.num_rows)
+    assert [one["path"] for one in record["sources"]] == list(contents)
+    assert all(len(one["sha256"]) == 64 for one in record["sources"])
+    before = _content(root / "data/raw/own")
+    ingest.run("own")
+    assert _content(root / "data/raw/own") == before
+    assert f"own: {table.num_rows} rows of row_id, split" in capsys.readouterr().out
+
+
+def test_recordings_from_an_npz(root: Path) -> None:
+    frames = np.random.default_rng(0).normal(size=(6, 13)).astype(np.float32)
+    np.savez(root / "own.npz", X=frames, y=np.array([7, 0]), lengths=np.array([2, 4]))
+    _params(root, kind="recordings", sources=[{"kind": "path", "path": "own.npz"}])
+    ingest.run("own")
+    table = pq.read_table("data/raw/own/recordings.parquet")
+    assert table.column("label").to_pylist() == [7, 0]
+    assert table.column("frames").to_pylist() == [frames[:2].tolist(), frames[2:].tolist()]
+
+
+def test_what_was_left_out_or_changed_is_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "own.abc").write_text(OWN["melodies"][0]["own.abc"])
+    _params(root, kind="melodies", sources=[{"kind": "path", "path": "own.abc"}])
+    ingest.run("own")
+    told = "own: tunes left out because they could not be parsed: 1 (ingest.json names them), first: own.abc, X:1: '='"
+    assert told in capsys.readouterr().out
+    for split in SPLITS:
+        (root / split).write_text("EU I-ORG\n")
+    _params(root, kind="tagged", sources=[{"kind": "path", "path": split, "split": split} for split in SPLITS])
+    ingest.run("own")
+    assert "own: tags were in IOB1 and are in IOB2 now" in capsys.readouterr().out
+    assert pq.read_table("data/raw/own/tagged.parquet").column("tags").to_pylist() == [["B-ORG"]] * 3
+
+
+def test_invalid_utf8_stops_a_dataset(root: Path) -> None:
+    (root / "own.tsv").write_bytes(b"Go.\tVa !\nHelp!\t\xc0 l'aide !\n")
+    _params(root, kind="pairs", sources=[{"kind": "path", "path": "own.tsv"}])
+    with pytest.raises(FormatError, match=r"own\.tsv is no UTF-8 text: byte 0xc0 at byte offset 15, in line 2"):
+        ingest.run("own")
+    assert not list((root / "data/raw").iterdir())
+
+
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [

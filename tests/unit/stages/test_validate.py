@@ -85,3 +85,34 @@ def test_table_that_is_not_there_or_no_parquet(root: Path) -> None:
     table.write_bytes(b"nothing of the kind")
     with pytest.raises(FormatError, match=r"prices\.parquet is no readable Parquet file"):
         validate.run("stock")
+
+
+def test_rows_of_texts_are_held_to_their_bounds(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "".join(f"film {number},good\nno {number},bad\n" for number in range(10))
+    (root / "own.csv").write_text(f"text,label\n{rows}film 0,bad\n")
+    dataset = {"kind": "texts", "sources": [{"kind": "path", "path": "own.csv"}], "labels": ["good", "bad"]}
+    (root / "params.yaml").write_text(yaml.safe_dump({"datasets": {"own": dataset}}))
+    ingest.run("own")
+    validate.run("own")
+    assert "own: 21 rows keep all 11 expectations; see data/validation/own/docs" in capsys.readouterr().out
+    assert Path("data/validation/own/docs/index.html").is_file()
+
+    dataset["expectations"] = {"max_duplicates": 0.01}
+    (root / "params.yaml").write_text(yaml.safe_dump({"datasets": {"own": dataset}}))
+    with pytest.raises(ExpectationError) as caught:
+        validate.run("own")
+    assert str(caught.value).splitlines() == [
+        "dataset own fails 1 of 11 expectations:",
+        "  - at most 1 % of the rows repeat an earlier one: 1 row, first: row 20 (film 0) is row 0 — "
+        "datasets.own.expectations.max_duplicates is the bound, 1 = 100 %",
+    ]
+    verdict = json.loads(Path("data/validation/own/verdict.json").read_text())
+    assert (verdict["passed"], verdict["rows"]) == (False, 21)
+
+
+@pytest.mark.parametrize("kind", ["texts", "pairs", "recordings", "melodies"])
+def test_table_of_every_kind_has_its_own_file(root: Path, kind: str) -> None:
+    dataset = {"kind": kind, "sources": [{"kind": "path", "path": "own"}]}
+    (root / "params.yaml").write_text(yaml.safe_dump({"datasets": {"own": dataset}}))
+    with pytest.raises(DataError, match=rf"{kind}\.parquet is not there; run `unroll ingest own`"):
+        validate.run("own")

@@ -1,0 +1,161 @@
+"""Sequences of varying length: bucketed training, decoding within the graph, and tokenising."""
+
+import tempfile
+import time
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.figures import BenchmarkError, Figure, Report, compare, side_by_side
+from benchmarks.machine import CORES
+from unroll import params, paths
+from unroll.export.cases import example
+from unroll.export.decoding import step_programs
+from unroll.features.samples import Samples
+from unroll.features.text import IGNORED, Vocabulary
+from unroll.models.generators import EncoderDecoder
+from unroll.tasks import task_of
+from unroll.tasks.task import Task
+from unroll.training.batches import Batches
+from unroll.training.loop import train
+from unroll.training.members import last_fold, load_networks, new_network, training_split
+
+TITLE = "Text"
+EXPERIMENT = "translate-gru-attention"
+PAIRS = 6_400
+SENTENCES = 256
+LONGEST = 40
+"""Tokens of a translation at most."""
+TOKENISED = 100_000
+_FINISHED, _TOKENS = 3, 4
+"""Places of these in what a step gives: see `unroll.models.decoding.Hypotheses`."""
+REPEATS = 5
+
+
+def measure() -> Report:
+    """Trains on the same pairs in both orders, translates in both ways, and tokenises."""
+    experiment = params.load_section("experiments", EXPERIMENT)
+    folder = paths.features(experiment.task)
+    if not folder.exists() or not paths.weights(EXPERIMENT).exists() or not paths.bundle(EXPERIMENT).exists():
+        raise BenchmarkError(f"{EXPERIMENT} is not trained yet; run `make run` first")
+    samples = Samples.load(folder)
+    task = task_of(experiment.task, params.load_section("tasks", experiment.task), samples)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        figures = (
+            _training(experiment, task, samples),
+            *(_decoding(experiment, task, samples, batch, target) for batch, target in ((1, 2.0), (64, 1.0))),
+            _tokenising(samples.vocabularies["text"], samples),
+        )
+    finally:
+        torch.set_num_threads(threads)
+    return Report(TITLE, figures, _note(experiment))
+
+
+def _note(experiment: params.Experiment) -> str:
+    return (
+        f"Training: one epoch of {PAIRS:,} sentence pairs, batches of {experiment.training.batch_size}, one thread, "
+        "the same loop and network; ours makes batches of like lengths, the reference by chance, padded to the "
+        f"longest. Decoding: greedy, {SENTENCES} test sentences, one thread; ours is one call of the graph a batch, the "
+        "reference calls a graph of the start once and one of a step until all sentences of the batch have ended. Both "
+        f"gave the same tokens. Tokenising: {TOKENISED:,} English and French sentences in one call, {CORES} cores."
+    )
+
+
+def _training(experiment: params.Experiment, task: Task, samples: Samples) -> Figure:
+    data = training_split(samples, task, last_fold(samples).train[:PAIRS], torch.device("cpu"))
+    settings = experiment.training.model_copy(update={"epochs": 1, "device": "cpu"})
+    tokens = int((data.targets != IGNORED).sum())
+    run = count()
+
+    def speed(batches: Batches) -> float:
+        network = new_network(task, experiment.model, batches, seed=0)
+        began = time.perf_counter()
+        train(
+            network,
+            task.loss,
+            batches,
+            settings,
+            seed=0,
+            validate=None,
+            better=task.better,
+            on_epoch=lambda row, seconds: None,
+            checkpoint=Path(folder) / f"{next(run)}.safetensors",
+        )
+        return tokens / (time.perf_counter() - began)
+
+    with tempfile.TemporaryDirectory() as folder:
+        speeds = side_by_side(lambda: speed(data), lambda: speed(replace(data, bucketed=False)), REPEATS)
+    return compare("training, bucketed to shuffled", *speeds, "target tokens/s", target=1.5, at_least=True)
+
+
+def _decoding(experiment: params.Experiment, task: Task, samples: Samples, batch: int, target: float) -> Figure:
+    fold = last_fold(samples)
+    (network,) = load_networks(task, experiment.model, paths.weights(EXPERIMENT), fold.name, experiment.training.seeds)
+    if not isinstance(network, EncoderDecoder):
+        raise BenchmarkError(f"{EXPERIMENT} is no encoder-decoder any more")
+    data = training_split(samples, task, fold.test[:SENTENCES], torch.device("cpu"))
+    start, step, _ = step_programs(network, *example(task, data), draws=False)
+    whole = _session((paths.bundle(EXPERIMENT) / "model.onnx").read_bytes())
+    first, further = _session(start.SerializeToString()), _session(step.SerializeToString())
+    starts, steps = ([entry.name for entry in session.get_inputs()] for session in (first, further))
+    carries, penalty = len(further.get_outputs()), np.array(1.0, np.float32)
+    batches = []
+    for index in data.in_order(batch):
+        part = data.at(index)
+        ends = torch.full((len(index),), part.inputs.shape[1]) if part.lengths is None else part.lengths
+        batches.append((part.inputs.numpy(), ends.numpy()))
+
+    def in_graph(inputs: NDArray[Any], lengths: NDArray[Any]) -> NDArray[Any]:
+        feed = {"inputs": inputs, "lengths": lengths, "max_length": np.array(LONGEST), "beams": np.array(1)}
+        found: NDArray[Any] = whole.run(["tokens"], {**feed, "length_penalty": penalty})[0]
+        return found[:, 0]
+
+    def by_host(inputs: NDArray[Any], lengths: NDArray[Any]) -> NDArray[Any]:
+        values = first.run(None, dict(zip(starts, (inputs, lengths, np.arange(1)), strict=True)))
+        carried, memory = values[:carries], values[carries:]
+        for _ in range(LONGEST):
+            # Hypotheses and states come back in the order in which they go in.
+            carried = further.run(None, dict(zip(steps, [*carried, *memory, penalty], strict=True)))
+            if carried[_FINISHED].all():
+                break
+        found: NDArray[Any] = carried[_TOKENS]
+        return found[:, 0]
+
+    for inputs, lengths in batches:
+        if not np.array_equal(in_graph(inputs, lengths), by_host(inputs, lengths)):
+            raise BenchmarkError("the graph and the host loop write different tokens")
+
+    def speed(translate: Any) -> float:
+        began = time.perf_counter()
+        for inputs, lengths in batches:
+            translate(inputs, lengths)
+        return SENTENCES / (time.perf_counter() - began)
+
+    speeds = side_by_side(lambda: speed(in_graph), lambda: speed(by_host), REPEATS)
+    what = f"greedy decoding in the graph to a host loop, batch {batch}"
+    return compare(what, *speeds, "sentences/s", target=target, at_least=True)
+
+
+def _tokenising(vocabulary: Vocabulary, samples: Samples) -> Figure:
+    texts = [*samples.tensors["source"], *samples.tensors["target"]][:TOKENISED]
+    speeds = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        vocabulary.encode(texts)
+        speeds.append(len(texts) / (time.perf_counter() - began))
+    fastest = sorted(speeds)[len(speeds) // 2]
+    return Figure("tokenising (BPE)", fastest, None, None, "sentences/s", 50_000, True, REPEATS)
+
+
+def _session(graph: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
