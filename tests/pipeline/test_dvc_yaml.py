@@ -180,6 +180,7 @@ def read_places(stage):
 
 PLACES = {
     "raw": "data/raw/",
+    "table": "data/raw/",
     "validation": "data/validation/",
     "features": "data/features/",
     "baselines": "data/baselines/",

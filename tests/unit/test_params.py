@@ -202,7 +202,7 @@ FAULTS = [
     ("datasets/stock/sources/0/kind", "ftp", "datasets.stock.sources.0", "'package', 'url', 'path'"),
     ("datasets/stock/sources/0/path", MISSING, "datasets.stock.sources.0.path", "is missing"),
     ("datasets/stock/sources/0/sha256", "abc", "datasets.stock.sources.0.sha256", "'abc'"),
-    ("datasets/stock/sources/0/split", "valid", "datasets.stock.sources.0.split", "'train' or 'test'"),
+    ("datasets/stock/sources/0/split", "dev", "datasets.stock.sources.0.split", "'train', 'valid' or 'test'"),
     ("datasets/stock/ticker", MISSING, "datasets.stock.ticker", "is missing"),
     ("datasets/stock/expectations", {"max_daily_move": 0}, "datasets.stock.expectations.max_daily_move", "found 0"),
     ("datasets/stock/expectations", {"max_move": 1}, "datasets.stock.expectations.max_move", "misspelt"),
@@ -397,6 +397,13 @@ def test_numbers_as_dvc_writes_them(load):
     text = yaml.safe_dump(changed(("experiments/mnist-lstm/training/learning_rate", 123.5))).replace("123.5", "5e-05")
     assert "5e-05" in text
     assert load(text).experiments["mnist-lstm"].training.learning_rate == 5e-05
+
+
+@pytest.mark.parametrize("plain", ["9e9fa1ad55b1c2c9", "12e4x", "1e5-6"])
+def test_text_that_begins_like_a_number_stays_text(load, plain):
+    text = yaml.safe_dump(changed(("datasets/stock/ticker", "TICKER"))).replace("TICKER", plain)
+    assert f"ticker: {plain}\n" in text
+    assert load(text).datasets["stock"].ticker == plain
 
 
 def test_merge_keys_are_yaml(load):

@@ -4,11 +4,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 
 from unroll.errors import DataError, FormatError
 from unroll.features.text import SPECIALS, Vocabulary
-from unroll.files import replacing
 
 FILE = "vectors.safetensors"
 
@@ -63,18 +61,6 @@ def read_vectors(path: Path, vocabulary: Vocabulary) -> tuple[NDArray[np.float32
             f"{', '.join(words[:5])}); is it of another language?"
         )
     return table, known
-
-
-def save_vectors(folder: Path, vectors: NDArray[np.float32]) -> None:
-    """Writes them beside the samples."""
-    with replacing(folder / FILE) as part:
-        save_file({"vectors": vectors}, part)
-
-
-def load_vectors(folder: Path) -> NDArray[np.float32] | None:
-    """What `save_vectors` wrote, float32 [token, number]; None where a task has none."""
-    path = folder / FILE
-    return load_file(path)["vectors"] if path.exists() else None
 
 
 def _decoded(raw: bytes, path: Path, number: int) -> str:

@@ -12,8 +12,8 @@ from unroll.tasks.evaluation import metrics
 
 def run(name: str) -> None:
     """Writes the predictions of a task's baselines."""
-    task = task_of(name, params.load_section("tasks", name))
     samples = Samples.load(require(paths.features(name), f"featurize {name}"))
+    task = task_of(name, params.load_section("tasks", name), samples)
     predictions = task.baselines(samples)
     path = paths.baselines(name) / "predictions.safetensors"
     with replacing(path) as part:

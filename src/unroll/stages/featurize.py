@@ -1,5 +1,6 @@
 """From a validated table to sample tensors and splits."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 from unroll import params, paths
 from unroll.errors import DataError
 from unroll.features.build import TABLES, build_samples
-from unroll.features.embeddings import read_vectors, save_vectors
+from unroll.features.embeddings import read_vectors
 from unroll.features.samples import Samples
 from unroll.features.text import PAD, UNK
 from unroll.files import read_json, require, write_json
@@ -28,11 +29,12 @@ def run(name: str) -> None:
             f"under tasks.{name}.dataset, or run `unroll ingest {task.dataset}` first"
         )
     samples = build_samples(pq.read_table(table), task, name)
+    told = {}
+    if getattr(task, "vectors", None) is not None:
+        samples, told["vectors"] = _with_vectors(task, name, samples)
     folder = paths.features(name)
     samples.save(folder)
-    told = summary(samples)
-    if getattr(task, "vectors", None) is not None:
-        told["vectors"] = _write_vectors(task, name, samples)
+    told |= summary(samples)
     write_json(folder / "summary.json", told)
     print(_line(name, samples))
 
@@ -72,15 +74,15 @@ def _line(name: str, samples: Samples) -> str:
     return f"{name}: inputs {list(inputs.shape)} {inputs.dtype}; {'; '.join(parts)}"
 
 
-def _write_vectors(task: Any, name: str, samples: Samples) -> dict[str, Any]:
-    """Writes the vectors of the tokens that are read, and tells how many the file has."""
+def _with_vectors(task: Any, name: str, samples: Samples) -> tuple[Samples, dict[str, Any]]:
+    """Samples with the vectors of the tokens that are read, and how many the file has."""
     path = paths.OWN / task.vectors
     if not path.is_file():
         raise DataError(f"tasks.{name}.vectors: {path} is not there; put a GloVe or word2vec text file there")
     vocabulary = samples.vocabularies["token" if "token" in samples.vocabularies else "text"]
     vectors, known = read_vectors(path, vocabulary)
-    save_vectors(paths.features(name), vectors)
-    return {"file": task.vectors, "size": vectors.shape[1], "known_tokens": known}
+    told = {"file": task.vectors, "size": vectors.shape[1], "known_tokens": known}
+    return replace(samples, vectors=vectors), told
 
 
 def _days(samples: Samples, index: Any) -> dict[str, str]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unroll.errors import DataError, FormatError
-from unroll.features.embeddings import load_vectors, read_vectors, save_vectors
+from unroll.features.embeddings import read_vectors
 from unroll.features.text import SPECIALS, Vocabulary
 from unroll.params import Tokenizer
 
@@ -104,10 +104,3 @@ def test_no_token_has_a_vector(vocabulary, file, content):
     with pytest.raises((DataError, FormatError)) as caught:
         read_vectors(file(content), vocabulary)
     assert "none of the 5 tokens" in str(caught.value) or "promises 2" in str(caught.value)
-
-
-def test_vectors_are_what_was_saved(vocabulary, file, tmp_path):
-    table, _ = read_vectors(file(GLOVE), vocabulary)
-    assert load_vectors(tmp_path) is None
-    save_vectors(tmp_path, table)
-    np.testing.assert_array_equal(load_vectors(tmp_path), table)

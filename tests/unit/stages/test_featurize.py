@@ -12,7 +12,6 @@ import yaml
 from unroll import params, paths
 from unroll.errors import DataError
 from unroll.features.build import TABLES
-from unroll.features.embeddings import load_vectors
 from unroll.features.samples import Samples
 from unroll.stages import featurize
 
@@ -227,7 +226,7 @@ def test_vectors_are_written_beside_the_samples(others, kind):
     featurize.run("t")
     assert told("t")["vectors"] == {"file": "words.txt", "size": 2, "known_tokens": 1}
     vocabulary = Samples.load(paths.features("t")).vocabularies["token" if kind == "tags" else "text"]
-    vectors = load_vectors(paths.features("t"))
+    vectors = Samples.load(paths.features("t")).vectors
     assert vectors.shape == (vocabulary.size, 2)
     (known,) = np.flatnonzero(~np.isnan(vectors[:, 0]))
     assert vocabulary.tokens[known] == ("met" if kind == "tags" else "so")
