@@ -148,5 +148,6 @@ def _quiet() -> Any:
         warnings.filterwarnings("ignore", category=FutureWarning)
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message=".*will not be used, since it shares the same shape.*")
+        warnings.filterwarnings("ignore", message=".*dynamic axes will not be renamed.*")
         yield
     exporter.setLevel(level)

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,9 @@ ALIKE = 0.2
 10,000 .09; the two printings of Money Musk share .26, of Roy's Wife .28."""
 
 _NOTE = re.compile(r"(-?\d+)_\d+")
+_EVENT = re.compile(r"(-?\d+|r)_(\d+)")
+_EIGHTH = "12"
+"""What a note lasts where no duration was told before it, in 96ths of a whole note."""
 
 
 def melody_samples(table: pa.Table, task: params.MelodyTask, name: str) -> Samples:
@@ -30,8 +33,9 @@ def melody_samples(table: pa.Table, task: params.MelodyTask, name: str) -> Sampl
         name: Its name, for error messages.
 
     Returns:
-        inputs int64 [sample, time] (`<go>` and the tokens, PAD after them), targets int64 [sample, time] (the tokens
-        and `<eos>`, IGNORED after it), lengths int64 [sample]; file, title, key, notes (texts). Notes: cut, left_out.
+        inputs int64 [sample, time] (`<go>` and the tokens of `durations_told_once`, PAD after them), targets int64
+        [sample, time] (the tokens and `<eos>`, IGNORED after it), lengths int64 [sample]; file, title, key, notes
+        (texts). Notes: cut, left_out.
 
     Raises:
         DataError: A tune has no note.
@@ -47,6 +51,7 @@ def melody_samples(table: pa.Table, task: params.MelodyTask, name: str) -> Sampl
             )
     fold, left_out = share_fold(near_duplicates(tunes), given_splits(table, name), task.splits)
     check_splits((fold,), name)
+    texts["notes"] = [" ".join(durations_told_once(tune)) for tune in tunes]
     settings = params.Tokenizer(kind="split", vocabulary_size=50_000, min_count=task.min_count)
     vocabulary = Vocabulary.fit((texts["notes"][row] for row in fold.train), settings)
     ids = vocabulary.encode(texts["notes"])
@@ -57,6 +62,40 @@ def melody_samples(table: pa.Table, task: params.MelodyTask, name: str) -> Sampl
     tensors = {"inputs": inputs, "targets": targets, "lengths": lengths}
     tensors |= {key: np.array(value, object) for key, value in texts.items()}
     return Samples(tensors, (fold,), {"notes": vocabulary}, {"cut": cut, "left_out": left_out})
+
+
+def durations_told_once(events: Iterable[str]) -> list[str]:
+    """Notes as tokens of pitch, with a token for the duration where it changes, much as ABC tells it.
+
+    Few different tokens, each of them seen often.
+
+    Example:
+        7_12 9_12 r_24 | 7_24 becomes d12 7 9 d24 r | 7.
+    """
+    tokens: list[str] = []
+    told = ""
+    for event in events:
+        found = _EVENT.fullmatch(event)
+        if found is None:
+            tokens.append(event)
+            continue
+        if found[2] != told:
+            told = found[2]
+            tokens.append(f"d{told}")
+        tokens.append(found[1])
+    return tokens
+
+
+def events_of(tokens: Iterable[str]) -> list[str]:
+    """The inverse of `durations_told_once`; events that are there already stay as they are."""
+    events: list[str] = []
+    told = _EIGHTH
+    for token in tokens:
+        if re.fullmatch(r"d[1-9]\d*", token):
+            told = token[1:]
+        else:
+            events.append(f"{token}_{told}" if re.fullmatch(r"-?\d+|r", token) else token)
+    return events
 
 
 def near_duplicates(tunes: Sequence[Sequence[str]]) -> Groups:

@@ -45,6 +45,20 @@ class LanguageModel(SequenceNetwork):
     ) -> None:
         super().__init__(units, encoder, head, embedding=embedding, every_step=True, dropout=dropout)
 
+    def output(
+        self,
+        inputs: Tensor,
+        lengths: Tensor | None = None,
+        targets: Tensor | None = None,
+        state: States | None = None,
+    ) -> tuple[Tensor, States | None]:
+        """As `SequenceNetwork.output`, but `lengths` are not looked at, which is faster.
+
+        What stands after a sequence's end cannot change what a one-way network tells before it; the outputs there are
+        to be left out by the targets, and the state is that after the last step, padding or not.
+        """
+        return super().output(inputs, None, targets, state)
+
     def log_probabilities(
         self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None, state: States | None = None
     ) -> tuple[Tensor, States | None]:

@@ -253,10 +253,10 @@ class MelodyTask(Section):
 
     kind: Literal["melody"]
     dataset: str
-    max_tokens: Annotated[int, Field(ge=2)] = 400
+    max_tokens: Annotated[int, Field(ge=2)] = 500
     min_count: Annotated[int, Field(ge=1)] = 2
     splits: ShareSplits = ShareSplits()
-    decoding: Decoding = Decoding(temperature=0.8, top_k=20, max_length=300)
+    decoding: Decoding = Decoding(temperature=0.8, top_k=20, max_length=400)
 
 
 class RecordingTask(Section):

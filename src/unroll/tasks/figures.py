@@ -149,5 +149,5 @@ def by_group_bars(
     save(drawn, path)
 
 
-_COLOURS = ("C0", "0.45", "0.7", "0.85")
+_COLOURS = ("C0", "0.4", "0.6", "0.75", "0.88")
 """The network first, then what it is measured against."""

@@ -16,7 +16,8 @@ from unroll.tasks.next_tokens import grouped, ngram_baselines, row_losses
 from unroll.tasks.task import Prediction, Task, TensorSpec
 from unroll.tasks.tokens import WRITTEN, step_loss, text_card, written_card
 
-ORDERS = {"unigram": 1, "bigram": 2, "trigram": 3}
+ORDERS = {"unigram": 1, "bigram": 2, "trigram": 3, "fivegram": 5}
+"""A note may take two tokens, so that a trigram may see one note and a half."""
 PARTS = (2, 18, 50, 100, 200)
 """Ends of the parts of a tune, in tokens: mode and meter, the first bars, and on."""
 
@@ -67,7 +68,7 @@ def _by_part(rows: Tensors) -> dict[str, NDArray[np.bool_]]:
 
 
 def plot(folder: Path, title: str, prediction: Prediction, rows: Tensors, evaluation: Mapping[str, Any]) -> None:
-    """How well notes are foretold as a tune goes on: what a memory of more than two notes is worth."""
+    """How well notes are foretold as a tune goes on: what a memory of more than a few notes is worth."""
     from unroll.tasks.figures import by_group_bars
 
     test, others = evaluation["test"], evaluation["baseline"]

@@ -26,12 +26,17 @@ def ngram_log_probabilities(
     Returns:
         float32 [test row, time]; 0 where the target is IGNORED.
 
+    Raises:
+        ValueError: So many grams of so large a vocabulary have no numbers of 63 bits.
+
     Source: Kneser & Ney 1995; Chen & Goodman 1999, section 2.7, with one discount n1 / (n1 + 2·n2) an order.
 
     Example:
         Bigrams a·b twice and a·c once, with discount D: P(b | a) = (2 − D)/3 + 2·D/3 · P(b), because what is taken from
         the two kinds of bigrams after a goes to the unigrams.
     """
+    if size**order >= 2**63:
+        raise ValueError(f"{order}-grams of {size} tokens are more than 63 bits can tell apart")
     grams, counts = np.unique(_grams(*train, order, size), return_counts=True)
     orders = [(grams, counts)]
     for length in range(order - 1, 0, -1):

@@ -1,6 +1,6 @@
 """Tunes of music tokens as people play them: ABC notation, and MIDI files.
 
-What tokens are is told by `unroll.datasets.abc_notation`.
+What tokens are is told by `unroll.datasets.abc_notation` and `unroll.features.melodies`.
 """
 
 import re
@@ -11,6 +11,7 @@ from pathlib import Path
 from unroll.datasets.abc_fields import ALTERATIONS, MODES, TuneError, parse_key
 from unroll.datasets.abc_notation import BAR, TOKEN, WHOLE, parse_tune, tonic_pitch
 from unroll.errors import FormatError, ParameterError
+from unroll.features.melodies import events_of
 from unroll.files import replacing
 
 EIGHTH = WHOLE // 8
@@ -105,7 +106,7 @@ def _parts(tokens: Iterable[str]) -> tuple[str, str, list[str]]:
     """Mode, metre, and the notes, rests and bar lines; major and no metre where the tokens do not tell."""
     mode, meter = "", ""
     notes: list[str] = []
-    for token in tokens:
+    for token in events_of(tokens):
         field, colon, value = token.partition(":")
         if colon and field == "mode" and value in MODES:
             mode = mode or value

@@ -18,8 +18,8 @@ from unroll.training.batches import Batches
 from unroll.training.loop import Network
 from unroll.training.members import written
 
-PROMPT_STEPS = 4
-"""Tokens that a language model is given to go on with: of a tune `<go>`, mode, meter and first note."""
+PROMPT_STEPS = 5
+"""Tokens that a language model is given to go on with: of a tune `<go>`, mode, metre, duration and first note."""
 Look = tuple[list[str], list[str], NDArray[np.floating[Any]]]
 """Source tokens, written tokens, and weights [written, source]."""
 

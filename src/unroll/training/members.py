@@ -157,7 +157,7 @@ def predict(model: nn.Module, task: Task, data: Batches) -> Prediction:
                 # A classifier's metrics want all probabilities, a labeller's the labels alone.
                 found = outputs if isinstance(outputs, Tensor) else outputs[1 if task.output == "label" else 0]
             parts.append((index, found.cpu()))
-    return _together(parts, len(data))
+    return _together(parts, len(data), data.inputs.shape[1] if task.every_step else 0)
 
 
 def written(model: Generator, task: Task, batch: Batch, beams: int | None = None) -> Tensor:
@@ -174,11 +174,11 @@ def written(model: Generator, task: Task, batch: Batch, beams: int | None = None
     return tokens[:, 0]
 
 
-def _together(parts: list[tuple[Tensor, Tensor]], rows: int) -> Prediction:
-    """Batches with their positions as one array, padded with zeros on the right."""
+def _together(parts: list[tuple[Tensor, Tensor]], rows: int, steps: int) -> Prediction:
+    """Batches with their positions as one array, padded with zeros on the right to so many steps at least."""
     first = parts[0][1]
     if first.dim() > 1:
-        widest = max(part.shape[1] for _, part in parts)
+        widest = max(steps, *(part.shape[1] for _, part in parts))
         parts = [(index, pad_steps(part, widest)) for index, part in parts]
         first = parts[0][1]
     whole = first.new_zeros((rows, *first.shape[1:]))
@@ -216,7 +216,8 @@ def validate(network: Network, task: Task, data: Batches, rows: Tensors) -> tupl
             few = torch.arange(min(VALIDATION_ROWS, len(data))).split(WRITTEN_ROWS)
             parts = [(index, written(network, task, data.at(index), beams=1).cpu()) for index in few]
             rows = {name: tensor[:VALIDATION_ROWS] for name, tensor in rows.items()}
-    prediction = _together(parts, sum(len(index) for index, _ in parts))
+    rows_there = sum(len(index) for index, _ in parts)
+    prediction = _together(parts, rows_there, data.inputs.shape[1] if task.every_step else 0)
     return float(total / count), float(task.metrics(prediction, rows)[task.headline])
 
 

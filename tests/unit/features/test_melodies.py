@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from unroll.errors import DataError, SplitError
-from unroll.features.melodies import melody_samples, near_duplicates
+from unroll.features.melodies import durations_told_once, events_of, melody_samples, near_duplicates
 from unroll.features.text import EOS, GO, IGNORED, PAD, UNK
 
 
@@ -57,7 +57,7 @@ def test_tunes_of_varying_length_are_padded(section):
     tunes = [notes(walk(seed, 8 + seed)) for seed in range(40)]
     tensors = melody_samples(table(tunes), section("melody"), "t").tensors
     for row, length in enumerate(tensors["lengths"]):
-        assert length == len(tunes[row].split()) + 1
+        assert length == len(durations_told_once(tunes[row].split())) + 1
         assert tensors["targets"][row, length - 1] == EOS
         assert (tensors["inputs"][row, length:] == PAD).all()
         assert (tensors["targets"][row, length:] == IGNORED).all()
@@ -103,7 +103,7 @@ def test_near_duplicates_stand_in_one_split(section, seed):
 
 
 def test_rare_tokens_are_unknown(section):
-    tunes = [tune + f" 0_{place + 500}" for place, tune in enumerate(different())]
+    tunes = [tune + f" {place + 500}_12" for place, tune in enumerate(different())]
     samples = melody_samples(table(tunes), section("melody"), "t")
     (fold,) = samples.folds
     for row in fold.test:
@@ -151,3 +151,14 @@ def test_equal_tables_give_equal_bytes(section, tmp_path):
         melody_samples(table(different()), section("melody"), "t").save(tmp_path / folder)
     for path in sorted((tmp_path / "one").iterdir()):
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_durations_are_told_where_they_change():
+    events = "mode:major meter:6/8 7_12 9_12 r_24 | 7_24 7_12".split()
+    tokens = "mode:major meter:6/8 d12 7 9 d24 r | 7 d12 7".split()
+    assert durations_told_once(events) == tokens
+    assert events_of(tokens) == events
+
+
+def test_a_note_before_any_duration_is_an_eighth():
+    assert events_of(["4", "d6", "-3", "|", "5_24"]) == ["4_12", "-3_6", "|", "5_24"]

@@ -94,3 +94,10 @@ def test_better_than_chance_on_what_it_has_learned():
     train = rows(rng.choice([A, B, C], 400, p=[0.8, 0.15, 0.05]).tolist())
     test = rows(rng.choice([A, B, C], 100, p=[0.8, 0.15, 0.05]).tolist())
     assert -ngram_log_probabilities(train, test, 1, SIZE).mean() < np.log(3)
+
+
+def test_grams_that_have_no_number():
+    train = rows([A, B, C])
+    assert np.isfinite(ngram_log_probabilities(train, train, 4, 50_000)).all()
+    with pytest.raises(ValueError, match="5-grams of 50000 tokens"):
+        ngram_log_probabilities(train, train, 5, 50_000)

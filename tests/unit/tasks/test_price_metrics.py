@@ -108,13 +108,14 @@ def test_an_untrained_residual_forecast_is_persistence(tiny, target):
     """Its head begins at zero, and zero is no change from the last known price."""
     import torch
 
-    from unroll.training.members import new_network, predict, training_split
+    from unroll.training.members import new_network, training_split
 
     changes = {"columns": ["open", "close"], "target": target}
     task, samples = tiny.task("log_return", **changes), tiny.samples("log_return", **changes)
-    data = training_split(samples, samples.folds[0].train, torch.device("cpu"))
-    network = new_network(task, tiny.model("gru"), data, 0)
-    found = predict(network, torch.from_numpy(samples.test_rows()["inputs"]))
+    data = training_split(samples, task, samples.folds[0].train, torch.device("cpu"))
+    network = new_network(task, tiny.model("gru"), data, 0).eval()
+    with torch.inference_mode():
+        found = network(torch.from_numpy(samples.test_rows()["inputs"])).numpy()
     np.testing.assert_allclose(found, task.baselines(samples)["persistence"], rtol=1e-5)
 
 
