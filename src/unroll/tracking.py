@@ -115,11 +115,13 @@ class Run:
         return self._try(send)
 
     def log_figures(self, figures: Mapping[str, Any]) -> None:
-        """Logs nested numbers under dotted names."""
+        """Logs nested numbers under dotted names, and texts (a metric's signature) as tags."""
         with _reachable():
             for name, value in flat(figures):
                 if isinstance(value, int | float):
                     self._client.log_metric(self.run_id, name, value)
+                elif isinstance(value, str):
+                    self._client.set_tag(self.run_id, name, value)
 
     def log_files(self, folder: Path, place: str) -> None:
         """Logs a folder's files as artifacts."""

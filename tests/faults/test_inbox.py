@@ -348,6 +348,108 @@ def test_two_jobs_at_once_share_the_files(place: Place) -> None:
     assert len(place.row_ids()) == len(set(place.row_ids())) == 36
 
 
+def put_texts(place: Place, name: str, texts: list[str | None], first: int = 0) -> Path:
+    """A file for the tiny classifier, which takes the digits' place."""
+    if not (place.root / "bundle/text.tokenizer.json").exists():
+        tiny_bundles.classifier(place.root / "bundle")
+    path = place.root / "inbox" / name
+    ids = np.arange(first, first + len(texts))
+    with path.open("wb") as file:
+        pq.write_table(pa.table({"row_id": ids, "text": pa.array(texts, pa.string())}), file)
+    return path
+
+
+def aside_of(place: Place, path: Path) -> Path:
+    return place.root / "quarantine" / f"{path.stem}-{sha256_of(path)[:8]}.quarantine.parquet"
+
+
+def test_rows_that_cannot_be_scored_go_to_quarantine_and_the_file_stays(place: Place) -> None:
+    path = put_texts(place, "t.parquet", ["a", "", "b", None, "c d e f g h a"])
+    (scored,) = place.score().scored
+    aside = aside_of(place, path)
+    assert (scored.rows, scored.set_aside and scored.set_aside.rows) == (3, 2)
+    assert place.names("inbox") == ["t.parquet"]
+    assert place.names("quarantine") == [aside.name]
+    assert sorted(place.row_ids() + pq.read_table(aside)["row_id"].to_pylist()) == list(range(5))
+    assert pq.read_table(aside)["reason"].to_pylist() == ["the text is empty", "the text is missing"]
+    for output in (scored.output, aside):
+        about = json.loads(pq.read_schema(output).metadata[b"unroll"])
+        assert (about["source_sha256"], about["rows"], about["set_aside"]) == (sha256_of(path), 3, 2)
+    with Ledger(place.ledger) as ledger:
+        entry = ledger.entry("t.parquet", sha256_of(path))
+        assert entry is not None
+        assert (entry.state, entry.rows, entry.set_aside) == ("done", 3, 2)
+    assert place.score().already_done == ("t.parquet",)
+
+
+def test_a_report_tells_rows_set_aside_and_cut(place: Place) -> None:
+    path = put_texts(place, "t.parquet", ["a", "", "c d e f g h a"])
+    (line,) = place.score().lines()
+    assert (line["file"], line["state"]) == ("t.parquet", "scored")
+    assert "2 rows in" in line["what"]
+    assert f"1 rows set aside in {aside_of(place, path)}; the first is 1: the text is empty" in line["what"]
+    assert "1 rows cut to the length that the model reads" in line["what"]
+
+
+def test_a_file_whose_every_row_is_set_aside_is_rejected_whole(place: Place) -> None:
+    put_texts(place, "t.parquet", ["", " "])
+    report = place.score()
+    assert [one.file for one in report.rejected] == ["t.parquet"]
+    assert "none of 2 rows can be scored" in report.rejected[0].reason
+    assert place.names("inbox") == place.names("predictions") == []
+    assert place.names("quarantine") == ["t.parquet", "t.parquet.reason.json"]
+
+
+def test_mended_rows_that_cannot_be_scored_do_not_replace_others(place: Place) -> None:
+    """The rows that were set aside come back under the name that their file had, and are no Parquet at all."""
+    aside = aside_of(place, put_texts(place, "t.parquet", ["a", ""]))
+    place.score()
+    content = aside.read_bytes()
+    place.put_bytes(aside.name, b"mended with a text editor")
+    (rejected,) = place.score().rejected
+    assert rejected.file == aside.name
+    assert aside.read_bytes() == content
+    kept = [name for name in place.names("quarantine") if name.endswith(f"-{aside.name}")]
+    assert (place.root / "quarantine" / kept[0]).read_bytes() == b"mended with a text editor"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        ("after", "Scorer", "_score", 1),
+        ("before", "Path", "replace", 1),
+        ("after", "Path", "replace", 1),
+        ("after", "Path", "replace", 2),
+        ("before", "Ledger", "done", 1),
+    ],
+    ids=lambda step: "-".join(map(str, step)),
+)
+def test_killed_with_rows_set_aside_and_run_again(place: Place, step: tuple[str, str, str, int]) -> None:
+    path = put_texts(place, "t.parquet", ["a", "", "b", None, "c"])
+    job = place.start(*step)
+    _, error = job.communicate(timeout=120)
+    assert job.returncode == -signal.SIGKILL, error
+    (scored,) = place.score().scored
+    assert scored.rows == 3
+    assert sorted(place.row_ids() + pq.read_table(aside_of(place, path))["row_id"].to_pylist()) == list(range(5))
+    for folder in ("predictions", "quarantine"):
+        assert len(place.names(folder)) == 1  # nothing half-written beside it
+
+
+def test_a_file_that_changes_leaves_no_rows_in_quarantine(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put_texts(place, "t.parquet", ["a", ""])
+    real = Scorer.score
+
+    def meanwhile(self: Scorer, batch: pa.RecordBatch) -> pa.RecordBatch:
+        path.write_bytes(b"other")
+        return real(self, batch)
+
+    monkeypatch.setattr(Scorer, "score", meanwhile)
+    assert [one.reason for one in place.score().waiting] == ["changed while it was read"]
+    assert place.names("predictions") == []
+    assert place.names("quarantine") == []
+
+
 STEPS = [
     ("before", "Ledger", "claim", 1),
     ("after", "Ledger", "claim", 1),

@@ -62,7 +62,7 @@ def run(name: str) -> None:
                 str(seed): metrics(task, predict_test(task, experiment.model, samples, weights, (seed,)), rows)
                 for seed in seeds
             }
-        if isinstance(experiment.model, params.RecurrentModel) and task.input_steps:
+        if isinstance(experiment.model, params.RecurrentModel) and task.input_steps and task.features:
             evaluation["gradient_reach"] = _reach(task, experiment, samples, weights)
         with replacing(paths.model(name) / "predictions.parquet") as part:
             pq.write_table(_as_table(task, prediction, rows), part)
@@ -104,7 +104,8 @@ def _draw_network(folder: Path, title: str, network: Network, task: Task, data: 
     """What the network itself shows: its vectors' neighbours, what it looks at, what it writes by chance."""
     embedding = vectors(network)
     if embedding is not None:
-        tokens = next(iter(task.vocabularies.values())).tokens
+        vocabulary = next(iter(task.vocabularies.values()))
+        tokens = vocabulary.tokens_of(range(vocabulary.size))
         neighbour_table(folder / "neighbours.png", f"{title}: nearest vectors", tokens, embedding)
     some = spread(len(data), SHOWN).tolist()
     if isinstance(network, EncoderDecoder) and network.decoder.attention is not None:

@@ -1,6 +1,6 @@
 """The next word of running text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from unroll import params
 from unroll.features.samples import Samples, Tensors
 from unroll.features.text import EOS
+from unroll.files import write_text
 from unroll.models.heads import LinearHead
 from unroll.models.units import Tokens
 from unroll.tasks.next_tokens import grouped, ngram_baselines, row_losses
@@ -58,7 +59,13 @@ def language_task(name: str, section: params.LanguageTask, samples: Samples) -> 
         reads=vocabulary.size,
         writes=vocabulary.size,
         decoding=section.decoding,
+        write_examples=lambda folder, sequences: write_texts(folder, [vocabulary.decode(row[1:]) for row in sequences]),
     )
+
+
+def write_texts(folder: Path, texts: Sequence[str]) -> None:
+    """Texts that were drawn, a paragraph each: drawn.txt."""
+    write_text(folder / "drawn.txt", "\n".join(f"{text}\n" for text in texts))
 
 
 def _ranks(samples: Samples, size: int) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """A tune, note by note."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from unroll import params
 from unroll.features.samples import Samples, Tensors
 from unroll.features.text import GO
+from unroll.files import write_text
 from unroll.models.heads import LinearHead
 from unroll.models.units import Tokens
 from unroll.tasks.next_tokens import grouped, ngram_baselines, row_losses
 from unroll.tasks.task import Prediction, Task, TensorSpec
 from unroll.tasks.tokens import WRITTEN, step_loss, text_card, written_card
+from unroll.tasks.tunes import notes_to_abc, notes_to_midi
 
 ORDERS = {"unigram": 1, "bigram": 2, "trigram": 3, "fivegram": 5}
 """A note may take two tokens, so that a trigram may see one note and a half."""
@@ -54,7 +56,17 @@ def melody_task(name: str, section: params.MelodyTask, samples: Samples) -> Task
         reads=vocabulary.size,
         writes=vocabulary.size,
         decoding=section.decoding,
+        write_examples=lambda folder, sequences: write_tunes(
+            folder, [vocabulary.decode(row).split() for row in sequences]
+        ),
     )
+
+
+def write_tunes(folder: Path, tunes: Sequence[Sequence[str]]) -> None:
+    """Tunes that were drawn, in D: tune-1.abc and tune-1.mid, and so on."""
+    for number, tokens in enumerate(tunes, start=1):
+        write_text(folder / f"tune-{number}.abc", notes_to_abc(tokens, "D", f"Drawn tune {number}"))
+        notes_to_midi(tokens, "D", folder / f"tune-{number}.mid")
 
 
 def _by_part(rows: Tensors) -> dict[str, NDArray[np.bool_]]:

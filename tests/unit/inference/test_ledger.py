@@ -66,3 +66,33 @@ def test_a_ledger_that_is_no_sqlite_file(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_text("no database, " * 100)
     with pytest.raises(sqlite3.DatabaseError):
         Ledger(tmp_path / "ledger.sqlite")
+
+
+def test_rows_set_aside_are_remembered(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.done(ledger.claim("a.csv", "aa", "s", "m@1", ["x.parquet"]), 7, [], 2)
+        known = ledger.entry("a.csv", "aa")
+        assert known is not None
+        assert (known.rows, known.set_aside) == (7, 2)
+
+
+def test_a_ledger_from_before_rows_could_be_set_aside(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "ledger.sqlite")
+    old.execute(
+        "CREATE TABLE files (name TEXT NOT NULL, sha256 TEXT NOT NULL, stamp TEXT NOT NULL, state TEXT NOT NULL, "
+        "model_version TEXT NOT NULL, output TEXT NOT NULL UNIQUE, rows INTEGER, skipped TEXT, reason TEXT, "
+        "changed TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, PRIMARY KEY (name, sha256)) WITHOUT ROWID"
+    )
+    old.execute(
+        "INSERT INTO files (name, sha256, stamp, state, model_version, output, rows) "
+        "VALUES ('a.csv', 'aa', 's', 'done', 'm@1', 'x.parquet', 5)"
+    )
+    old.commit()
+    old.close()
+    for _ in range(2):
+        with Ledger(tmp_path / "ledger.sqlite") as ledger:
+            known = ledger.entry("a.csv", "aa")
+            assert known is not None
+            assert (known.state, known.rows, known.set_aside) == ("done", 5, None)
+            assert ledger.is_done("a.csv", "s")
+            ledger.done(ledger.claim("b.csv", "bb", "s", "m@1", ["y.parquet"]), 7, [], 1)
