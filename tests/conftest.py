@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pyarrow as pa
 import pytest
+import tiny_tables
 from pydantic import TypeAdapter
 
 from unroll import params
@@ -60,6 +61,9 @@ SPLITS = {
     "walk_forward": {"kind": "walk_forward", "first_year": 2011, "last_year": 2012, "valid_share": 0.2},
 }
 
+SHARES = {"valid_share": 0.2, "test_share": 0.2}
+STRIPS = {"digits": [1, 2], "columns": 70, "train": 40, "valid": 10, "test": 12}
+
 SECTIONS: dict[str, dict[str, Any]] = {
     "digits": {"kind": "digits", "dataset": "mnist", "valid_rows": 20},
     "price": {
@@ -95,7 +99,62 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "quantiles": [0.1, 0.25, 0.5, 0.75, 0.9],
         "splits": SPLITS["walk_forward"],
     },
+    "text_class": {
+        "kind": "text_class",
+        "dataset": "reviews",
+        "classes": ["bad", "good"],
+        "tokenizer": {"kind": "word", "vocabulary_size": 40},
+        "max_tokens": 14,
+        "splits": SHARES,
+    },
+    "translation": {
+        "kind": "translation",
+        "dataset": "sentence_pairs",
+        "tokenizer": {"kind": "bpe", "vocabulary_size": 60},
+        "max_tokens": 24,
+        "splits": SHARES,
+        "decoding": {"beams": 3, "max_length": 12},
+    },
+    "language_model": {
+        "kind": "language_model",
+        "dataset": "articles",
+        "tokenizer": {"kind": "split"},
+        "window": 7,
+        "decoding": {"beams": 3, "max_length": 9, "temperature": 0.8, "top_k": 5},
+    },
+    "melody": {
+        "kind": "melody",
+        "dataset": "melodies",
+        "min_count": 1,
+        "splits": SHARES,
+        "decoding": {"beams": 2, "max_length": 10, "temperature": 0.8},
+    },
+    "recording_class": {
+        "kind": "recording_class",
+        "dataset": "spoken_digits",
+        "voices": 3,
+        "valid_share": 0.2,
+        "test_share": 0.2,
+    },
+    "strip_columns": {"kind": "strip_columns", "dataset": "mnist", **STRIPS},
+    "strip_captions": {
+        "kind": "strip_captions",
+        "dataset": "mnist",
+        **STRIPS,
+        "decoding": {"beams": 3, "max_length": 5},
+    },
+    "tags": {
+        "kind": "tags",
+        "dataset": "tagged_sentences",
+        "tokenizer": {"kind": "split"},
+        "max_tokens": 9,
+        "characters": 5,
+    },
 }
+
+READING = ("text_class", "translation", "language_model", "melody", "tags")
+"""Kinds of tasks whose inputs are tokens."""
+DESCRIBED_BY_SAMPLES = (*READING, "recording_class", "strip_captions")
 
 
 @dataclass(frozen=True)
@@ -123,6 +182,28 @@ class Tiny:
             return TypeAdapter(params.Model).validate_json(json.dumps({"kind": "dense", "units": [16, 8], **options}))
         layers = [{"cell": cell, "units": units} for cell in cells]
         return TypeAdapter(params.Model).validate_json(json.dumps({"kind": "recurrent", "layers": layers, **options}))
+
+    def writer(self, cell: str, *read: str, attention: bool = False, units: int = 6, **options: Any) -> Any:
+        """An encoder of these cells, dense for none, and a decoder of another that writes."""
+        both_ways = {"bidirectional": options.pop("bidirectional")} if "bidirectional" in options else {}
+        content = {
+            "kind": "encoder_decoder",
+            "encoder": json.loads(self.model(*read, units=units, **both_ways).model_dump_json()),
+            "decoder": {"cell": cell, "units": units, "attention": "additive" if attention else "none"},
+            "embedding": {"size": 5},
+            **options,
+        }
+        return TypeAdapter(params.Model).validate_json(json.dumps(content))
+
+    def model_for(self, kind: str, cell: str, units: int = 6, **options: Any) -> Any:
+        """A small model of one cell that can do the task."""
+        if kind == "translation":
+            return self.writer(cell, cell, attention=True, units=units, **options)
+        if kind == "strip_captions":
+            return self.writer(cell, units=units, **options)
+        if SECTIONS[kind]["kind"] in READING:
+            options = {"embedding": {"size": 5}, **options}
+        return self.model(cell, units=units, **options)
 
     def training(self, **changes: Any) -> params.Training:
         """Settings of a short training."""
@@ -176,22 +257,38 @@ class Tiny:
             }
         )
 
+    def table(self, kind: str, section: Any) -> pa.Table:
+        """The raw table that a task's samples are made from."""
+        from unroll.features.build import TABLES
+
+        if TABLES[section.kind] == "texts":
+            return tiny_tables.texts(rated=section.thresholds is not None)
+        make = {
+            "digits": self.digits,
+            "prices": self.prices,
+            "pairs": tiny_tables.pairs,
+            "articles": tiny_tables.articles,
+            "melodies": tiny_tables.melodies,
+            "recordings": tiny_tables.recordings,
+            "tagged": tiny_tables.tagged,
+        }
+        return make[TABLES[section.kind]]()
+
     def samples(self, kind: str, **changes: Any) -> Any:
         """Samples of a task on the small table."""
         if not changes:
             return _samples(self, kind)
-        from unroll.features.build import digit_samples, price_samples
+        from unroll.features.build import build_samples
 
         section = self.section(kind, **changes)
-        if kind == "digits":
-            return digit_samples(self.digits(), section, kind)
-        return price_samples(self.prices(), section, kind)
+        return build_samples(self.table(kind, section), section, kind)
 
     def task(self, kind: str, **changes: Any) -> Any:
         """The task itself."""
         from unroll.tasks import task_of
 
-        return task_of(kind, self.section(kind, **changes))
+        described = SECTIONS[kind]["kind"] in DESCRIBED_BY_SAMPLES
+        return task_of(kind, self.section(kind, **changes), self.samples(kind, **changes) if described else None)
 
 
 @functools.cache

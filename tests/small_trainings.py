@@ -8,7 +8,13 @@ from unroll.training.loop import train
 from unroll.training.members import new_network, training_split, validate
 
 CPU = torch.device("cpu")
-KINDS = ["digits", "price", "price_steps", "log_return", "return_quantiles"]
+FORECASTS = ["digits", "price", "price_steps", "log_return", "return_quantiles"]
+"""Kinds of fixed length, and a network for each cell alike."""
+SEQUENCES = ["text_class", "recording_class", "strip_columns", "tags", "language_model", "melody"]
+"""Kinds that one recurrent network does, most of them of varying length."""
+WRITERS = ["translation", "strip_captions"]
+"""Kinds that need an encoder and a decoder."""
+KINDS = [*FORECASTS, *SEQUENCES, *WRITERS]
 CELLS = ["rnn", "gru", "lstm"]
 
 
@@ -35,11 +41,12 @@ class Job:
     def run(self, stop_after=None):
         task, samples = self.tiny.task(self.kind), self.tiny.samples(self.kind)
         fold = samples.folds[-1]
-        data = training_split(samples, fold.train[: self.rows], CPU)
-        valid = training_split(samples, fold.valid, CPU)
-        rows = {name: tensor[fold.valid] for name, tensor in samples.tensors.items()}
+        data = training_split(samples, task, fold.train[: self.rows], CPU)
+        valid = training_split(samples, task, fold.valid, CPU)
+        rows = samples.at(fold.valid)
         self.task, self.data = task, data
-        self.network = new_network(task, self.model or self.tiny.model("gru"), data, self.seed)
+        self.model = self.model or self.tiny.model_for(self.kind, "gru")
+        self.network = self.fresh()
 
         def report(row, seconds):
             self.reported.append(row)
@@ -64,6 +71,10 @@ class Job:
             on_epoch=report,
             checkpoint=self.folder / "checkpoint.safetensors",
         )
+
+    def fresh(self):
+        """The network as it was before the training."""
+        return new_network(self.task, self.model, self.data, self.seed)
 
 
 def same(one, other):

@@ -172,6 +172,11 @@ def _try(options: argparse.Namespace) -> None:
         tried = tries.generate(options.model, options.prompt, _wishes(options))
     for text, score in tried.answers:
         print(f"{score:9.4f}  {text}")
+    if tried.kind == "melody":
+        from unroll.tasks.tunes import notes_to_abc
+
+        for text, _ in tried.answers:
+            print(f"\n{notes_to_abc(text.split())}", end="")
     for note in tried.notes:
         print(f"unroll {options.verb}: {note}", file=sys.stderr)
 

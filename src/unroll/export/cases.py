@@ -18,7 +18,7 @@ from unroll.training.batches import Batches
 from unroll.training.inspection import PROMPT_STEPS
 
 ROWS = 1000
-"""Test rows, at most."""
+"""Test rows, at most, evenly spaced."""
 _BATCH = 100
 """Rows that are decoded side by side."""
 _WRITTEN = 40
@@ -34,7 +34,7 @@ def example(task: Task, data: Batches) -> tuple[Tensor, Tensor | None]:
         return inputs, None
     if data.lengths is None:
         inputs = inputs[:, : PROMPT_STEPS + 1]
-        return inputs, torch.tensor([PROMPT_STEPS + 1, PROMPT_STEPS])
+        return inputs, torch.tensor([inputs.shape[1], inputs.shape[1] - 1])
     longest = max(2, int(data.lengths[:2].max()))
     return inputs[:, :longest], data.lengths[:2]
 

@@ -118,6 +118,15 @@ class Samples:
         )
 
 
+def spread(length: int, count: int) -> Index:
+    """So many places of a sequence, evenly spaced from the first to the last; all of them where there are fewer.
+
+    Example:
+        3 of 9 → 0, 4, 8.
+    """
+    return np.linspace(0, length - 1, min(count, length)).round().astype(np.int64)
+
+
 def check_splits(folds: tuple[Fold, ...], task: str, *, valid_wanted: bool = True) -> None:
     """Refuses splits that are empty or share samples.
 

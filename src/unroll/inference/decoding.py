@@ -1,4 +1,4 @@
-"""How a model writes: what the card says, what was asked for instead, and the numbers that chance takes."""
+"""How a model writes: as its card says, or as it was asked for instead."""
 
 import math
 from collections.abc import Container, Iterable, Mapping
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unroll.errors import ParameterError
+from unroll.features.chance import uniforms
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import stated
 
@@ -23,8 +24,6 @@ _LIMITS: Mapping[str, tuple[float, float]] = {
     "seed": (0, 2**63 - 1),
     "n_best": (1, 1000),
 }
-_BETWEEN_BEAMS = 32
-"""Bits of the distance between the streams of two sequences."""
 
 
 @dataclass(frozen=True)
@@ -84,23 +83,6 @@ class Decoding:
                 else np.zeros((len(rows), self.beams, self.max_length), np.float32)
             )
         return found
-
-
-def uniforms(seed: int, rows: NDArray[np.int64], beams: int, steps: int) -> NDArray[np.float32]:
-    """Numbers in [0, 1) to draw with, float32 [row, beam, step].
-
-    Each row has a stream of its own (PCG64, seeded by seed and row number), and each sequence a part of it: neither
-    the batch, nor more sequences or more steps, change what is drawn. numpy promises the raw numbers of a stream for
-    all times, which it does not of its distributions.
-    """
-    drawn = np.empty((len(rows), beams, steps), np.uint64)
-    for at, row in enumerate(rows.tolist()):
-        for beam in range(beams):
-            stream = np.random.PCG64([seed, row])
-            stream.advance(beam << _BETWEEN_BEAMS)
-            drawn[at, beam] = stream.random_raw(steps)
-    # As many bits as a float32 holds: rounding could give 1.
-    return (drawn >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
 
 
 def settled(bundle: Bundle, wishes: Wishes) -> Decoding | None:

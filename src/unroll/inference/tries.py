@@ -24,11 +24,13 @@ class Tried:
     Attributes:
         answers: Texts or names of classes, with their scores; the best first.
         notes: What is to be said besides.
+        kind: Of the model's task.
         model_version: Which model.
     """
 
     answers: tuple[tuple[str, float], ...]
     notes: tuple[str, ...]
+    kind: str
     model_version: str
 
 
@@ -41,14 +43,14 @@ def translate(model: Path, text: str, wishes: Wishes) -> Tried:
     """
     bundle = _load(model, "translate")
     batch, notes = _one_row(bundle, text)
-    return Tried(_written(bundle, batch, wishes, ""), notes, bundle.version)
+    return Tried(_written(bundle, batch, wishes, ""), notes, bundle.card.task.kind, bundle.version)
 
 
 def generate(model: Path, prompt: str, wishes: Wishes) -> Tried:
     """A prompt and what may follow; `n_best` texts, each beginning with the prompt. Raises as `translate`."""
     bundle = _load(model, "generate")
     batch, notes = _one_row(bundle, prompt)
-    return Tried(_written(bundle, batch, wishes, prompt), notes, bundle.version)
+    return Tried(_written(bundle, batch, wishes, prompt), notes, bundle.card.task.kind, bundle.version)
 
 
 def classify(model: Path, text: str) -> Tried:
@@ -58,7 +60,7 @@ def classify(model: Path, text: str) -> Tried:
     probabilities = Scorer(bundle, threads=1).outputs(batch)["probabilities"][0].tolist()
     names = bundle.card.labels or tuple(map(str, range(len(probabilities))))
     found = sorted(zip(names, probabilities, strict=True), key=lambda one: -one[1])
-    return Tried(tuple(found), notes, bundle.version)
+    return Tried(tuple(found), notes, bundle.card.task.kind, bundle.version)
 
 
 def _load(model: Path, verb: Verb) -> Bundle:

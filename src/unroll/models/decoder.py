@@ -50,8 +50,9 @@ class Decoder(nn.Module):
 
     def start(self, encoding: Tensor) -> State:
         """The state before the first token: float32 [batch, encoding_size] → each float32 [batch, unit]."""
-        parts = torch.tanh(self.bridge(encoding))
-        return tuple(parts.split(self.layer.units, -1))
+        hidden, *memory = self.bridge(encoding).split(self.layer.units, -1)
+        # A hidden state lies between −1 and 1, an LSTM's cell state need not.
+        return (torch.tanh(hidden), *memory)
 
     def forward(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, Tensor]:
         """Teacher forcing: each step reads the true token before it.

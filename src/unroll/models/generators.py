@@ -127,7 +127,7 @@ class EncoderDecoder(nn.Module):
             features = reversed_steps(features, lengths)
         embedded = features if self.embedding is None else self.embedding(features)
         outputs, after = self.encoder(embedded, lengths)
-        state = self.decoder.start(last_state(after[-1][0]))
+        state = self.decoder.start(torch.cat([last_state(part) for part in after[-1]], -1))
         attention = self.decoder.attention
         return state, () if attention is None else attention.memory(outputs, valid_steps(inputs, lengths))
 

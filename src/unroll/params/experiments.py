@@ -97,6 +97,8 @@ class EncoderDecoderModel(Section):
     def _fits(self) -> Self:
         if self.decoder.attention != "none" and self.encoder.kind == "dense":
             raise ValueError("attention needs a recurrent encoder: a dense one gives a single vector")
+        if self.reverse_source and self.encoder.kind == "dense":
+            raise ValueError("reverse_source needs a recurrent encoder: a dense one reads everything at once")
         return self
 
 

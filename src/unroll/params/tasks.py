@@ -201,6 +201,21 @@ class Decoding(Section):
     """Draw among so many of the likeliest tokens; 0 for all."""
 
 
+class LanguageDecoding(Decoding):
+    """Text is drawn unless told otherwise: the likeliest text repeats itself."""
+
+    temperature: Annotated[float, Field(ge=0)] = 0.8
+    top_k: Annotated[int, Field(ge=0)] = 40
+
+
+class MelodyDecoding(Decoding):
+    """Tunes are drawn unless told otherwise."""
+
+    max_length: Annotated[int, Field(ge=1)] = 400
+    temperature: Annotated[float, Field(ge=0)] = 0.8
+    top_k: Annotated[int, Field(ge=0)] = 20
+
+
 class TextClassTask(_TextTask):
     """Which class a text is of."""
 
@@ -245,7 +260,7 @@ class LanguageTask(Section):
     tokenizer: Tokenizer
     window: Annotated[int, Field(ge=2)] = 35
     """Tokens of a window: gradients reach back so far."""
-    decoding: Decoding = Decoding(temperature=0.8, top_k=40)
+    decoding: LanguageDecoding = LanguageDecoding()
 
 
 class MelodyTask(Section):
@@ -256,7 +271,7 @@ class MelodyTask(Section):
     max_tokens: Annotated[int, Field(ge=2)] = 500
     min_count: Annotated[int, Field(ge=1)] = 2
     splits: ShareSplits = ShareSplits()
-    decoding: Decoding = Decoding(temperature=0.8, top_k=20, max_length=400)
+    decoding: MelodyDecoding = MelodyDecoding()
 
 
 class RecordingTask(Section):

@@ -12,8 +12,9 @@ from unroll.tasks.evaluation import metrics
 
 def run(name: str) -> None:
     """Writes the predictions of a task's baselines."""
+    section = params.load_section("tasks", name)
     samples = Samples.load(require(paths.features(name), f"featurize {name}"))
-    task = task_of(name, params.load_section("tasks", name), samples)
+    task = task_of(name, section, samples)
     predictions = task.baselines(samples)
     path = paths.baselines(name) / "predictions.safetensors"
     with replacing(path) as part:

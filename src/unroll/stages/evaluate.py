@@ -10,14 +10,14 @@ import torch
 from safetensors.numpy import load_file
 
 from unroll import params, paths
-from unroll.features.samples import Samples
+from unroll.features.samples import Samples, spread
 from unroll.files import digest_of, read_json, replacing, require, write_json
 from unroll.models.generators import EncoderDecoder, LanguageModel
 from unroll.models.network import SequenceNetwork
 from unroll.tasks import task_of
 from unroll.tasks.attention import attention_maps
 from unroll.tasks.evaluation import evaluate, metrics
-from unroll.tasks.figures import learning_curves, spread
+from unroll.tasks.figures import learning_curves
 from unroll.tasks.tables import neighbour_table
 from unroll.tasks.task import Task
 from unroll.tracking import Run

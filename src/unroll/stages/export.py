@@ -10,7 +10,7 @@ from unroll.export.bundle import card, draws, seal
 from unroll.export.cases import ROWS, example, runs
 from unroll.export.decoding import export_generator
 from unroll.export.onnx import export, parity
-from unroll.features.samples import Samples
+from unroll.features.samples import Samples, spread
 from unroll.files import read_json, replacing, require, sha256_of, write_json
 from unroll.models.generators import EncoderDecoder, LanguageModel
 from unroll.stages.evaluate import topology_of
@@ -32,7 +32,7 @@ def run(name: str) -> None:
     evaluation = read_json(require(paths.evaluation(name), f"evaluate {name}"))
     model = whole_model(task, load_networks(task, experiment.model, weights, fold.name, experiment.training.seeds))
     free_time = not isinstance(_encoder(experiment.model), params.DenseModel)
-    data = training_split(samples, task, fold.test[:ROWS], torch.device("cpu"))
+    data = training_split(samples, task, fold.test[spread(len(fold.test), ROWS)], torch.device("cpu"))
     metric = task.headline
     figures = {
         "metric": metric,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unroll import params
-from unroll.features.samples import Index, Samples, Tensors
+from unroll.features.samples import Index, Samples, Tensors, spread
 from unroll.features.text import Vocabulary
 from unroll.models.heads import LinearHead
 from unroll.models.units import ByteImages
@@ -120,7 +120,7 @@ def plot(
     vocabulary: Vocabulary,
 ) -> None:
     """Quality by number of digits; strips with what was said of them."""
-    from unroll.tasks.figures import by_group_bars, entitle, figure, save, spread
+    from unroll.tasks.figures import by_group_bars, entitle, figure, save
 
     test, others = evaluation["test"], evaluation["baseline"]
     by_group_bars(

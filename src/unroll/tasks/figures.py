@@ -47,15 +47,6 @@ def entitle(drawn: Any, title: str, size: float = 10) -> None:
     drawn.suptitle("\n".join(lines), size=size)
 
 
-def spread(length: int, count: int) -> NDArray[np.int64]:
-    """So many places of a sequence, evenly spaced from the first to the last; all of them where there are fewer.
-
-    Example:
-        3 of 9 → 0, 4, 8.
-    """
-    return np.linspace(0, length - 1, min(count, length)).round().astype(np.int64)
-
-
 def dates(days: Any) -> Any:
     """Days since 1970-01-01 → datetime64[D], which matplotlib labels as dates."""
     return np.asarray(days).astype("datetime64[D]")

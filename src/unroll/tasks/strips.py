@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unroll import params
-from unroll.features.samples import Samples, Tensors
+from unroll.features.samples import Samples, Tensors, spread
 from unroll.models.heads import LinearHead
 from unroll.models.units import ByteImages
 from unroll.tasks.classification import confusion, labels_of, logistic_regression, majority
@@ -183,7 +183,7 @@ def surroundings(strips: NDArray[np.uint8], strip: NDArray[np.int64], column: ND
 
 def plot(folder: Path, title: str, prediction: Prediction, rows: Tensors, evaluation: Mapping[str, Any]) -> None:
     """Strips with true and predicted labels, accuracy by the place in a digit, confusion of labels."""
-    from unroll.tasks.figures import by_group_bars, confusion_matrix, entitle, figure, save, spread
+    from unroll.tasks.figures import by_group_bars, confusion_matrix, entitle, figure, save
 
     test, base = evaluation["test"], evaluation["baseline"]["logistic_regression"]
     targets, labels = rows["targets"], labels_of(prediction)

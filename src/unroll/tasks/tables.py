@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unroll.features.samples import spread
 from unroll.features.text import SPECIALS
 from unroll.files import replacing
-from unroll.tasks.figures import entitle, figure, save, spread
+from unroll.tasks.figures import entitle, figure, save
 
 LINE = 0.15
 """Height of a line of text, in inches."""

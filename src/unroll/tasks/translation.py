@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unroll import params
-from unroll.features.samples import Samples, Tensors
+from unroll.features.samples import Samples, Tensors, spread
 from unroll.features.text import Vocabulary
 from unroll.models.heads import LinearHead
 from unroll.models.units import Tokens
@@ -150,7 +150,7 @@ def plot(
     vocabulary: Vocabulary,
 ) -> None:
     """Quality by length of the source, and translations from the best to the worst."""
-    from unroll.tasks.figures import by_group_bars, spread
+    from unroll.tasks.figures import by_group_bars
     from unroll.tasks.tables import table_figure
 
     test, others = evaluation["test"], evaluation["baseline"]

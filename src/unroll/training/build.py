@@ -73,7 +73,8 @@ def _encoder_decoder(task: Task, model: params.EncoderDecoderModel, vectors: Ten
         model.decoder.cell,
         model.decoder.units,
         written,
-        encoder.output_size,
+        # Of an LSTM both states are handed over.
+        encoder.output_size * (2 if isinstance(encoder, RecurrentEncoder) and encoder.layers[-1].cell == "lstm" else 1),
         value_size=encoder.output_size if attends else 0,
         dropout=model.dropout,
     )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unroll import params
 from unroll.errors import DataError, ParameterError
-from unroll.features.samples import Fold, Index, Samples, Tensors
+from unroll.features.samples import Fold, Index, Samples, Tensors, spread
 from unroll.files import replacing
 from unroll.models.decoding import decode
 from unroll.models.embedding import IGNORED
@@ -28,7 +28,7 @@ EVALUATION_ROWS = 1000
 WRITTEN_ROWS = 100
 """The same where each step of a row has a score for every token of a vocabulary."""
 VALIDATION_ROWS = 500
-"""Rows of the validation split that are decoded after an epoch, greedily: all would take longer than the epoch."""
+"""Rows of the validation split, evenly spaced, that are decoded after an epoch: all would take longer than it."""
 
 
 @dataclass(frozen=True)
@@ -194,9 +194,9 @@ def pad_steps(part: Tensor, steps: int) -> Tensor:
 
 
 def validate(network: Network, task: Task, data: Batches, rows: Tensors) -> tuple[float, float]:
-    """Loss and headline metric on a split; of what is decoded, the metric on its first rows, greedily."""
+    """Loss and headline metric on a split; of what is decoded, the metric on some of its rows, greedily."""
     total = torch.zeros((), dtype=torch.float64)
-    count = 0
+    targets_there = 0
     parts: list[tuple[Tensor, Tensor]] = []
     state: States | None = None
     with torch.inference_mode():
@@ -209,23 +209,26 @@ def validate(network: Network, task: Task, data: Batches, rows: Tensors) -> tupl
             targets = network.units.encode_target(batch.targets, batch.inputs)
             weight = int((targets != IGNORED).sum())
             total += task.loss(output, targets).double().cpu() * weight
-            count += weight
+            targets_there += weight
             if not isinstance(network, EncoderDecoder):
-                parts.append((index, _judged(network, task, output, batch).float().cpu()))
+                parts.append((index, _judged(network, task, output, batch).cpu()))
         if isinstance(network, EncoderDecoder):
-            few = torch.arange(min(VALIDATION_ROWS, len(data))).split(WRITTEN_ROWS)
-            parts = [(index, written(network, task, data.at(index), beams=1).cpu()) for index in few]
-            rows = {name: tensor[:VALIDATION_ROWS] for name, tensor in rows.items()}
-    rows_there = sum(len(index) for index, _ in parts)
-    prediction = _together(parts, rows_there, data.inputs.shape[1] if task.every_step else 0)
-    return float(total / count), float(task.metrics(prediction, rows)[task.headline])
+            some = torch.from_numpy(spread(len(data), VALIDATION_ROWS))
+            parts = [
+                (places, written(network, task, data.at(some[places]), beams=1).cpu())
+                for places in torch.arange(len(some)).split(WRITTEN_ROWS)
+            ]
+            rows = {name: tensor[some.numpy()] for name, tensor in rows.items()}
+    count = sum(len(index) for index, _ in parts)
+    prediction = _together(parts, count, data.inputs.shape[1] if task.every_step else 0)
+    return float(total / targets_there), float(task.metrics(prediction, rows)[task.headline])
 
 
 def _judged(network: SequenceNetwork, task: Task, output: Tensor, batch: Batch) -> Tensor:
     """What metrics judge, from what the loss compares."""
     if isinstance(network, LanguageModel):
-        return chosen_log_probabilities(output, batch.targets)
-    decoded: Tensor = network.units.decode(output, batch.inputs)
+        return chosen_log_probabilities(output.float(), batch.targets)
+    decoded: Tensor = network.units.decode(output.float(), batch.inputs)
     return decoded.argmax(-1) if task.output == "labels" else decoded
 
 

@@ -1,12 +1,13 @@
-"""How a model is told to write, and what chance is made of."""
+"""How a model is told to write."""
 
 import numpy as np
 import pytest
 import tiny_bundles
 
 from unroll.errors import ParameterError
+from unroll.features.chance import uniforms
 from unroll.inference.bundle import Bundle, load_bundle
-from unroll.inference.decoding import Wishes, settled, uniforms
+from unroll.inference.decoding import Wishes, settled
 
 
 @pytest.fixture(scope="module")
@@ -22,36 +23,6 @@ def draws(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="module")
 def writes_nothing(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return load_bundle(tiny_bundles.classifier(tmp_path_factory.mktemp("nothing")))
-
-
-def test_uniforms_are_the_same_everywhere() -> None:
-    """Raw numbers of PCG64 are promised not to change; so these may never."""
-    drawn = uniforms(7, np.array([0, 3]), 2, 3)
-    assert drawn.dtype == np.float32
-    bits = (drawn * 2**24).astype(np.int64)
-    assert np.array_equal(bits * np.float32(2**-24), drawn)
-    expected = [np.random.PCG64([7, row]).random_raw(3) >> np.uint64(40) for row in (0, 3)]
-    assert bits[:, 0].tolist() == [row.tolist() for row in expected]
-    assert bits.tolist() == [
-        [[10487361, 15052749, 13013846], [3905155, 8481714, 14128379]],
-        [[16358348, 14840575, 3891818], [10592559, 9625947, 12571155]],
-    ]
-
-
-def test_neither_batch_nor_sequences_nor_steps_change_what_is_drawn() -> None:
-    rows = np.array([5, 2, 9])
-    whole = uniforms(1, rows, 4, 30)
-    assert np.array_equal(uniforms(1, rows[1:2], 4, 30), whole[1:2])
-    assert np.array_equal(uniforms(1, rows, 2, 30), whole[:, :2])
-    assert np.array_equal(uniforms(1, rows, 4, 10), whole[:, :, :10])
-    assert not np.array_equal(uniforms(2, rows, 4, 30), whole)
-    assert len(np.unique(whole)) > 0.99 * whole.size
-
-
-def test_uniforms_are_uniform_and_below_one() -> None:
-    drawn = uniforms(0, np.arange(200), 2, 100)
-    assert 0 <= drawn.min() < 0.001 < 0.999 < drawn.max() < 1
-    assert np.histogram(drawn, 10, (0, 1))[0] == pytest.approx(4000, rel=0.1)
 
 
 def test_the_card_says_how_unless_told_otherwise(searches: Bundle, draws: Bundle) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_trainings import CPU, BrokenOffError, same
+from small_trainings import CPU, SEQUENCES, WRITERS, BrokenOffError, same
 
 from unroll.errors import TrainingError
 from unroll.training.checkpoints import Progress, load_checkpoint, run_key, save_checkpoint
@@ -30,6 +30,19 @@ def test_resumed_training_is_the_unbroken_one(job, tiny, optimizer, stop_after):
     # Times and throughput are of the whole training, not of its last process.
     assert resumed.samples == unbroken.samples == 5 * 64
     assert resumed.seconds > sum(second.seconds)
+
+
+@pytest.mark.parametrize("kind", [*SEQUENCES, *WRITERS])
+def test_resumed_training_of_every_family_is_the_unbroken_one(job, tiny, kind):
+    options = {"kind": kind, "model": tiny.model_for(kind, "lstm", dropout=0.2), "rows": 40}
+    options["settings"] = {"epochs": 3, "schedule": "one_cycle"}
+    unbroken = job(**options).run()
+    broken = job(**options)
+    with pytest.raises(BrokenOffError):
+        broken.run(stop_after=2)
+    resumed = job(folder=broken.folder, **options).run()
+    assert same(resumed.weights, unbroken.weights)
+    assert resumed.history == unbroken.history
 
 
 def test_sgd_without_momentum_resumes_too(job):
@@ -138,8 +151,8 @@ def test_training_on_cuda_goes_on_from_a_checkpoint(tiny, tmp_path, autocast):
     task, samples = tiny.task("digits"), tiny.samples("digits")
     fold, device = samples.folds[0], pick_device("auto")
     assert device.type == "cuda"
-    data, valid = (training_split(samples, index, device) for index in (fold.train, fold.valid))
-    rows = {name: tensor[fold.valid] for name, tensor in samples.tensors.items()}
+    data, valid = (training_split(samples, task, index, device) for index in (fold.train, fold.valid))
+    rows = samples.at(fold.valid)
     settings = tiny.training(epochs=4, autocast=autocast, device="cuda")
 
     def run(checkpoint, stop_after=None):

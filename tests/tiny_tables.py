@@ -1,0 +1,151 @@
+"""Small raw tables of text, sound and melodies, as `ingest` writes them: made up, and with something to learn."""
+
+import numpy as np
+import pyarrow as pa
+
+FEATURES = 4
+"""Numbers of a frame of a recording."""
+_NAMES = ("ada", "alan", "grace", "kurt", "emmy", "karl")
+_PLACES = ("paris", "rome", "oslo", "lima")
+_ENGLISH = ("one", "two", "three", "four", "five", "six", "seven", "eight")
+_FRENCH = ("un", "deux", "trois", "quatre", "cinq", "six", "sept", "huit")
+
+
+def texts(count: int = 160, *, rated: bool = False, seed: int = 0) -> pa.Table:
+    """Reviews of one to eleven words; the last word that judges says what they are of.
+
+    Rated, they are worth −3 to 3, and one in three is near 0.
+    """
+    rng = np.random.default_rng(seed)
+    good, bad, plain = ("fine", "great", "lovely"), ("dull", "poor", "awful"), ("film", "plot", "cast", "it", "was")
+    lines, ratings = [], []
+    for row in range(count):
+        mood = (row % 2) * 2 - 1
+        strength = rng.uniform(1.5, 3) if row % 3 else rng.uniform(-0.5, 0.5)
+        words = [*rng.choice(plain, rng.integers(0, 9)), rng.choice(bad if mood > 0 else good)]
+        words += [*rng.choice(plain, rng.integers(0, 2)), rng.choice(good if mood > 0 else bad)]
+        lines.append(" ".join(words[-1:] if row < 2 else [*words, f"no{row}"]))
+        ratings.append(mood * strength)
+    return pa.table(
+        {
+            "row_id": pa.array(np.arange(count), pa.int64()),
+            "split": pa.nulls(count, pa.string()),
+            "text": pa.array(lines, pa.string()),
+            "label": pa.nulls(count, pa.string()) if rated else pa.array(["bad", "good"] * (count // 2), pa.string()),
+            "rating": pa.array(ratings, pa.float64()) if rated else pa.nulls(count, pa.float64()),
+        }
+    )
+
+
+def pairs(count: int = 160, seed: int = 0) -> pa.Table:
+    """Numbers in English and in French, one to six of them, in the opposite order."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, str] = {}
+    while len(found) < count:
+        digits = rng.integers(0, len(_ENGLISH), 1 if len(found) < 8 else rng.integers(1, 7))
+        found[" ".join(_ENGLISH[one] for one in digits)] = " ".join(_FRENCH[one] for one in digits[::-1])
+    return pa.table(
+        {
+            "row_id": pa.array(np.arange(count), pa.int64()),
+            "split": pa.nulls(count, pa.string()),
+            "source": pa.array(list(found), pa.string()),
+            "target": pa.array(list(found.values()), pa.string()),
+        }
+    )
+
+
+def articles(lines: int = 60, seed: int = 0) -> pa.Table:
+    """Lines of one to nine words, each of which likes one of two to follow; the first two thirds are for training."""
+    rng = np.random.default_rng(seed)
+    words = [f"w{number}" for number in range(12)]
+    found = []
+    for _ in range(lines):
+        place, line = int(rng.integers(12)), []
+        for _ in range(rng.integers(1, 10)):
+            line.append(words[place])
+            place = (place * 5 + 1 + int(rng.random() < 0.2)) % 12
+        found.append(" ".join(line))
+    held = lines // 6
+    return pa.table(
+        {
+            "row_id": pa.array(np.arange(lines), pa.int64()),
+            "split": pa.array(["train"] * (lines - 2 * held) + ["valid"] * held + ["test"] * held, pa.string()),
+            "text": pa.array(found, pa.string()),
+        }
+    )
+
+
+def melodies(count: int = 48, seed: int = 0) -> pa.Table:
+    """Tunes of one to thirty notes, each a step or a leap away from the last, in bars of four."""
+    rng = np.random.default_rng(seed)
+    tunes = []
+    for row in range(count):
+        pitches = np.cumsum(rng.choice((-3, -2, -1, 1, 2, 4), 1 if row == 0 else rng.integers(6, 31)))
+        events = [f"{pitch % 15 - 4}_{rng.choice((12, 24), p=(0.8, 0.2))}" for pitch in pitches]
+        bars = [" ".join(events[start : start + 4]) for start in range(0, len(events), 4)]
+        tunes.append(f"mode:major meter:C| {' | '.join(bars)} |")
+    texts = {
+        "file": [f"{row}.abc" for row in range(count)],
+        "title": [f"Tune {row}" for row in range(count)],
+        "key": ["D"] * count,
+        "mode": ["major"] * count,
+        "meter": ["C|"] * count,
+        "notes": tunes,
+    }
+    return pa.table(
+        {
+            "row_id": pa.array(np.arange(count), pa.int64()),
+            "split": pa.nulls(count, pa.string()),
+            **{name: pa.array(values, pa.string()) for name, values in texts.items()},
+        }
+    )
+
+
+def recordings(each: int = 5, classes: int = 4, voices: int = 3, seed: int = 0) -> pa.Table:
+    """Recordings of two to fourteen frames: the class says which feature swells, the voice how loud all are."""
+    rng = np.random.default_rng(seed)
+    rows = [(label, voice) for label in range(classes) for voice in range(voices) for _ in range(each)]
+    rng.shuffle(rows)
+    frames = []
+    for label, voice in rows:
+        time = int(rng.integers(2, 15))
+        frame = 10.0 * voice + rng.normal(0, 0.3, (time, FEATURES))
+        frame[:, label % FEATURES] += np.linspace(0, 6, time)
+        frames.append([[float(value) for value in step] for step in frame])
+    return pa.table(
+        {
+            "row_id": pa.array(np.arange(len(rows)), pa.int64()),
+            "split": pa.nulls(len(rows), pa.string()),
+            "label": pa.array([label for label, _ in rows], pa.int64()),
+            "frames": pa.array(frames, pa.list_(pa.list_(pa.float32(), FEATURES))),
+        }
+    )
+
+
+def tagged(count: int = 90, seed: int = 0) -> pa.Table:
+    """Sentences of one to eight tokens; a name may have two of them, places and names have telling letters."""
+    rng = np.random.default_rng(seed)
+    sentences, tags = [], []
+    for _ in range(count):
+        tokens, own = [], []
+        for _ in range(rng.integers(1, 5)):
+            kind = rng.integers(3)
+            if kind == 0:
+                tokens.append(rng.choice(("met", "saw", "near", "the")))
+                own.append("O")
+            elif kind == 1:
+                tokens += [f"{rng.choice(_NAMES)}x", f"{rng.choice(_NAMES)}y"]
+                own += ["B-PER", "I-PER"]
+            else:
+                tokens.append(f"{rng.choice(_PLACES)}z")
+                own.append("B-LOC")
+        sentences.append([str(token) for token in tokens])
+        tags.append(own)
+    return pa.table(
+        {
+            "row_id": pa.array(np.arange(count), pa.int64()),
+            "split": pa.array([("train", "train", "train", "valid", "test")[row % 5] for row in range(count)]),
+            "tokens": pa.array(sentences, pa.list_(pa.string())),
+            "tags": pa.array(tags, pa.list_(pa.string())),
+        }
+    )
