@@ -64,7 +64,7 @@ def _note(experiment: params.Experiment) -> str:
         f"Training: one epoch of {PAIRS:,} sentence pairs, batches of {experiment.training.batch_size}, one thread, "
         "the same loop and network; ours makes batches of like lengths, the reference by chance, padded to the "
         f"longest. Decoding: greedy, {SENTENCES} test sentences, one thread; ours is one call of the graph a batch, "
-        "the reference calls a graph of the start once and one of a step until all sentences of the batch have ended. Both "
+        "the reference calls a graph of the start once and one of a step until all of the batch have ended. Both "
         f"gave the same tokens. Tokenising: {TOKENISED:,} English and French sentences in one call, {CORES} cores."
     )
 

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 PAD, UNK, GO, EOS = 0, 1, 4, 5
-"""Token numbers of padding (whose vector is zero and stays so), of what is unknown, of `<go>`, which a decoder begins
-with, and of `<eos>`, which ends what is written. The same as in `unroll.features.text`."""
+"""Token numbers of padding (whose vector begins as zeros and stays so, but where output weights are tied to it), of
+what is unknown, of `<go>`, which a decoder begins with, and of `<eos>`, which ends what is written. The same as in
+`unroll.features.text`."""
 IGNORED = -100
 """Target of a step that is padding."""
 

@@ -60,8 +60,7 @@ def build_model(task: Task, model: params.Model, vectors: Tensor | None = None) 
 
 
 def _encoder_decoder(task: Task, model: params.EncoderDecoderModel, vectors: Tensor | None) -> EncoderDecoder:
-    if isinstance(model.encoder, params.RecurrentModel) and model.encoder.embedding != params.Embedding():
-        raise ParameterError("set `embedding` beside `encoder`, not in it: encoder and decoder share the vectors")
+    _check_encoder(model)
     written = _embedding(task, model.embedding, task.writes, model.dropout, vectors)
     # One vocabulary for both sides, so one set of vectors.
     read = written if task.reads else None
@@ -79,6 +78,19 @@ def _encoder_decoder(task: Task, model: params.EncoderDecoderModel, vectors: Ten
         dropout=model.dropout,
     )
     return EncoderDecoder(task.make_units(), encoder, decoder, embedding=read, reverse_source=model.reverse_source)
+
+
+def _check_encoder(model: params.EncoderDecoderModel) -> None:
+    """Refuses what an encoder beside a decoder would do nothing with."""
+    encoder = model.encoder
+    if isinstance(encoder, params.DenseModel):
+        return
+    if encoder.embedding != params.Embedding():
+        raise ParameterError("set `embedding` beside `encoder`, not in it: encoder and decoder share the vectors")
+    if encoder.pooling != "last":
+        raise ParameterError("a decoder begins with the encoder's last state: leave `pooling` out of `encoder`")
+    if encoder.tied:
+        raise ParameterError("a decoder's output weights are always tied, an encoder has none: leave `tied` out of it")
 
 
 def _encoder(

@@ -256,7 +256,10 @@ def test_network_shapes(bidirectional):
     inputs = torch.randn(4, 6, 3)
     assert network(bidirectional=bidirectional)(inputs).shape == (4,)
     assert network(True, bidirectional)(inputs).shape == (4, 6)
-    assert network(True, bidirectional).output(inputs).shape == (4, 6, 1)
+    output, state = network(True, bidirectional).output(inputs)
+    assert output.shape == (4, 6, 1)
+    directions = 1 + bidirectional
+    assert [[part.shape for part in layer] for layer in state] == [[(directions, 4, 4)], [(directions, 4, 5)] * 2]
 
 
 def test_every_step_reads_the_past_alone():

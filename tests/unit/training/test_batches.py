@@ -1,5 +1,7 @@
 """The order in which a split is read, and what a batch is cut to."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -52,7 +54,7 @@ def test_the_carried_order_by_hand():
 @pytest.mark.parametrize("size", [1, 2, 4, 8, 30])
 def test_each_reader_goes_through_the_stream_in_order(count, size):
     order = windows(count).order(size)
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in itertools.pairwise(order):
         assert torch.equal(after, before + 1)
     read = torch.cat(order)
     readers = min(size, count)
@@ -65,7 +67,7 @@ def test_each_reader_goes_through_the_stream_in_order(count, size):
 def test_nothing_of_a_stream_is_left_out_of_evaluation(count, size):
     order = windows(count).in_order(size)
     assert sorted(torch.cat(order).tolist()) == list(range(count))
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in itertools.pairwise(order):
         # A batch's rows are the first ones of the batch before it, a window further: their states can be handed on.
         assert len(after) <= len(before)
         assert torch.equal(after, before[: len(after)] + 1)
