@@ -56,12 +56,12 @@ MAY = {
     "datasets": {"datasets"} | LOW,
     "tasks": {"tasks", "models", "features", "datasets"} | LOW,
     "training": {"training", "tasks", "models", "features", "datasets"} | LOW,
-    "export": {"export", "tasks", "models", "features", "datasets"} | LOW,
+    "export": {"export", "training", "tasks", "models", "features", "datasets"} | LOW,
     "inference": {"inference", "datasets", "features"} | LOW,
     "tracking": LOW,
     "stages": {"stages", "training", "export", "inference", "tracking", "tasks", "models", "features", "datasets"}
     | LOW,
-    "cli": {"stages", "inference", ""} | LOW,
+    "cli": {"stages", "inference", "tasks", ""} | LOW,
     "": {""},
 }
 
@@ -101,13 +101,17 @@ def test_models_import_torch_alone(module):
         ("onnxscript", {"export"}),
         ("onnxruntime", {"export", "inference"}),
         ("matplotlib", {"tasks"}),
-        ("sklearn", {"tasks"}),
+        ("sklearn", {"tasks", "features"}),
         ("scipy", {"tasks"}),
         ("torch", {"models", "tasks", "training", "export", "stages"}),
         ("pydantic", {"params", "inference", "tracking"}),
         ("yaml", {"params", "tracking"}),
         ("requests", {"datasets", "tracking"}),
         ("pickle", {"datasets"}),
+        ("tokenizers", {"features"}),
+        ("sacrebleu", {"tasks"}),
+        ("seqeval", {"tasks"}),
+        ("mido", {"tasks"}),
     ],
 )
 def test_a_package_is_imported_by_its_owner_alone(package, areas):

@@ -1,6 +1,7 @@
 """ONNX beside torch: each cell, direction and depth, with and without lengths, at sizes other than the traced ones."""
 
 import json
+from shutil import copy
 
 import numpy as np
 import onnx
@@ -11,13 +12,15 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from unroll.errors import ExportError
-from unroll.export.bundle import card, seal
+from unroll.export.bundle import card, inputs_of, seal, takes_lengths
+from unroll.export.cases import example, runs
 from unroll.export.onnx import export, parity
 from unroll.export.recurrent import translation_table
 from unroll.files import sha256_of
-from unroll.models.network import Classifier, Ensemble
+from unroll.inference.bundle import load_bundle
 from unroll.models.recurrent import RecurrentEncoder
-from unroll.training.members import new_network, training_split
+from unroll.training.batches import Batches
+from unroll.training.members import new_network, training_split, whole_model
 
 CPU = torch.device("cpu")
 NODES = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
@@ -113,26 +116,27 @@ def exported(tiny, tmp_path_factory):
     """Exports a network of a task, once for all tests that ask for it."""
     made = {}
 
-    def get(kind, cells=("gru",), bidirectional=False, count=1):
-        key = (kind, cells, bidirectional, count)
+    def get(kind, cells=("gru",), bidirectional=False, count=1, pooling="last"):
+        key = (kind, cells, bidirectional, count, pooling)
         if key not in made:
             task, samples = tiny.task(kind), tiny.samples(kind)
-            data = training_split(samples, samples.folds[-1].train, CPU)
-            model = tiny.model(*cells, **({"bidirectional": bidirectional} if cells else {}))
-            networks = [new_network(task, model, data, seed) for seed in range(count)]
+            data = training_split(samples, task, samples.folds[-1].train, CPU)
+            options = {"bidirectional": bidirectional, "pooling": pooling} if cells else {}
+            if task.reads:
+                options["embedding"] = {"size": 5}
+            networks = [new_network(task, tiny.model(*cells, **options), data, seed) for seed in range(count)]
             for network in networks:
-                torch.nn.init.normal_(next(network.head.parameters()), 0, 0.1)
-            ensemble = Ensemble(networks)
-            network = (Classifier(ensemble) if task.classifies else ensemble).eval()
+                torch.nn.init.normal_(next(network.head.parameters()), 0, 0.3 if kind in SEQUENCES else 0.1)
+            network = whole_model(task, networks)
             path = tmp_path_factory.mktemp("export") / "model.onnx"
-            export(network, task, data.inputs[:2], path, free_time=bool(cells))
-            made[key] = (network, task, path, data.inputs)
+            export(network, task, *example(task, data), path, free_time=bool(cells))
+            made[key] = (network, task, path, data)
         return made[key]
 
     return get
 
 
-NETWORKS = [
+FORECASTS = [
     ("digits", ("rnn",), False, 1),
     ("digits", ("lstm",), True, 1),
     ("digits", ("rnn", "gru", "lstm"), False, 1),
@@ -142,20 +146,53 @@ NETWORKS = [
     ("log_return", ("gru",), False, 3),
     ("return_quantiles", ("gru",), True, 2),
 ]
-IDS = [
-    f"{kind}-{'-'.join(cells) or 'dense'}{'-both-ways' if both else ''}-{count}"
-    for kind, cells, both, count in NETWORKS
+# Each cell, direction and pooling once, over tokens, tokens with characters and frames of sound.
+VARYING = [
+    ("text_class", ("lstm",), True, 2, "last"),
+    ("text_class", ("gru",), False, 1, "mean"),
+    ("text_class", ("rnn",), True, 1, "max"),
+    ("recording_class", ("gru",), True, 1, "max"),
+    ("recording_class", ("rnn",), False, 1, "last"),
+    ("tags", ("lstm",), True, 1),
+    ("tags", ("rnn", "gru"), False, 2),
 ]
-every_network = pytest.mark.parametrize("which", NETWORKS, ids=IDS)
+NETWORKS = [*FORECASTS, *VARYING, ("strip_columns", ("gru",), True, 1)]
+SEQUENCES = ("text_class", "recording_class", "tags", "strip_columns")
 
 
-@every_network
+def names_of(networks):
+    return ["-".join(map(str, (kind, *(cells or ["dense"]), *rest))) for kind, cells, *rest in networks]
+
+
+every_network = pytest.mark.parametrize("which", NETWORKS, ids=names_of(NETWORKS))
+every_forecast = pytest.mark.parametrize("which", FORECASTS, ids=names_of(FORECASTS))
+every_varying = pytest.mark.parametrize("which", VARYING, ids=names_of(VARYING))
+
+
+def answers(network, feed):
+    """torch's, for what ONNX is fed with."""
+    with torch.inference_mode():
+        found = network(*(torch.from_numpy(one) for one in feed.values()))
+    return found if isinstance(found, tuple) else (found,)
+
+
+def held_against(network, task, path, feeds):
+    names = [spec.name for spec in task.outputs]
+    return parity(path, names, [(feed, answers(network, feed)) for feed in feeds])
+
+
+def images(*shapes):
+    return [{"inputs": one.numpy()} for one in shapes]
+
+
+@every_forecast
 def test_onnx_agrees_with_torch_at_other_sizes(exported, which):
-    network, task, path, inputs = exported(*which)
+    network, task, path, data = exported(*which)
+    inputs = data.inputs
     shapes = [inputs[:2], inputs[:1], inputs[:17], inputs]
     if which[1]:
         shapes += [inputs[:3, -task.least_steps :], torch.cat([inputs[:5]] * 3, dim=1)]
-    found = parity(network, task, path, shapes)
+    found = held_against(network, task, path, images(*shapes))
     assert found["passed"]
     assert found["differing_labels"] == 0
     assert found["max_relative_error"] <= 1e-5
@@ -164,8 +201,80 @@ def test_onnx_agrees_with_torch_at_other_sizes(exported, which):
 
 
 @every_network
+def test_the_rows_that_an_export_is_checked_on(exported, which):
+    """All test rows, one alone, and where the model takes them others lengths."""
+    network, task, path, data = exported(*which)
+    tried = list(runs(network, task, data, free_time=bool(which[1])))
+    found = parity(path, [spec.name for spec in task.outputs], tried)
+    assert found["passed"]
+    assert found["max_abs_error"] < 1e-4
+    sizes = {tuple(shape[:2]) for shape in found["shapes_tried"]}
+    assert len(data) in {rows for rows, _ in sizes}
+    assert 1 in {rows for rows, _ in sizes}
+    assert len({steps for _, steps in sizes}) > 1 or not which[1]
+    if takes_lengths(task):
+        lengths = np.concatenate([feed["lengths"] for feed, _ in tried])
+        assert {lengths.min(), lengths.max()} == {int(data.lengths.min()), int(data.lengths.max())}
+
+
+def rows_of(task, data, lengths):
+    """Rows of these lengths: the first ones, as often as is needed."""
+    count = len(lengths)
+    inputs = torch.cat([data.inputs[:count]] * 4, dim=1)[:, : max(lengths)].clone()
+    for row, length in enumerate(lengths):
+        inputs[row, length:] = 0
+    if inputs.dtype == torch.int64:
+        # No padding before the end.
+        first = inputs[:, :, 0] if inputs.dim() == 3 else inputs
+        for row, length in enumerate(lengths):
+            first[row, :length].clamp_(min=6)
+    return {"inputs": inputs.numpy(), "lengths": np.array(lengths)}
+
+
+@every_varying
+def test_lengths_other_than_the_traced_ones(exported, which):
+    """Length 1, and longer than any in training."""
+    network, task, path, data = exported(*which)
+    longest = int(data.lengths.max())
+    feeds = [rows_of(task, data, lengths) for lengths in ([1], [1, 1, 1], [3, longest + 9, 1, 2], [longest + 5])]
+    assert held_against(network, task, path, feeds)["passed"]
+
+
+@every_varying
+def test_more_padding_changes_nothing_in_onnx(exported, which):
+    _, task, path, data = exported(*which)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    lengths = [5, 1, 9, 3]
+    feed = rows_of(task, data, lengths)
+    expected = session.run(None, feed)
+    fill = 7 if feed["inputs"].dtype == np.int64 else 1e3
+    for more, value in ((1, 0), (6, 0), (3, fill)):
+        wide = [(0, 0), (0, more), *[(0, 0)] * (feed["inputs"].ndim - 2)]
+        inputs = np.pad(feed["inputs"], wide)
+        for row, length in enumerate(lengths):
+            inputs[row, length:] = value
+        found = session.run(None, {**feed, "inputs": inputs})
+        for ours, theirs in zip(found, expected, strict=True):
+            if task.every_step:
+                assert not ours[:, 9:].any()
+                ours = ours[:, :9]
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
+    order = [2, 0, 3, 1]
+    found = session.run(None, {name: one[order] for name, one in feed.items()})
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs[order], rtol=0, atol=1e-6)
+    for row, length in enumerate(lengths):
+        alone = session.run(None, {"inputs": feed["inputs"][row : row + 1, :length], "lengths": np.array([length])})
+        for ours, theirs in zip(alone, expected, strict=True):
+            part = theirs[row, :length] if task.every_step else theirs[row]
+            np.testing.assert_allclose(ours[0], part, rtol=0, atol=1e-6)
+            if task.every_step:
+                assert not theirs[row, length:].any()
+
+
+@every_network
 def test_graph_holds_onnxs_own_layers(exported, which):
-    _, cells, both, count = which
+    cells, both, count = which[1:4]
     _, _, path, _ = exported(*which)
     nodes = [node for node in onnx.load(path).graph.node if node.op_type in NODES.values()]
     assert [node.op_type for node in nodes] == [NODES[cell] for _ in range(count) for cell in cells]
@@ -174,19 +283,23 @@ def test_graph_holds_onnxs_own_layers(exported, which):
         assert options.get("direction", b"forward") == (b"bidirectional" if both else b"forward")
 
 
+TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(int64)": "int64"}
+
+
 @every_network
 def test_graph_is_what_the_task_says(exported, which):
     _, task, path, _ = exported(*which)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (entry,) = session.get_inputs()
-    assert entry.name == task.inputs.name
-    assert entry.type == {"uint8": "tensor(uint8)", "float32": "tensor(float)"}[task.inputs.dtype]
+    specs = inputs_of(task, free_time=bool(which[1]))
+    assert [(one.name, TYPES[one.type]) for one in session.get_inputs()] == [(one.name, one.dtype) for one in specs]
+    entry = session.get_inputs()[0]
     assert entry.shape[0] == "batch"
     assert (entry.shape[1] == "time") is bool(which[1])
-    assert entry.shape[2] == task.inputs.shape[2]
-    assert [one.name for one in session.get_outputs()] == [spec.name for spec in task.outputs]
-    types = {"tensor(float)": "float32", "tensor(int64)": "int64"}
-    assert [types[one.type] for one in session.get_outputs()] == [spec.dtype for spec in task.outputs]
+    assert tuple(entry.shape[2:]) == task.inputs.shape[2:]
+    assert [one.shape for one in session.get_inputs()[1:]] == [["batch"]] * (len(specs) - 1)
+    assert [(one.name, TYPES[one.type]) for one in session.get_outputs()] == [
+        (spec.name, spec.dtype) for spec in task.outputs
+    ]
     assert all(len(one.shape) == len(spec.shape) for one, spec in zip(session.get_outputs(), task.outputs, strict=True))
 
 
@@ -198,15 +311,27 @@ def test_graph_tells_nothing_of_this_machine(exported, which, root):
 
 
 def test_equal_exports_are_equal_bytes(exported, tmp_path):
-    network, task, path, inputs = exported("log_return", ("gru",), False, 3)
-    export(network, task, inputs[:2], tmp_path / "again.onnx", free_time=True)
+    network, task, path, data = exported("log_return", ("gru",), False, 3)
+    export(network, task, *example(task, data), tmp_path / "again.onnx", free_time=True)
     assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()
 
 
-def test_a_test_split_of_one_row_can_be_traced(exported, tmp_path):
-    network, task, _, inputs = exported("price", ("lstm", "lstm"), False, 1)
-    export(network, task, inputs[:1], tmp_path / "one.onnx", free_time=True)
-    assert parity(network, task, tmp_path / "one.onnx", [inputs[:1], inputs[:9]])["passed"]
+@pytest.mark.parametrize("which", [FORECASTS[4], VARYING[1]], ids=names_of([FORECASTS[4], VARYING[1]]))
+def test_a_test_split_of_one_row_can_be_traced(exported, tmp_path, which):
+    network, task, _, data = exported(*which)
+    lengths = None if data.lengths is None else data.lengths[:1]
+    one = Batches(data.inputs[:1], data.targets[:1], lengths)
+    export(network, task, *example(task, one), tmp_path / "one.onnx", free_time=True)
+    tried = [*runs(network, task, one, free_time=True), *runs(network, task, data, free_time=True)]
+    assert parity(tmp_path / "one.onnx", [spec.name for spec in task.outputs], tried)["passed"]
+
+
+def test_a_test_split_of_single_steps_can_be_traced(exported, tmp_path):
+    network, task, _, data = exported(*VARYING[1])
+    short = Batches(data.inputs[:, :1], data.targets, torch.ones(len(data), dtype=torch.int64))
+    export(network, task, *example(task, short), tmp_path / "short.onnx", free_time=True)
+    tried = [*runs(network, task, short, free_time=True), *runs(network, task, data, free_time=True)]
+    assert parity(tmp_path / "short.onnx", [spec.name for spec in task.outputs], tried)["passed"]
 
 
 # Parity that does not hold
@@ -228,15 +353,7 @@ def constant(path, value, shape=("batch",)):
     onnx.save(model, path)
 
 
-class Constant(nn.Module):
-    """Gives `value` for every row."""
-
-    def __init__(self, value):
-        super().__init__()
-        self.value = value
-
-    def forward(self, inputs):
-        return torch.full((len(inputs),), self.value)
+ONES = {"inputs": np.ones((3, 8, 1), np.float32)}
 
 
 @pytest.mark.parametrize(
@@ -253,34 +370,36 @@ class Constant(nn.Module):
         (float("inf"), 1.0, False),
     ],
 )
-def test_parity_sees_a_difference(tiny, tmp_path, ours, theirs, passes):
+def test_parity_sees_a_difference(tmp_path, ours, theirs, passes):
     constant(tmp_path / "model.onnx", ours)
-    found = parity(Constant(theirs), tiny.task("price"), tmp_path / "model.onnx", [torch.ones(3, 8, 1)])
+    found = parity(tmp_path / "model.onnx", ["price"], [(ONES, (torch.full((3,), theirs),))])
     assert found["passed"] is passes
     if passes:
         assert found["max_abs_error"] == pytest.approx(abs(ours - theirs), abs=1e-4)
 
 
-def test_another_shape_is_an_error(tiny, tmp_path):
+def test_the_worst_of_all_runs_counts(tmp_path):
     constant(tmp_path / "model.onnx", 1.0)
+    tried = [(ONES, (torch.full((3,), value),)) for value in (1.0, 1.2, 1.0)]
+    found = parity(tmp_path / "model.onnx", ["price"], tried)
+    assert not found["passed"]
+    assert found["max_abs_error"] == pytest.approx(0.2)
+    assert found["max_relative_error"] == pytest.approx(0.2 / 1.2)
+    assert found["rows"] == 9
+    assert found["shapes_tried"] == [[3, 8, 1]] * 3
 
-    class Wide(nn.Module):
-        def forward(self, inputs):
-            return torch.ones(len(inputs), 2)
 
+def test_another_shape_is_an_error(tmp_path):
+    constant(tmp_path / "model.onnx", 1.0)
     with pytest.raises(ExportError, match=r"ONNX gives \(3,\), torch \(3, 2\)"):
-        parity(Wide(), tiny.task("price"), tmp_path / "model.onnx", [torch.ones(3, 8, 1)])
+        parity(tmp_path / "model.onnx", ["price"], [(ONES, (torch.ones(3, 2),))])
 
 
-def test_labels_that_differ_fail(exported, tmp_path):
-    network, task, path, inputs = exported("digits", ("rnn",), False, 1)
-
-    class Other(nn.Module):
-        def forward(self, images):
-            labels, probabilities = network(images)
-            return (labels + 1) % 10, probabilities
-
-    found = parity(Other(), task, path, [inputs[:5]])
+def test_labels_that_differ_fail(exported):
+    network, task, path, data = exported("digits", ("rnn",), False, 1)
+    feed = {"inputs": data.inputs[:5].numpy()}
+    labels, probabilities = answers(network, feed)
+    found = parity(path, [spec.name for spec in task.outputs], [(feed, ((labels + 1) % 10, probabilities))])
     assert (found["passed"], found["differing_labels"]) == (False, 5)
 
 
@@ -288,9 +407,7 @@ def test_labels_that_differ_fail(exported, tmp_path):
 
 
 def sealed(exported, which, folder):
-    from shutil import copy
-
-    _, task, path, inputs = exported(*which)
+    _, task, path, data = exported(*which)
     folder.mkdir()
     copy(path, folder / "model.onnx")
     figures = {"metric": task.headline, "test": 1.5, "baseline": {"persistence": 2.5}}
@@ -302,15 +419,13 @@ def sealed(exported, which, folder):
         data={"data/raw/stock": "0123.dir"},
         figures=figures,
     )
-    seal(folder, content)
-    return task, inputs
+    seal(folder, content, task)
+    return task, data.inputs
 
 
 @every_network
 def test_bundle_is_what_its_reader_takes(exported, which, tmp_path):
     """Written here, read by the code that scores with it."""
-    from unroll.inference.bundle import load_bundle
-
     task, _ = sealed(exported, which, tmp_path / "bundle")
     found = load_bundle(tmp_path / "bundle")
     assert found.card.task.name == which[0]
@@ -318,22 +433,34 @@ def test_bundle_is_what_its_reader_takes(exported, which, tmp_path):
     assert found.card.metrics["test"] == 1.5
     assert found.card.data == {"data/raw/stock": "0123.dir"}
     assert all(tensor.unit for tensor in (*found.card.inputs, *found.card.outputs))
+    assert found.card.reader == task.reader
+    assert set(found.vocabularies) == {f"{name}.tokenizer.json" for name in task.vocabularies}
+    for name, vocabulary in task.vocabularies.items():
+        assert found.vocabularies[f"{name}.tokenizer.json"].tokens == vocabulary.tokens
 
 
 @pytest.mark.parametrize("kind", ["price", "log_return", "return_quantiles", "digits"])
 def test_bundle_of_a_dense_network_is_readable_too(exported, tmp_path, kind):
     """Its time axis is fixed: to the length of the raw input, which is longer than what the network sees of it."""
-    from unroll.inference.bundle import load_bundle
-
     _, inputs = sealed(exported, (kind, (), False, 1), tmp_path / "bundle")
     assert load_bundle(tmp_path / "bundle").card.inputs[0].shape == ("batch", *inputs.shape[1:])
 
 
-def test_checksums_are_those_of_the_files(exported, tmp_path):
-    sealed(exported, ("price", ("lstm", "lstm"), False, 1), tmp_path / "bundle")
+@pytest.mark.parametrize(
+    ("which", "more"),
+    [
+        (FORECASTS[4], []),
+        (VARYING[1], ["text.tokenizer.json"]),
+        (VARYING[5], ["character.tokenizer.json", "token.tokenizer.json"]),
+    ],
+    ids=["price", "text", "tags"],
+)
+def test_checksums_are_those_of_the_files(exported, tmp_path, which, more):
+    sealed(exported, which, tmp_path / "bundle")
+    names = ["card.json", "model.onnx", *more]
     lines = (tmp_path / "bundle" / "SHA256SUMS").read_text().splitlines()
-    assert lines == [f"{sha256_of(tmp_path / 'bundle' / name)}  {name}" for name in ("card.json", "model.onnx")]
-    assert sorted(path.name for path in (tmp_path / "bundle").iterdir()) == ["SHA256SUMS", "card.json", "model.onnx"]
+    assert lines == [f"{sha256_of(tmp_path / 'bundle' / name)}  {name}" for name in names]
+    assert sorted(path.name for path in (tmp_path / "bundle").iterdir()) == sorted(["SHA256SUMS", *names])
 
 
 def test_card_by_hand(tiny):
@@ -349,7 +476,8 @@ def test_card_by_hand(tiny):
 
 def test_time_and_batch_do_not_matter_to_a_bundle(exported):
     """A row's result depends on the row alone, and on its own steps."""
-    _, _, path, inputs = exported("return_quantiles", ("gru",), True, 2)
+    _, _, path, data = exported("return_quantiles", ("gru",), True, 2)
+    inputs = data.inputs
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     whole = session.run(None, {"inputs": inputs[:20].numpy()})[0]
     for row in (0, 7, 19):
