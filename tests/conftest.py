@@ -147,7 +147,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "kind": "tags",
         "dataset": "tagged_sentences",
         "tokenizer": {"kind": "split"},
-        "max_tokens": 9,
+        "max_tokens": 12,
         "characters": 5,
     },
 }

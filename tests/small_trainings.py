@@ -77,5 +77,26 @@ class Job:
         return new_network(self.task, self.model, self.data, self.seed)
 
 
+def trained(tiny, task, samples, model, checkpoint, seed=0, **settings):
+    """A task's network after a short training, as the stages train it."""
+    fold = samples.folds[-1]
+    data, valid = (training_split(samples, task, index, CPU) for index in (fold.train, fold.valid))
+    rows = samples.at(fold.valid)
+    network = new_network(task, model, data, seed)
+    kept = train(
+        network,
+        task.loss,
+        data,
+        tiny.training(**settings),
+        seed=seed,
+        validate=lambda one: validate(one, task, valid, rows),
+        better=task.better,
+        on_epoch=lambda row, seconds: None,
+        checkpoint=checkpoint,
+    )
+    network.load_state_dict(kept.weights)
+    return network.eval()
+
+
 def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

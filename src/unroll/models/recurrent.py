@@ -217,7 +217,8 @@ class RecurrentEncoder(nn.Module):
         """As `_run`, where sequences may have ended before this piece (`left` ≤ 0): they keep their state."""
         if left is None:
             return self._run(inputs, None, state)
-        alive = left > 0
+        # Lengths may lie on the CPU while the rest is on a GPU.
+        alive = (left > 0).to(inputs.device)
         outputs, after = self._run(inputs, left.clamp(1, inputs.shape[1]), state)
         outputs = torch.where(alive[:, None, None], outputs, 0.0)
         if state is not None:

@@ -154,8 +154,8 @@ def test_equal_tables_give_equal_bytes(section, tmp_path):
 
 
 def test_durations_are_told_where_they_change():
-    events = "mode:major meter:6/8 7_12 9_12 r_24 | 7_24 7_12".split()
-    tokens = "mode:major meter:6/8 d12 7 9 d24 r | 7 d12 7".split()
+    events = ["mode:major", "meter:6/8", "7_12", "9_12", "r_24", "|", "7_24", "7_12"]
+    tokens = ["mode:major", "meter:6/8", "d12", "7", "9", "d24", "r", "|", "7", "d12", "7"]
     assert durations_told_once(events) == tokens
     assert events_of(tokens) == events
 
