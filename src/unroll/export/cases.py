@@ -97,7 +97,7 @@ def _one(model: Any, task: Task, data: Batches, index: Tensor, steps: int, beams
     batch = data.at(index)
     inputs, lengths = batch.inputs, batch.lengths
     if draws(task):
-        # Prompts of one to four tokens.
+        # Prompts of one token and more.
         inputs = inputs[:, :PROMPT_STEPS]
         lengths = 1 + index % inputs.shape[1]
     elif takes_lengths(task) and lengths is None:

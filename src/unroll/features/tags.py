@@ -22,8 +22,8 @@ def tag_samples(table: pa.Table, task: params.TagTask, name: str) -> Samples:
         name: Its name, for error messages.
 
     Returns:
-        inputs int64 [sample, time, 1 + character]: the token, then its first characters (PAD after them); without
-        characters [sample, time]. targets int64 [sample, time], a place in the note `tags`, IGNORED after the end.
+        inputs int64 [sample, time, 1 + character]: the token, then its first characters (PAD after them). targets int64
+        [sample, time], a place in the note `tags`, IGNORED after the end.
         lengths int64 [sample], text (tokens joined by blanks). Notes: tags, cut.
 
     Raises:
@@ -49,13 +49,14 @@ def tag_samples(table: pa.Table, task: params.TagTask, name: str) -> Samples:
     number = {tag: place for place, tag in enumerate(known)}
     targets, _ = pad([[number[tag] for tag in own[: task.max_tokens]] for own in tags], IGNORED)
     vocabularies = {"token": vocabulary}
+    inputs = inputs[:, :, np.newaxis]
     if task.characters:
         spelt = [[" ".join(token) for token in tokens[: task.max_tokens]] for tokens in sentences]
         settings = params.Tokenizer(kind="split", vocabulary_size=50_000, min_count=1)
         characters = Vocabulary.fit((token for row in fold.train for token in spelt[row]), settings)
         vocabularies["character"] = characters
-        table_of = np.full((*inputs.shape, 1 + task.characters), PAD, np.int64)
-        table_of[:, :, 0] = inputs
+        table_of = np.full((*inputs.shape[:2], 1 + task.characters), PAD, np.int64)
+        table_of[:, :, :1] = inputs
         letters = characters.encode([token for row in spelt for token in row])
         first, _ = pad([one[: task.characters] for one in letters])
         inside = np.arange(inputs.shape[1]) < lengths[:, None]

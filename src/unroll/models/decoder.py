@@ -51,8 +51,8 @@ class Decoder(nn.Module):
     def start(self, encoding: Tensor) -> State:
         """The state before the first token: float32 [batch, encoding_size] → each float32 [batch, unit]."""
         hidden, *memory = self.bridge(encoding).split(self.layer.units, -1)
-        # A hidden state lies between −1 and 1, an LSTM's cell state need not.
-        return (torch.tanh(hidden), *memory)
+        # A hidden state lies between −1 and 1, an LSTM's cell state need not. cuDNN wants it without gaps.
+        return (torch.tanh(hidden), *(part.contiguous() for part in memory))
 
     def forward(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, Tensor]:
         """Teacher forcing: each step reads the true token before it.

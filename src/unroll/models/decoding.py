@@ -62,6 +62,8 @@ class BeamStep(nn.Module):
         new_length = torch.where(finished, length, length + 1)
         totals = total.unsqueeze(-1) + scores
         ranking = totals / new_length.unsqueeze(-1).to(totals.dtype).pow(length_penalty)
+        # What must not be written stays last, however much the length counts for.
+        ranking = torch.where(totals < _NEVER / 2, _NEVER, ranking)
         best = ranking.flatten(1).topk(beams, dim=1).indices  # [batch, beam]
         parent, token = best // vocabulary, best % vocabulary
         kept = tuple(_follow(part, parent) for part in state)
@@ -157,7 +159,8 @@ def decode(
         uniforms: Where something is drawn: float32 [batch, beam, max_length] in [0, 1).
 
     Returns:
-        Tokens int64 [batch, beam, step], best first, padded with 0 after `<eos>`; and scores float32 [batch, beam].
+        Tokens int64 [batch, beam, step], best first where they were searched for, padded with 0 after `<eos>`; and
+        scores float32 [batch, beam].
     """
     ranks = torch.arange(beams, device=inputs.device)
     hypotheses, state, memory = Start(network)(inputs, lengths, ranks)

@@ -37,7 +37,8 @@ class TokenEmbedding(nn.Module):
             self.tokens.weight[PAD].zero_()
         self.dropout = nn.Dropout(dropout)
         self.output_size = size
-        if characters:
+        self.reads_characters = characters > 0
+        if self.reads_characters:
             self.characters = nn.Embedding(character_size, self.CHARACTER_FEATURES, padding_idx=PAD)
             self.convolution = nn.Conv1d(self.CHARACTER_FEATURES, self.CHARACTER_FEATURES, 3, padding=1)
             self.output_size += self.CHARACTER_FEATURES
@@ -57,8 +58,8 @@ class TokenEmbedding(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """int64 [batch, time], or [batch, time, 1 + character] → float32 [batch, time, output_size]."""
-        if inputs.dim() == 2:
-            embedded: Tensor = self.dropout(self.tokens(inputs))
+        if not self.reads_characters:
+            embedded: Tensor = self.dropout(self.tokens(inputs if inputs.dim() == 2 else inputs[:, :, 0]))
             return embedded
         letters = self.characters(inputs[:, :, 1:])  # [batch, time, character, feature]
         flat = letters.flatten(0, 1).transpose(1, 2)  # [batch × time, feature, character]

@@ -147,7 +147,10 @@ class EncoderDecoder(nn.Module):
     def attention(self, inputs: Tensor, lengths: Tensor | None, targets: Tensor) -> Tensor:
         """Attention weights float32 [batch, target, source] while `targets` are written."""
         weights: Tensor = self.decoder(after_go(targets), *self.encode(inputs, lengths))[1]
-        return weights
+        if not self.reverse_source:
+            return weights
+        # The encoder's outputs are in the order in which it read.
+        return reversed_steps(weights.transpose(1, 2), lengths).transpose(1, 2)
 
     def start(self, inputs: Tensor, lengths: Tensor | None, ranks: Tensor) -> Started:
         """As `LanguageModel.start`; the first step reads `<go>`."""

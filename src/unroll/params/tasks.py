@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from unroll.params.base import Section
 
@@ -190,15 +190,24 @@ class _TextTask(Section):
 class Decoding(Section):
     """How a generator's outputs are read for evaluation, and what a bundle does unless told otherwise."""
 
-    beams: Annotated[int, Field(ge=1)] = 4
+    beams: Annotated[int, Field(ge=1, le=1000)] = 4
     """1 is greedy decoding."""
-    length_penalty: Annotated[float, Field(ge=0)] = 1.0
+    length_penalty: Annotated[float, Field(ge=0, le=10)] = 1.0
     """Log probabilities of a hypothesis are divided by its length to this power."""
-    max_length: Annotated[int, Field(ge=1)] = 50
+    max_length: Annotated[int, Field(ge=1, le=10_000)] = 50
     temperature: Annotated[float, Field(ge=0)] = 0.0
     """Above 0, tokens are drawn instead of searched for; below 1 the likely ones more often."""
     top_k: Annotated[int, Field(ge=0)] = 0
     """Draw among so many of the likeliest tokens; 0 for all."""
+
+
+def _searched_for(decoding: Decoding) -> Decoding:
+    if decoding.temperature or decoding.top_k:
+        raise ValueError("temperature and top_k are for tasks that go on with a prompt: what this one writes is sought")
+    return decoding
+
+
+SearchDecoding = Annotated[Decoding, AfterValidator(_searched_for)]
 
 
 class LanguageDecoding(Decoding):
@@ -249,7 +258,7 @@ class TranslationTask(_TextTask):
     max_words: Annotated[int, Field(ge=1)] = 12
     """Pairs with a longer side are left out."""
     splits: ShareSplits = ShareSplits()
-    decoding: Decoding = Decoding()
+    decoding: SearchDecoding = Decoding()
 
 
 class LanguageTask(Section):
@@ -327,7 +336,7 @@ class StripCaptionTask(_StripTask):
     """A strip's digits as a sentence."""
 
     kind: Literal["strip_captions"]
-    decoding: Decoding = Decoding(max_length=8)
+    decoding: SearchDecoding = Decoding(max_length=8)
 
 
 class TagTask(_TextTask):

@@ -23,7 +23,7 @@ from unroll.tasks.task import Task
 from unroll.tracking import Run
 from unroll.training.batches import Batches
 from unroll.training.gradients import gradient_reach
-from unroll.training.inspection import continuations, looks, vectors
+from unroll.training.inspection import continuations, looks, prompts, vectors
 from unroll.training.loop import Network
 from unroll.training.members import last_fold, load_networks, new_network, predict_test, training_split
 
@@ -110,8 +110,8 @@ def _draw_network(folder: Path, title: str, network: Network, task: Task, data: 
     some = spread(len(data), SHOWN).tolist()
     if isinstance(network, EncoderDecoder) and network.decoder.attention is not None:
         attention_maps(folder / "attention.png", f"{title}: what it looked at", looks(network, task, data, some))
-    if isinstance(network, LanguageModel) and task.write_examples is not None:
-        task.write_examples(folder / "written", continuations(network, task, data, some))
+    if isinstance(network, LanguageModel) and task.write_examples is not None and (begun := prompts(data, SHOWN)):
+        task.write_examples(folder / "written", continuations(network, task, data, begun))
 
 
 def _as_table(task: Task, prediction: Any, rows: Any) -> pa.Table:

@@ -20,6 +20,9 @@ from unroll.training.checkpoints import run_key
 from unroll.training.loop import Trained, train
 from unroll.training.members import Member, members, new_network, pick_device, save_weights, training_split, validate
 
+NEVER_WRITTEN = 3
+"""Special tokens that no network writes: [PAD], [UNK], <go>."""
+
 
 def run(name: str) -> None:
     """Writes weights and history of an experiment; times and provenance beside them."""
@@ -69,11 +72,16 @@ def _check(name: str, experiment: params.Experiment, task: Task, samples: Sample
             f"experiments.{name}.training.seeds has {len(experiment.training.seeds)} seeds, but what task "
             f"{experiment.task!r} writes has no mean: give one seed"
         )
+    if task.decoding and task.decoding.beams > task.writes - NEVER_WRITTEN:
+        raise ParameterError(
+            f"tasks.{experiment.task}.decoding.beams is {task.decoding.beams}, but its vocabulary has "
+            f"{task.writes - NEVER_WRITTEN} tokens to begin with: follow no more than so many"
+        )
     embedding = None if isinstance(experiment.model, params.DenseModel) else experiment.model.embedding
     if embedding and embedding.start == "vectors" and samples.vectors is None:
         raise ParameterError(
             f"experiments.{name}.model.embedding.start is vectors, but tasks.{experiment.task} has none: name a GloVe "
-            f"or word2vec text file in tasks.{experiment.task}.vectors"
+            f"or word2vec text file in tasks.{experiment.task}.vectors, or, of a kind without that key, start at random"
         )
 
 

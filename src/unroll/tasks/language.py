@@ -59,7 +59,7 @@ def language_task(name: str, section: params.LanguageTask, samples: Samples) -> 
         reads=vocabulary.size,
         writes=vocabulary.size,
         decoding=section.decoding,
-        write_examples=lambda folder, sequences: write_texts(folder, [vocabulary.decode(row[1:]) for row in sequences]),
+        write_examples=lambda folder, sequences: write_texts(folder, [vocabulary.decode(row) for row in sequences]),
     )
 
 

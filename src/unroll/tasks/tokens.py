@@ -14,7 +14,12 @@ from unroll.features.text import EOS, IGNORED, PAD
 from unroll.tasks.task import TensorSpec
 
 WRITTEN = (
-    TensorSpec("tokens", "int64", ("batch", "beam", "step"), "token numbers, the best first; padding after <eos>"),
+    TensorSpec(
+        "tokens",
+        "int64",
+        ("batch", "beam", "step"),
+        "token numbers, best first if searched for; padding after <eos>",
+    ),
     TensorSpec("scores", "float32", ("batch", "beam"), "log probability (nats) / length ^ length_penalty"),
 )
 """Outputs of a model that writes."""

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from unroll import params
 from unroll.features.chance import uniforms
-from unroll.features.text import EOS
+from unroll.features.samples import spread
+from unroll.features.text import EOS, PAD
 from unroll.models.decoding import decode
 from unroll.models.embedding import TokenEmbedding
 from unroll.models.generators import EncoderDecoder, Generator, LanguageModel
@@ -46,6 +47,13 @@ def vectors(network: Network) -> NDArray[np.float32] | None:
     return embedding.tokens.weight.detach().cpu().numpy() if isinstance(embedding, TokenEmbedding) else None
 
 
+def prompts(data: Batches, count: int) -> list[int]:
+    """So many rows, evenly spaced, whose first tokens are gone on with: none of them ends a text or is padding."""
+    first = data.inputs[:, :PROMPT_STEPS]
+    whole = ((first != EOS) & (first != PAD)).all(1).nonzero().flatten()
+    return [int(whole[place]) for place in spread(len(whole), count)] if len(whole) else []
+
+
 def continuations(network: LanguageModel, task: Task, data: Batches, rows: Sequence[int]) -> list[list[int]]:
     """What a language model draws after the first tokens of some rows: the prompt's tokens, then those drawn.
 
@@ -56,10 +64,10 @@ def continuations(network: LanguageModel, task: Task, data: Batches, rows: Seque
         rows: Positions; each also seeds its chance.
     """
     decoding = task.decoding or params.Decoding()
-    prompts = data.inputs[torch.tensor(rows)][:, :PROMPT_STEPS]
+    begun = data.inputs[torch.tensor(rows)][:, :PROMPT_STEPS]
     chance = uniforms(0, list(rows), 1, decoding.max_length)
-    tokens = _draw(network, prompts, decoding, chance)
-    return [[*prompt.tolist(), *new[0].tolist()] for prompt, new in zip(prompts, tokens, strict=True)]
+    tokens = _draw(network, begun, decoding, chance)
+    return [[*prompt.tolist(), *new[0].tolist()] for prompt, new in zip(begun, tokens, strict=True)]
 
 
 def _draw(

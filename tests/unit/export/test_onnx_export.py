@@ -308,11 +308,12 @@ def test_graph_tells_nothing_of_this_machine(exported, which, root):
 
 
 def test_equal_exports_are_equal_bytes(exported, tmp_path):
-    network, task, path, data = exported("log_return", ("gru",), False, 3)
+    network, task, path, data = exported("digits", ("rnn",), False, 1)
     export(network, task, *example(task, data), tmp_path / "again.onnx", free_time=True)
     assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [FORECASTS[4], VARYING[1]], ids=names_of([FORECASTS[4], VARYING[1]]))
 def test_a_test_split_of_one_row_can_be_traced(exported, tmp_path, which):
     network, task, _, data = exported(*which)
@@ -323,6 +324,7 @@ def test_a_test_split_of_one_row_can_be_traced(exported, tmp_path, which):
     assert parity(tmp_path / "one.onnx", [spec.name for spec in task.outputs], tried)["passed"]
 
 
+@pytest.mark.slow
 def test_a_test_split_of_single_steps_can_be_traced(exported, tmp_path):
     network, task, _, data = exported(*VARYING[1])
     short = Batches(data.inputs[:, :1], data.targets, torch.ones(len(data), dtype=torch.int64))

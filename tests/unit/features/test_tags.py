@@ -41,9 +41,9 @@ def test_tags_and_tokens_by_hand(section):
         [2, 0, 0, 1, ignored],
     ]
     assert tensors["lengths"].tolist() == [5, 2, 4]
-    assert tensors["inputs"].shape == (3, 5)
-    assert vocabulary.tokens_of(tensors["inputs"][0]) == SENTENCES[0][0]
-    assert tensors["inputs"][1].tolist() == [UNK, UNK, PAD, PAD, PAD]
+    assert tensors["inputs"].shape == (3, 5, 1)
+    assert vocabulary.tokens_of(tensors["inputs"][0, :, 0]) == SENTENCES[0][0]
+    assert tensors["inputs"][1, :, 0].tolist() == [UNK, UNK, PAD, PAD, PAD]
     assert tensors["text"].tolist() == ["Ada met Alan Turing .", "Paris sleeps", "Zoë is in Paris"]
     assert list(samples.vocabularies) == ["token"]
 
@@ -56,7 +56,7 @@ def test_characters_stand_beside_their_token(section):
     spelt = [[characters.tokens[i] for i in row[1:] if i != PAD] for row in inputs[0]]
     assert spelt == [["A", "d", "a"], ["m", "e", "t"], ["A", "l", "a", "n"], ["T", "u", "r", "i"], ["."]]
     plain = tag_samples(three(), section("tags", characters=0), "t").tensors["inputs"]
-    np.testing.assert_array_equal(inputs[:, :, 0], plain)
+    np.testing.assert_array_equal(inputs[:, :, :1], plain)
     assert not inputs[1, 2:].any()
     # Fitted on training alone: neither s nor ë was met there.
     assert "s" not in characters.tokens

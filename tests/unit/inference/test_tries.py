@@ -15,7 +15,7 @@ from unroll.inference.tries import Tried, classify, generate, translate
 def test_translations_best_first(tmp_path: Path) -> None:
     model = tiny_bundles.translator(tmp_path / "model")
     tried = translate(model, "a b c", Wishes())
-    assert tried == Tried((("a b c", 0.0),), (), load_bundle(model).version)
+    assert tried == Tried((("a b c", 0.0),), (), "translation", load_bundle(model).version)
     several = translate(model, "a b c", Wishes(n_best=3, length_penalty=2.0))
     assert several.answers == (("a b c", 0.0), ("a b", -2.0), ("a", -4.0))
 

@@ -10,8 +10,9 @@ from small_networks import CELLS, VOCABULARY, language_model, sequences, writer
 from torch import nn
 
 from unroll.features.chance import uniforms as seeded
-from unroll.models.decoding import decode
-from unroll.models.embedding import EOS, GO, PAD, UNK
+from unroll.models.decoder import Decoder
+from unroll.models.decoding import BeamStep, decode
+from unroll.models.embedding import EOS, GO, PAD, UNK, TokenEmbedding
 
 NEVER = {PAD, UNK, GO}
 MAY = [token for token in range(VOCABULARY) if token not in NEVER]
@@ -447,3 +448,28 @@ def test_writing_leaves_no_gradient_behind(cell):
     inputs, lengths = sequences("tokens")
     _, scores = decode(network, inputs, lengths, max_length=4, beams=2)
     assert not scores.requires_grad
+
+
+def test_what_is_finished_stays_however_much_the_length_counts():
+    """Its continuations but padding are impossible, and stay last when they are divided by a long length."""
+
+    class Uniform(torch.nn.Module):
+        def step(self, tokens, state, memory):
+            return torch.zeros(*tokens.shape, 9), state
+
+    last = torch.full((2, 2), 7)
+    total = torch.tensor([[-2.0, -3.0], [-1.0, -4.0]])
+    length = torch.tensor([[30, 2], [3, 3]])
+    finished = torch.tensor([[True, True], [False, False]])
+    tokens = torch.arange(4).view(2, 2, 1)
+    hypotheses = (last, total, length, finished, tokens)
+    after, _ = BeamStep(Uniform())(hypotheses, (), (), torch.tensor(10.0))
+    assert after[1][0].sort().values.tolist() == [-3.0, -2.0]
+    assert sorted(after[4][0, :, 0].tolist()) == [0, 1]
+    assert after[4][0, :, 1].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_states_lie_without_gaps_for_cudnn(cell):
+    decoder = Decoder(cell, 5, TokenEmbedding(9, 4), 6)
+    assert all(part.is_contiguous() for part in decoder.start(torch.randn(3, 6)))

@@ -126,3 +126,13 @@ def test_plots_come_out_alike(tmp_path):
         task.plot(tmp_path / name, "tags-bilstm", others["most_frequent_tag"], rows, evaluation)
     for name in ("types.png", "mistakes.png"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.parametrize("characters", [0, 4])
+def test_baseline_with_and_without_characters(tiny, characters):
+    """Without them, a token still stands in the last axis: the card, the features and the baseline agree."""
+    samples, task = tiny.samples("tags", characters=characters), tiny.task("tags", characters=characters)
+    assert task.inputs.shape[2] == samples.tensors["inputs"].shape[2] == 1 + characters
+    rows = samples.test_rows()
+    (prediction,) = task.baselines(samples).values()
+    assert task.metrics(prediction, rows)["token_accuracy"] > 0

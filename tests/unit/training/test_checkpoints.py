@@ -147,9 +147,10 @@ def test_the_key_of_a_training_changes_with_all_that_decides_it(tmp_path):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @pytest.mark.parametrize("autocast", ["none", "bf16"])
-def test_training_on_cuda_goes_on_from_a_checkpoint(tiny, tmp_path, autocast):
-    task, samples = tiny.task("digits"), tiny.samples("digits")
-    fold, device = samples.folds[0], pick_device("auto")
+@pytest.mark.parametrize("kind", ["digits", *SEQUENCES, *WRITERS])
+def test_training_on_cuda_goes_on_from_a_checkpoint(tiny, tmp_path, kind, autocast):
+    task, samples = tiny.task(kind), tiny.samples(kind)
+    fold, device = samples.folds[-1], pick_device("auto")
     assert device.type == "cuda"
     data, valid = (training_split(samples, task, index, device) for index in (fold.train, fold.valid))
     rows = samples.at(fold.valid)
@@ -161,7 +162,7 @@ def test_training_on_cuda_goes_on_from_a_checkpoint(tiny, tmp_path, autocast):
                 raise BrokenOffError
 
         return train(
-            new_network(task, tiny.model("lstm", "gru"), data, 0),
+            new_network(task, tiny.model_for(kind, "lstm"), data, 0),
             task.loss,
             data,
             settings,
