@@ -235,7 +235,11 @@ def test_tokens_may_stand_in_one_cell(tmp_path: Path, reads_tokens: Bundle) -> N
         ("a.txt", b"a\nb\xffc\n", "is no UTF-8 text: byte 0xff at byte offset 3, in line 2"),
         ("a.txt", b"\xff\xfea\x00", "byte 0xff at byte offset 0, in line 1"),
         ("a.txt", b"a\nb\xe2\x82", "byte 0xe2 at byte offset 3, in line 2"),
-        ("a.txt.gz", gzip.compress(b"a\n" * 9 + b"\x80", mtime=0), "byte 0x80 at byte offset 18 of its unpacked content"),
+        (
+            "a.txt.gz",
+            gzip.compress(b"a\n" * 9 + b"\x80", mtime=0),
+            "byte 0x80 at byte offset 18 of its unpacked content",
+        ),
         ("a.txt.gz", gzip.compress(b"a\n" * 5000, mtime=0)[:-9], "cannot be read after row"),
         ("a.docx", b"PK\x03\x04", r"no Parquet, no IDX, and its name ends in none of \.csv"),
         ("images", b"\x00\x00\x08\x03", "is IDX; tiny-text-class reads text: give it Parquet or CSV or TSV"),

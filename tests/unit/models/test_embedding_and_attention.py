@@ -93,6 +93,13 @@ def test_characters_by_hand():
     torch.testing.assert_close(found[0, :, 2:], torch.tensor([[8.5], [2.5]]).expand(-1, 30))
 
 
+def test_tokens_whose_characters_are_not_read():
+    """[batch, time, 1], as tags have them without characters."""
+    embedding = TokenEmbedding(5, 2)
+    inputs = torch.tensor([[3, 1, PAD]])
+    assert torch.equal(embedding(inputs.unsqueeze(-1)), embedding(inputs))
+
+
 def test_characters_of_a_token_are_its_own():
     embedding = randomised(TokenEmbedding(5, 2, characters=3, character_size=6))
     generator = torch.Generator().manual_seed(0)

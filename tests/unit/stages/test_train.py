@@ -51,6 +51,11 @@ def test_several_seeds_of_what_is_written(project, kind):
     refused("experiments.mine.training.seeds has 2 seeds", "'some'", "one seed")
 
 
+def test_more_beams_than_tokens(project):
+    project("melody", model={"embedding": {"size": 4}}, decoding={"beams": 500})
+    refused("tasks.some.decoding.beams is 500", "tokens to begin with")
+
+
 def test_vectors_that_the_task_has_not(project):
     project("text_class", model={"embedding": {"size": 4, "start": "vectors"}})
     refused("experiments.mine.model.embedding.start is vectors", "tasks.some.vectors")

@@ -10,11 +10,6 @@ from unroll.tasks import attention, figures, tables
 PNG = b"\x89PNG"
 
 
-@pytest.mark.parametrize(("length", "count", "places"), [(9, 3, [0, 4, 8]), (2, 5, [0, 1]), (0, 4, []), (5, 1, [0])])
-def test_spread(length, count, places):
-    assert figures.spread(length, count).tolist() == places
-
-
 def test_a_long_title_stays_within_its_figure():
     drawn, _ = figures.figure(width=4.0)
     figures.entitle(drawn, "a title of many words that would not fit into one line of so narrow a figure\nsecond part")

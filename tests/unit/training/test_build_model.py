@@ -185,6 +185,16 @@ def test_characters_reach_the_embedding(tiny):
     assert network.encoder.layers[0].rnn.input_size == 7 + 30
 
 
+def test_tags_without_characters(tiny):
+    task, samples = tiny.task("tags", characters=0), tiny.samples("tags", characters=0)
+    data = training_split(samples, task, samples.folds[0].test, CPU)
+    network = build_model(task, tiny.model("lstm", embedding={"size": 7}))
+    assert network.encoder.layers[0].rnn.input_size == 7
+    rows = data.at(torch.arange(5))
+    assert rows.inputs.shape[2] == 1
+    step(task, network, rows.inputs, rows.targets, rows.lengths)
+
+
 # Vectors to begin with
 
 
