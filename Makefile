@@ -59,13 +59,13 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS)
 	@echo "Installing the versions of $(CONSTRAINTS) into .venv; the first time this takes some minutes"
 	@# torch by itself: in one go with the others, pip may look for it elsewhere and take a build with a GPU's libraries.
 	@$(PIP) install --quiet -c $(CONSTRAINTS) "$$(grep '^torch==' $(CONSTRAINTS))"
-	@$(PIP) install --quiet -c $(CONSTRAINTS) -e ".[dev]"
+	@$(PIP) install --quiet -c $(CONSTRAINTS) -e ".[dev,stack]"
 	@touch $@
 
 lock: $(INSTALLED)
 	@echo "Installing the newest versions into build/lock; this takes some minutes"
 	@$(BIN)/python -m venv --clear build/lock
-	@build/lock/bin/python -m pip --disable-pip-version-check install --quiet torch $(HELD_BACK) ".[dev]"
+	@build/lock/bin/python -m pip --disable-pip-version-check install --quiet torch $(HELD_BACK) ".[dev,stack]"
 	@# The leading comment stays; a local tag such as +cpu would tie the file to one index.
 	@{ sed -n '/^#/p' $(CONSTRAINTS); \
 	   build/lock/bin/python -m pip freeze --exclude unroll | sed 's/+[a-z0-9.]*$$//'; } > build/constraints.txt
