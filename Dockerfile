@@ -22,7 +22,7 @@ RUN built_for="$(python -c 'import torch; print(torch.version.cuda or "CPU")')";
 COPY pyproject.toml README.md LICENSE ./
 # Installed in place: /repo/src is what runs, the image's own copy or the one that is mounted over it.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    mkdir -p src/unroll && touch src/unroll/__init__.py && pip install -c constraints.txt -e .
+    mkdir -p src/unroll && touch src/unroll/__init__.py && pip install -c constraints.txt -e ".[stack]"
 
 FROM python:3.11-slim AS runtime
 # DVC and the provenance of a run ask git.
@@ -32,7 +32,8 @@ RUN apt-get update \
 # The mounted repository may belong to another user than the container's. Any user may need a home to write to.
 RUN git config --system --add safe.directory /repo \
     && useradd --create-home --uid 1000 unroll \
-    && chmod 1777 /home/unroll
+    && chmod 1777 /home/unroll \
+    && install --directory --owner unroll /home/unroll/s3
 COPY --from=build /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH HOME=/home/unroll USER=unroll PYTHONUNBUFFERED=1
 WORKDIR /repo

@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # Newer ones install beside the rest and then fail at run time: docs/adr/0002-locked-versions.md
 HELD_BACK := "fastapi==0.139.2" "SQLAlchemy<2.1"
 
-.PHONY: help run test test-fast check bench ui lock
+.PHONY: help run test test-fast check bench ui stack stack-stop lock
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make test       all tests            make test-fast  without the slow ones"
 	@echo "make check      ruff and mypy        make bench      speed and memory, as tables"
 	@echo "make ui         compare runs in MLflow"
+	@echo "make stack      PostgreSQL, an S3 store, MLflow, Prefect and a worker on this machine;  make stack-stop"
 	@echo "make lock       take the newest versions of all packages into $(CONSTRAINTS)"
 
 run: $(INSTALLED)
@@ -41,6 +42,13 @@ ui: $(INSTALLED)
 		http*) echo "The runs are on the server that MLFLOW_TRACKING_URI names: $$store" ;; \
 		*) $(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri "$$store" ;; \
 	esac
+
+# STACK holds options: make stack STACK='--mlflow-port 5001'. All of them: .venv/bin/python -m stack start --help
+stack: $(INSTALLED)
+	@$(BIN)/python -m stack start $(STACK)
+
+stack-stop: $(INSTALLED)
+	@$(BIN)/python -m stack stop $(STACK)
 
 # The stamp comes last: an installation that broke off is tried again. A .venv of another Python is made anew.
 $(INSTALLED): pyproject.toml $(CONSTRAINTS)

@@ -7,14 +7,20 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks import flow, predict, training, translation
+from benchmarks import flow, predict, scoring, training, translation
 from benchmarks.figures import Report, section, table, with_sections
 from benchmarks.machine import describe, keep_to_cores
 from unroll.errors import UnrollError
 from unroll.files import write_text
 
 PAGE = Path("docs/benchmarks.md")
-TITLES = {"training": training.TITLE, "predict": predict.TITLE, "text": translation.TITLE, "flow": flow.TITLE}
+TITLES = {
+    "training": training.TITLE,
+    "predict": predict.TITLE,
+    "scoring": scoring.TITLE,
+    "text": translation.TITLE,
+    "flow": flow.TITLE,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     measures: dict[str, Callable[[], Report]] = {
         "training": training.measure,
         "predict": partial(predict.measure, asked.rows),
+        "scoring": scoring.measure,
         "text": translation.measure,
         "flow": flow.measure,
     }

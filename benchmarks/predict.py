@@ -40,14 +40,14 @@ def measure(rows: int = ROWS) -> Report:
             command = ["predict", "--model", str(bundle), "--input", str(source), "--output", str(Path(folder) / "out")]
             command += ["--batch-rows", str(BATCH_ROWS), "--threads", str(THREADS)]
             began = time.perf_counter()
-            printed = _python("-m", "benchmarks.peak_memory", *command)
+            printed = python("-m", "benchmarks.peak_memory", *command)
             took = time.perf_counter() - began
             peaks.setdefault(source, []).append(int(printed.split()[-1]) / _MIB)
             return rows / took
 
         def bare() -> float:
             command = ["-m", "benchmarks.bare_session", str(bundle / "model.onnx"), str(many)]
-            return rows / float(_python(*command, str(BATCH_ROWS), str(THREADS)))
+            return rows / float(python(*command, str(BATCH_ROWS), str(THREADS)))
 
         speeds = side_by_side(lambda: scored(many), bare, REPEATS)
         for _ in range(REPEATS):
@@ -103,7 +103,7 @@ def _export_untrained(bundle: Path) -> None:
     seal(bundle, card(EXPERIMENT, task, task.topology, free_time=True, data={}, figures={}), task)
 
 
-def _python(*arguments: str) -> str:
+def python(*arguments: str) -> str:
     """What a fresh Python process prints."""
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:

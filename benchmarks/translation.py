@@ -11,15 +11,20 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from onnx import ModelProto
+from torch import Tensor
 
 from benchmarks.figures import BenchmarkError, Figure, Report, compare, side_by_side
 from benchmarks.machine import CORES
 from unroll import params, paths
 from unroll.export.cases import example
 from unroll.export.decoding import step_programs
+from unroll.export.onnx import to_program
 from unroll.features.samples import Index, Samples, spread
-from unroll.features.text import IGNORED, Vocabulary
+from unroll.features.text import EOS, GO, IGNORED, PAD, UNK, Vocabulary
+from unroll.models.attention import Memory
 from unroll.models.generators import EncoderDecoder
+from unroll.models.recurrent import State
 from unroll.tasks import task_of
 from unroll.tasks.task import Task
 from unroll.training.batches import Batches
@@ -33,8 +38,8 @@ SENTENCES = 256
 LONGEST = 40
 """Tokens of a translation at most."""
 TOKENISED = 100_000
-_FINISHED, _TOKENS = 3, 4
-"""Places of these in what a step gives: see `unroll.models.decoding.Hypotheses`."""
+NEVER = [PAD, UNK, GO]
+"""Tokens that no translation has."""
 REPEATS = 5
 
 
@@ -64,8 +69,9 @@ def _note(experiment: params.Experiment) -> str:
         f"Training: one epoch of {PAIRS:,} sentence pairs, batches of {experiment.training.batch_size}, one thread, "
         "the same loop and network; ours makes batches of like lengths, the reference by chance, padded to the "
         f"longest. Decoding: greedy, {SENTENCES} test sentences, one thread; ours is one call of the graph a batch, "
-        "the reference calls a graph of the start once and one of a step until all of the batch have ended. Both "
-        f"gave the same tokens. Tokenising: {TOKENISED:,} English and French sentences in one call, {CORES} cores."
+        "the reference calls a graph of the start once, and one that gives the next token's logits until all of the "
+        f"batch have ended. Both gave the same tokens. Tokenising: {TOKENISED:,} English and French sentences in one "
+        f"call, {CORES} cores."
     )
 
 
@@ -102,11 +108,12 @@ def _decoding(experiment: params.Experiment, task: Task, samples: Samples, batch
     if not isinstance(network, EncoderDecoder):
         raise BenchmarkError(f"{EXPERIMENT} is no encoder-decoder any more")
     data = training_split(samples, task, _some(fold.test, SENTENCES), torch.device("cpu"))
-    start, step, _ = step_programs(network, *example(task, data), draws=False)
+    pair = example(task, data)
+    start, step = step_programs(network, *pair, draws=False).start, _logits_program(network, *pair)
     whole = _session((paths.bundle(EXPERIMENT) / "model.onnx").read_bytes())
     first, further = _session(start.SerializeToString()), _session(step.SerializeToString())
     starts, steps = ([entry.name for entry in session.get_inputs()] for session in (first, further))
-    carries, penalty = len(further.get_outputs()), np.array(1.0, np.float32)
+    carries, penalty = len(further.get_outputs()) - 1, np.array(1.0, np.float32)
     batches = []
     for index in data.in_order(batch):
         part = data.at(index)
@@ -119,15 +126,18 @@ def _decoding(experiment: params.Experiment, task: Task, samples: Samples, batch
         return found[:, 0]
 
     def by_host(inputs: NDArray[Any], lengths: NDArray[Any]) -> NDArray[Any]:
-        values = first.run(None, dict(zip(starts, (inputs, lengths, np.arange(1)), strict=True)))
-        carried, memory = values[:carries], values[carries:]
+        last, _, _, ended, _, *values = first.run(None, dict(zip(starts, (inputs, lengths, np.arange(1)), strict=True)))
+        state, memory = values[:carries], values[carries:]
+        written = []
         for _ in range(LONGEST):
-            # Hypotheses and states come back in the order in which they go in.
-            carried = further.run(None, dict(zip(steps, [*carried, *memory, penalty], strict=True)))
-            if carried[_FINISHED].all():
+            logits, *state = further.run(None, dict(zip(steps, [last, *state, *memory], strict=True)))
+            logits[:, :, NEVER] = -np.inf
+            last = np.where(ended, PAD, logits.argmax(-1))
+            ended |= last == EOS
+            written.append(last[:, 0])
+            if ended.all():
                 break
-        found: NDArray[Any] = carried[_TOKENS]
-        return found[:, 0]
+        return np.stack(written, 1)
 
     for inputs, lengths in batches:
         if not np.array_equal(in_graph(inputs, lengths), by_host(inputs, lengths)):
@@ -142,6 +152,27 @@ def _decoding(experiment: params.Experiment, task: Task, samples: Samples, batch
     speeds = side_by_side(lambda: speed(in_graph), lambda: speed(by_host), REPEATS)
     what = f"greedy decoding in the graph to a host loop, batch {batch}"
     return compare(what, *speeds, "sentences/s", target=target, at_least=True)
+
+
+class _Step(torch.nn.Module):
+    """What people export who write the loop themselves: the last token and the states → logits and the states."""
+
+    def __init__(self, network: EncoderDecoder) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, last: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
+        return self.network.step(last, state, memory)
+
+
+def _logits_program(network: EncoderDecoder, inputs: Tensor, lengths: Tensor | None) -> ModelProto:
+    free = torch.export.Dim
+    both, along = {0: free("batch"), 1: free("beam")}, {0: free("batch"), 1: free("time")}
+    with torch.inference_mode():
+        parts = network.start(inputs, lengths, torch.arange(3))
+    last, state, memory = parts[0].clone(), *(tuple(part.clone() for part in group) for group in parts[1:])
+    shapes = (both, tuple(both for _ in state), tuple(along for _ in memory))
+    return to_program(_Step(network).eval(), (last, state, memory), shapes)
 
 
 def _tokenising(vocabulary: Vocabulary, samples: Samples) -> Figure:

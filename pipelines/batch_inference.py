@@ -1,64 +1,85 @@
-"""The scoring flow: what is new in data/inbox/, each file exactly once, with one model."""
+"""The scoring flow: what is new in the inbox, each file exactly once, with one model."""
 
 import sys
+from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
+from prefect.states import Completed
 
+from pipelines.drift import show_drift
 from pipelines.dvc_stages import say
-from unroll import params, paths
-from unroll.errors import UnrollError
-from unroll.inference.inbox import InboxReport, score_new
+from pipelines.retries import AFTER_NETWORK_FAULTS
+from pipelines.schedule import SCORE_SECONDS, drop_others_that_are_due
+from unroll import params
+from unroll.cli import score_new
+from unroll.errors import PASSING_EXIT, UnrollError, is_passing
 from unroll.params import Scoring
+from unroll.scoring.report import FileReport, JobReport
+
+RETRAIN = "Retrain: "
+"""Begins the message of the state Drifted where drift.retrain is set; the trigger in prefect.yaml looks for it."""
 
 
-@flow(name="score")
-def score() -> None:
-    """Scores the inbox with the bundle that params.yaml names under `scoring`.
+@flow(name="score", timeout_seconds=SCORE_SECONDS)
+def score() -> State[Any]:
+    """Scores the inbox with the model that params.yaml names under `scoring`.
 
     A file that had to be set aside does not fail the run: it is reported, and the others are scored.
 
+    Returns:
+        Completed; its name is Drifted where rows or predictions are no longer like those of training.
+
     Raises:
         ParameterError: params.yaml has faults.
+        TrackingError: The registry does not have the model, or is away.
         BundleError: The bundle is missing, incomplete or altered.
+        UnrollError: Another job holds the lock, or the ledger or a place cannot be used.
     """
+    drop_others_that_are_due()
     scoring = params.load_all().scoring
     report = score_new_files(scoring)
-    lines = report.lines()
-    tell(lines, report.model_version)
-    create_table_artifact(key="scored-files", table=lines, description=f"Scored with {report.model_version}")
+    tell(report.summary())
+    create_table_artifact(key="scored-files", table=report.lines(), description=report.summary())
+    show_drift(report, tell)
+    if report.drift and report.drift.drifted:
+        wish = RETRAIN if scoring.drift.retrain else ""
+        return Completed(name="Drifted", message=f"{wish}{report.drift.verdict()}")
+    return Completed(message=report.summary())
 
 
-@task(name="score-new-files", cache_policy=NO_CACHE)
-def score_new_files(scoring: Scoring) -> InboxReport:
+@task(name="score-new-files", cache_policy=NO_CACHE, **AFTER_NETWORK_FAULTS)
+def score_new_files(scoring: Scoring) -> JobReport:
     """Scores every file that was not scored before; the ledger knows which those are."""
-    return score_new(scoring)
+    return score_new(scoring, tell_file)
 
 
-def tell(lines: list[dict[str, str]], model_version: str) -> None:
-    """Shows one line a file, in the terminal and in Prefect's log."""
-    logger = get_run_logger()
-    for line in lines:
-        text = f"{line['file']}: {line['state']}: {line['what']}"
-        say(text)
-        logger.info(text)
-    if not lines:
-        say(f"Nothing new in {paths.INBOX} for {model_version}")
+def tell_file(file: FileReport) -> None:
+    """Shows one line for a file."""
+    tell("{file}: {state}: {what}".format(**file.line()))
+
+
+def tell(text: str) -> None:
+    """Shows a line in the terminal and in Prefect's log."""
+    say(text)
+    get_run_logger().info(text)
 
 
 def main() -> int:
     """Runs the flow once.
 
     Returns:
-        Exit status: 0, or 2 where nothing could be scored.
+        Exit status: 0; 2 where nothing could be scored; 75 where a server was away, so that it may work later.
     """
     try:
-        score()
+        # By hand, it may take as long as it takes.
+        score.with_options(timeout_seconds=0)()
     except UnrollError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return PASSING_EXIT if is_passing(error) else 2
     return 0
 
 

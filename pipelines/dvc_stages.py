@@ -23,7 +23,8 @@ from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 
 from pipelines.processes import Children, environment
-from unroll.errors import UnrollError
+from pipelines.retries import AFTER_NETWORK_FAULTS
+from unroll.errors import PASSING_EXIT, UnrollError
 from unroll.files import write_text
 
 Graph = Mapping[str, frozenset[str]]
@@ -50,12 +51,15 @@ class StageError(UnrollError):
         stage: Its name.
         exit_status: Of DVC's process; negative where a signal ended it.
         lines: The last lines that it wrote to its standard error.
+        passing: Whether a server was away, so that another try may succeed.
     """
 
     def __init__(self, stage: str, exit_status: int, lines: Iterable[str]) -> None:
         self.stage = stage
         self.exit_status = exit_status
         self.lines = tuple(lines)
+        # DVC's own status is the same for every failed stage; what the command ended with stands in what DVC says.
+        self.passing = any(re.search(rf"\bexited with {PASSING_EXIT}$", line) for line in self.lines)
         super().__init__("\n    ".join([f"{stage} failed (exit status {exit_status}):", *self.lines]))
 
 
@@ -176,7 +180,7 @@ def sort_lock_file(graph: Graph, path: Path = Path("dvc.lock")) -> None:
         write_text(path, ordered)
 
 
-@task(name="dvc-stage", task_run_name="{stage}", cache_policy=NO_CACHE)
+@task(name="dvc-stage", task_run_name="{stage}", cache_policy=NO_CACHE, **AFTER_NETWORK_FAULTS)
 def run_stage(stage: str, children: Children) -> None:
     """Runs one DVC stage, without those it builds on, and shows its output line by line.
 

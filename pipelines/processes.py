@@ -1,4 +1,8 @@
-"""Child processes of which nothing is left when the flow ends, however it ends."""
+"""Child processes of which nothing is left when the flow ends, however it ends.
+
+An error, an interrupt, a timeout and a cancelled run reach `Children.stop` through the flow's own `finally`. `kill -9`
+reaches nothing: therefore each child is led by `pipelines.watcher`, which sees the flow's end of a pipe close.
+"""
 
 import contextlib
 import os
@@ -13,9 +17,11 @@ from pathlib import Path
 GRACE_SECONDS = 5.0
 """Between asking a process to stop, making it, and killing it."""
 
+_WATCHER = [sys.executable, "-I", "-S", str(Path(__file__).with_name("watcher.py"))]
+
 
 class Children:
-    """The child processes of one flow run. Each leads a process group of its own and is stopped with all of it."""
+    """The child processes of one flow run. Each has a process group of its own and is stopped with all of it."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[str]] = set()
@@ -33,8 +39,9 @@ class Children:
             if self.stopped:
                 raise InterruptedError(f"the flow has been stopped; not started: {' '.join(command)}")
             child = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
+                [*_WATCHER, *command],
+                # Open for as long as this process lives: the watcher waits for its end.
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 encoding="utf-8",
@@ -49,7 +56,7 @@ class Children:
             _stop([child])
             with self._lock:
                 self._running.discard(child)
-            for pipe in (child.stdout, child.stderr):
+            for pipe in (child.stdin, child.stdout, child.stderr):
                 if pipe:
                     pipe.close()
 

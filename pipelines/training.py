@@ -1,4 +1,4 @@
-"""The training flow: DVC's whole graph, in parallel, from ingest to the leaderboard.
+"""The training flow: DVC's whole graph, in parallel, from ingest to the leaderboard; then the gates of promotion.
 
 `python -m pipelines.training` (what `make run` calls) needs no server: without PREFECT_API_URL, Prefect starts one for
 the run. When nothing has changed, it is not even started.
@@ -21,9 +21,12 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.dvc_stages import Graph, Outcome, StageError, read_graph, read_stale, run_stages, say, sort_lock_file
+from pipelines.gates import GatesError, gate_new_models, show_promotion
+from pipelines.schedule import TRAIN_SECONDS, drop_others_that_are_due
 from unroll import params, paths
 from unroll.errors import UnrollError
 from unroll.files import digest_of
+from unroll.promotion.results import undecided
 
 COLUMNS = ("experiment", "task", "metric", "value", "baseline", "baseline_value", "parity", "seconds")
 
@@ -40,30 +43,33 @@ USUAL_SECONDS = {
 
 
 class TrainingFlowError(UnrollError):
-    """At least one stage failed; the others were run."""
+    """At least one stage failed, or the gates could not be asked; the others were run."""
 
 
-@flow(name="train")
+@flow(name="train", timeout_seconds=TRAIN_SECONDS)
 def train(slots: int | None = None) -> None:
-    """Runs what has changed, and shows the leaderboard.
+    """Runs what has changed, asks the gates for what is new, and shows leaderboard and promotion.
 
     Args:
         slots: Stages at a time; by default as many as this machine has room for.
 
     Raises:
-        TrainingFlowError: Stages failed. The message has what they wrote to their standard error.
+        TrainingFlowError: Stages failed, or the gates could not be asked. The message has what they wrote to their
+            standard error.
         DvcError: DVC could not read its graph.
     """
     started = time.monotonic()
+    drop_others_that_are_due()
     graph = read_graph()
     stale = read_stale(graph)
     outcome = run_stages(graph, stale, slots or slots_here(), expected_seconds(graph))
     sort_lock_file(graph)
     results = read_results()
     create_table_artifact(key="leaderboard", table=results, description="Test metrics beside their baselines")
+    problem = gate_new_models()
     show(results)
     say(f"{len(outcome.done)} stages done in {time.monotonic() - started:.0f} s")
-    check(outcome)
+    check(outcome, problem)
 
 
 def slots_here() -> int:
@@ -99,24 +105,28 @@ def read_results() -> list[dict[str, str]]:
 
 
 def show(results: list[dict[str, str]]) -> None:
-    """Prints the leaderboard and where everything lies."""
+    """Prints the leaderboard, what the gates said, and where everything lies."""
+    if results:
+        table = Table(title="Test split, beside the baseline that a sceptic would ask for")
+        for column in COLUMNS:
+            table.add_column(column.replace("_", " "), justify="left" if column in COLUMNS[:3] else "right")
+        for row in results:
+            table.add_row(*(_short(row[column]) for column in COLUMNS))
+        # Where the output is a file, there is no width to fit into.
+        Console(width=None if sys.stdout.isatty() else 140).print(table)
+    show_promotion()
     if not results:
         return
-    table = Table(title="Test split, beside the baseline that a sceptic would ask for")
-    for column in COLUMNS:
-        table.add_column(column.replace("_", " "), justify="left" if column in COLUMNS[:3] else "right")
-    for row in results:
-        table.add_row(*(_short(row[column]) for column in COLUMNS))
-    # Where the output is a file, there is no width to fit into.
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
     say("Compare the runs:  make ui   (MLflow)")
     say(f"Plots:             {paths.plots('EXPERIMENT')}/ and {paths.LEADERBOARD_PAGE}")
     say(f"Models:            {paths.bundle('EXPERIMENT')}/   (model.onnx and its card)")
 
 
-def check(outcome: Outcome) -> None:
-    """Raises TrainingFlowError where a stage failed."""
+def check(outcome: Outcome, problem: GatesError | None = None) -> None:
+    """Raises TrainingFlowError where a stage failed, or the gates could not be asked."""
     if not outcome.failed:
+        if problem:
+            raise TrainingFlowError(str(problem)) from problem
         return
     told = [str(error) if isinstance(error, StageError) else f"{stage}: {error!r}"
             for stage, error in outcome.failed.items()]  # fmt: skip
@@ -124,6 +134,8 @@ def check(outcome: Outcome) -> None:
         told.append(f"not run, because they build on what failed: {', '.join(outcome.blocked)}")
     if "compare" in outcome.blocked and paths.LEADERBOARD.exists():
         told.append("the table above is an earlier run's")
+    if problem:
+        told.append(str(problem))
     count = len(outcome.failed) + len(outcome.blocked) + len(outcome.done)
     raise TrainingFlowError("\n".join([f"{len(outcome.failed)} of {count} stages failed", *told]))
 
@@ -148,13 +160,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         graph = read_graph()
         stale = read_stale(graph)
-        if not stale:
+        if not stale and not undecided():
             show(read_results())
             say(f"Nothing to do: all {len(graph)} stages are up to date.")
             return 0
         slots = asked.slots or slots_here()
         say(f"{len(stale)} of {len(graph)} stages to run, {slots} at a time; Prefect starts, which takes a moment")
-        train(slots=slots)
+        # By hand, it may take as long as it takes.
+        train.with_options(timeout_seconds=0)(slots=slots)
     except KeyboardInterrupt:
         print("Interrupted. What is done is kept; start again to go on from there.", file=sys.stderr)
         return 130

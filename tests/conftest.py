@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -45,6 +46,28 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder, and the process in it: every path of unroll counts from there."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store without runs: making its tables takes longer than all that tests do with them."""
+    import warnings
+
+    import mlflow
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def own_store(here: Path, _empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`here`, with an MLflow store in it: MLflow keeps a relative address open, which would be the first test's."""
+    shutil.copy(_empty_store, here / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here / 'mlflow.db'}")
+    return here
 
 
 SPLITS = {

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unroll import __version__
-from unroll.errors import UnrollError
+from unroll.errors import PASSING_EXIT, UnrollError, is_passing
+from unroll.promotion import cli as promotion
 
 if TYPE_CHECKING:
+    from unroll import params
     from unroll.inference.decoding import Wishes
+    from unroll.scoring.job import Model, Tell
+    from unroll.scoring.report import JobReport
 
 STAGES = {
     "ingest": ("DATASET", "fetch a dataset's bytes and write them as typed Parquet"),
@@ -32,7 +36,8 @@ Names stand in params.yaml. `make run` (or `dvc repro`) runs every stage in its 
   unroll score
   unroll translate "How are you?" --n-best 3
 
-Exit codes: 0 done; 2 something is wrong with parameters, data or input, said in one line; 1 a fault of unroll itself.
+Exit codes: 0 done; 2 something is wrong with parameters, data or input, said in one line; 75 the same where a server
+was away, so that another try may succeed; 1 a fault of unroll itself.
 """
 
 PREDICT = """\
@@ -45,7 +50,24 @@ What a file holds depends on the model:
                        (Parquet, CSV, TSV, JSONL), or plain text of one row a line (.txt)
   recordings, strips   a column of lists of numbers: `frames` or `pixels` (Parquet)
 Text files and IDX may be gzipped. Ids are taken from `row_id` (of texts, also `id`), or rows are numbered from 0.
-Texts and sequences that cannot be scored (empty, say) go to FOLDER/STEM.quarantine.parquet, with the reason.
+Rows that cannot be scored (empty texts, missing pixels) go to FOLDER/STEM.quarantine.parquet, with the reason.
+"""
+SCORE = """\
+Score what is new in an inbox, each file exactly once: every row ends up in the output or, with a reason, in quarantine.
+
+What is not given stands in params.yaml under `scoring`. Places are folders, or addresses such as s3://bucket/inbox;
+keys of object stores come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL), and
+UNROLL_LEDGER_URL may name a PostgreSQL database for the ledger.
+"""
+SCORE_OPTIONS = {
+    "model": "models:/NAME@ALIAS, models:/NAME/VERSION, or a bundle's folder",
+    "input": "the inbox; its files stay where they are",
+    "output": "gets scored_on=DATE/STEM-SHA8.parquet for each file",
+    "quarantine": "gets rows and files that cannot be scored, with reasons",
+}
+TRUTH = """\
+Hold predictions against the truth, joined on row_id (and on file, where the truth has it): live quality beside that of
+the test split, logged to MLflow's experiment `live`. Rows that cannot be joined are counted and named.
 """
 DECODING = {
     "beams": (int, "hypotheses that are followed; 1 is greedy decoding"),
@@ -87,7 +109,19 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--batch-rows", type=int, default=512, help="rows of one run of the graph (default: 512)")
     predict.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of onnxruntime (default: all cores)")
     _add_decoding(predict, DECODING)
-    verbs.add_parser("score", help="score what is new in data/inbox, each file exactly once")
+    score = verbs.add_parser(
+        "score",
+        help="score what is new in an inbox, each file exactly once",
+        description=SCORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for name, text in SCORE_OPTIONS.items():
+        score.add_argument(f"--{name}", metavar="ADDRESS", help=text)
+    back = verbs.add_parser("score-truth", help="hold predictions against what turned out true", description=TRUTH)
+    back.add_argument("predictions", metavar="PREDICTIONS", type=Path, help="a file that unroll wrote, or a folder")
+    back.add_argument("truth", metavar="TRUTH", type=Path, help="Parquet or CSV with row_id, or a folder of such")
+    back.add_argument("--column", metavar="NAME", help="what is true (default: truth, or the only other column)")
+    back.add_argument("--model", metavar="ADDRESS", help="of predictions that do not tell: a bundle, or models:/…")
     translate = _add_try(verbs, "translate", "translate one sentence", "models/translate-gru-attention")
     translate.add_argument("text", metavar="TEXT")
     _add_decoding(translate, SEARCH)
@@ -97,6 +131,7 @@ def parser() -> argparse.ArgumentParser:
     generate.add_argument("--n", "--n-best", type=int, dest="n_best", metavar="N", help="so many texts (default: 1)")
     classify = _add_try(verbs, "classify", "class of one text, with all probabilities", "models/reviews-bilstm")
     classify.add_argument("text", metavar="TEXT")
+    promotion.add_verbs(verbs)
     return top
 
 
@@ -122,9 +157,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.verb == "predict":
             _predict(options)
         elif options.verb == "score":
-            _score()
+            _score(options)
+        elif options.verb == "score-truth":
+            _score_truth(options)
         elif options.verb in ("translate", "generate", "classify"):
             _try(options)
+        elif options.verb in ("models", "lineage"):
+            promotion.run(options)
         else:
             # A stage's result must not depend on how many cores there are; training.threads is set where it counts.
             for library in ("OMP", "OPENBLAS", "MKL"):
@@ -132,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             importlib.import_module(f"unroll.stages.{options.verb}").run(getattr(options, "name", ""))
     except UnrollError as error:
         print(f"unroll {options.verb}: {error}", file=sys.stderr)
-        return 2
+        return PASSING_EXIT if is_passing(error) else 2
     return 0
 
 
@@ -181,15 +220,68 @@ def _try(options: argparse.Namespace) -> None:
         print(f"unroll {options.verb}: {note}", file=sys.stderr)
 
 
-def _score() -> None:
+def _score(options: argparse.Namespace) -> None:
     from unroll import params
-    from unroll.inference.inbox import score_new
 
-    report = score_new(params.load_all().scoring)
+    given = {name: getattr(options, name) for name in SCORE_OPTIONS if getattr(options, name) is not None}
+    scoring = params.load_all().scoring.model_copy(update=given)
+    report = score_new(scoring, lambda file: print("{file}: {state}: {what}".format(**file.line())))
+    print(report.summary())
+    if report.drift and report.drift.rows:
+        from unroll.scoring.drift_page import write_page
+
+        print(f"{report.drift.verdict()}; see {write_page(report.drift)}")
+
+
+def _score_truth(options: argparse.Namespace) -> None:
+    from unroll.inference.bundle import load_bundle
+    from unroll.scoring.truth import score_truth
+
+    card = load_bundle(model_of(options.model).folder).card if options.model else None
+    report = score_truth(options.predictions, options.truth, column=options.column, card=card)
     for line in report.lines():
-        print(f"{line['file']}: {line['state']}: {line['what']}")
-    done = len(report.already_done)
-    print(f"{len(report.scored)} files scored with {report.model_version}, {done} were scored before")
+        print(line)
+    from unroll.tracking.live import EXPERIMENT, log_live
+
+    for one in report.live:
+        log_live(
+            f"truth {one.version}",
+            one.version,
+            one.metrics(),
+            registered=one.model.registered,
+            tags={"unroll.live": "truth", "unroll.task": one.model.task},
+        )
+    print(f"logged to MLflow's experiment {EXPERIMENT}")
+
+
+def score_new(scoring: "params.Scoring", tell: "Tell") -> "JobReport":
+    """Scores what is new in the inbox, as `unroll score` and the flow do; raises what `score_inbox` raises.
+
+    Args:
+        scoring: Model, places, and how.
+        tell: Is called with each file as it is done.
+    """
+    from unroll.scoring.checks import checks_of
+    from unroll.scoring.job import score_inbox
+
+    ledger_url = os.environ.get("UNROLL_LEDGER_URL")
+    return score_inbox(scoring, resolve=model_of, ledger_url=ledger_url, check=checks_of, tell=tell)
+
+
+def model_of(address: str) -> "Model":
+    """The model of a folder, or of an address in MLflow's registry, which alone needs MLflow.
+
+    Raises:
+        TrackingError: The registry does not have it, or cannot be used.
+    """
+    from unroll.scoring.job import Model, a_folder
+
+    if not address.startswith("models:/"):
+        return a_folder(address)
+    from unroll.tracking import registry
+
+    found = registry.resolve(address)
+    return Model(found.folder, {"name": found.name, "version": found.version, "run_id": found.run_id})
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ OWN = Path("data/own")
 INBOX = Path("data/inbox")
 PREDICTIONS = Path("data/predictions")
 QUARANTINE = Path("data/quarantine")
+DRIFT = Path("data/drift")
+"""Pages of drift, one a scoring run."""
 RESULTS = Path("models/results")
 LEADERBOARD = Path("models/leaderboard.csv")
 LEADERBOARD_PAGE = Path("models/leaderboard.html")
@@ -17,6 +19,8 @@ STATE = Path(".unroll")
 
 LEDGER = STATE / "ledger.sqlite"
 """Which files of the inbox were scored."""
+STAGING = STATE / "staging"
+"""Files on their way from and to object stores."""
 
 
 def raw(dataset: str) -> Path:
@@ -74,6 +78,11 @@ def bundle(experiment: str) -> Path:
     return model(experiment) / "bundle"
 
 
+def graph(experiment: str) -> Path:
+    """The model itself, in its bundle."""
+    return bundle(experiment) / "model.onnx"
+
+
 def parity(experiment: str) -> Path:
     """How far ONNX and torch are apart."""
     return model(experiment) / "parity.json"
@@ -87,6 +96,21 @@ def timing(experiment: str) -> Path:
 def provenance(experiment: str) -> Path:
     """Git commit and MLflow run of the last training; differs from run to run, so DVC does not track it."""
     return model(experiment) / "provenance.json"
+
+
+def predictions(experiment: str) -> Path:
+    """Test predictions, row by row."""
+    return model(experiment) / "predictions.parquet"
+
+
+def promotion(experiment: str) -> Path:
+    """What the gates said of its bundle; depends on the registry, so DVC does not track it."""
+    return model(experiment) / "promotion.json"
+
+
+def registered(name: str, version: str) -> Path:
+    """A version of a registered model, fetched from the MLflow store."""
+    return STATE / "models" / name / version
 
 
 def result(experiment: str) -> Path:

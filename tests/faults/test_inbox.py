@@ -1,14 +1,8 @@
-"""Whatever happens to a scoring job, each row of each file is scored once, and nothing is lost."""
+"""What a scoring job does with an inbox: each row of each file is scored once, and nothing is lost."""
 
 import json
 import os
-import random
 import re
-import signal
-import subprocess
-import sys
-import time
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -16,171 +10,141 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sql
 import tiny_bundles
 from filelock import FileLock
+from inboxes import Inbox
 
-from unroll.errors import BundleError, UnrollError
-from unroll.files import read_json, sha256_of
-from unroll.inference import inbox as inbox_module
-from unroll.inference.inbox import InboxReport, score_inbox
-from unroll.inference.ledger import Ledger
+from unroll.errors import BundleError, DataError, ParameterError, UnrollError
+from unroll.files import sha256_of
 from unroll.inference.scorer import Scorer
-
-# A scoring job that prints READY, and kills itself at the N-th call of a function, before or after it.
-JOB = """
-import os, signal, sys
-from pathlib import Path
-from unroll.inference import inbox, scorer
-from unroll.inference.ledger import Ledger
-
-root, when, owner, name, count = Path(sys.argv[1]), *sys.argv[2:5], int(sys.argv[5])
-if when != "never":
-    owner = {"Ledger": Ledger, "Path": Path, "inbox": inbox, "Scorer": scorer.Scorer}[owner]
-    real, calls = getattr(owner, name), []
-
-    def wrapped(*args, **options):
-        calls.append(name)
-        if when == "before" and len(calls) == count:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = real(*args, **options)
-        if when == "after" and len(calls) == count:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    setattr(owner, name, wrapped)
-print("READY", flush=True)
-report = inbox.score_inbox(
-    root / "bundle", root / "inbox", root / "predictions", root / "quarantine", root / "state/ledger.sqlite",
-    batch_rows=2, threads=1, settle_seconds=0.0,
-)
-print(*(one.file for one in report.scored), flush=True)
-"""
-
-
-@dataclass(frozen=True)
-class Place:
-    """The folders of one scoring job."""
-
-    root: Path
-
-    def put(self, name: str, rows: int, seed: int = 0) -> Path:
-        path = self.root / "inbox" / name
-        table = tiny_bundles.digits_table(tiny_bundles.images(rows, seed), row_id=np.arange(rows) + 1000 * seed)
-        with path.open("wb") as file:
-            pq.write_table(table, file)
-        return path
-
-    def put_bytes(self, name: str, content: bytes) -> Path:
-        path = self.root / "inbox" / name
-        path.write_bytes(content)
-        return path
-
-    def score(self, *, settle_seconds: float = 0.0, bundle: str = "bundle", lock_seconds: float = 60.0) -> InboxReport:
-        return score_inbox(
-            self.root / bundle,
-            self.root / "inbox",
-            self.root / "predictions",
-            self.root / "quarantine",
-            self.ledger,
-            batch_rows=2,
-            threads=1,
-            settle_seconds=settle_seconds,
-            lock_seconds=lock_seconds,
-        )
-
-    @property
-    def ledger(self) -> Path:
-        return self.root / "state/ledger.sqlite"
-
-    def start(self, when: str = "never", owner: str = "-", name: str = "-", count: int = 1) -> subprocess.Popen[str]:
-        arguments = [sys.executable, "-c", JOB, str(self.root), when, owner, name, str(count)]
-        return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def names(self, folder: str) -> list[str]:
-        return sorted(path.name for path in (self.root / folder).iterdir())
-
-    def row_ids(self) -> list[int]:
-        """Of all predictions together."""
-        return [row for name in self.names("predictions") for row in self.rows_of(name)]
-
-    def rows_of(self, name: str) -> list[int]:
-        return pq.read_table(self.root / "predictions" / name)["row_id"].to_pylist()
+from unroll.scoring import job, places
+from unroll.scoring.job import Model, score_inbox
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def inbox(tmp_path: Path) -> Inbox:
     tiny_bundles.digits(tmp_path / "bundle")
     (tmp_path / "inbox").mkdir()
-    return Place(tmp_path)
+    return Inbox(tmp_path)
 
 
-def test_new_files_are_scored_once_and_stay(place: Place) -> None:
-    path = place.put("a.parquet", 5)
-    place.put("b.parquet", 3, seed=1)
-    report = place.score()
-    sha = sha256_of(path)
-    assert [(one.file, one.rows) for one in report.scored] == [("a.parquet", 5), ("b.parquet", 3)]
-    assert report.scored[0].output == place.root / "predictions" / f"a-{sha[:8]}.parquet"
-    about = json.loads(pq.read_schema(report.scored[0].output).metadata[b"unroll"])
+def ledger_of(inbox: Inbox) -> list[dict[str, object]]:
+    engine = sql.create_engine(inbox.ledger_url)
+    with engine.connect() as connection:
+        return [dict(row._mapping) for row in connection.execute(sql.text("SELECT * FROM scored_files ORDER BY path"))]
+
+
+def test_new_files_are_scored_once_and_stay(inbox: Inbox) -> None:
+    inbox.put("a.parquet", 5)
+    inbox.put("day=2026-01-01/part-0.parquet", 3, seed=1)
+    report = inbox.score()
+    sha = sha256_of(inbox.root / "inbox/a.parquet")
+    assert [(one.file, one.rows_in, one.rows_scored) for one in report.of("scored")] == [
+        ("a.parquet", 5, 5),
+        ("day=2026-01-01/part-0.parquet", 3, 3),
+    ]
+    assert re.fullmatch(
+        rf"{inbox.root}/predictions/scored_on=\d{{4}}-\d\d-\d\d/a-{sha[:8]}\.parquet", report.files[0].output or ""
+    )
+    assert inbox.names("predictions")[1].startswith("day=2026-01-01/part-0-")
+    about = json.loads(pq.read_schema(report.files[0].output).metadata[b"unroll"])
     assert (about["source"], about["source_sha256"]) == ("a.parquet", sha)
-    assert sorted(place.row_ids()) == [0, 1, 2, 3, 4, 1000, 1001, 1002]
-    again = place.score()
-    assert again.scored == again.rejected == again.waiting == ()
-    assert again.already_done == ("a.parquet", "b.parquet")
-    assert place.names("inbox") == ["a.parquet", "b.parquet"]
+    assert inbox.ids("predictions") == [0, 1, 2, 3, 4, 1000, 1001, 1002]
+    again = inbox.score()
+    assert (again.totals.scored, again.totals.known, again.lines()) == (0, 2, [])
+    assert inbox.names("inbox") == ["a.parquet", "day=2026-01-01/part-0.parquet"]
 
 
-def test_an_empty_inbox_is_made_and_fine(place: Place) -> None:
-    (place.root / "inbox").rmdir()
-    report = place.score()
-    assert (report.scored, report.waiting, report.rejected, report.already_done) == ((), (), (), ())
+def test_the_ledger_and_every_output_tell_the_registered_model(inbox: Inbox) -> None:
+    inbox.put("a.parquet", 4, bad=(1,))
+    registered = {"name": "digit-rows", "version": "3", "run_id": "r1"}
+    asked: list[str] = []
+
+    def resolve(address: str) -> Model:
+        asked.append(address)
+        return Model(inbox.root / "bundle", registered)
+
+    report = score_inbox(
+        inbox.scoring(model="models:/digit-rows@champion"), resolve=resolve, ledger_url=inbox.ledger_url
+    )
+    assert asked == ["models:/digit-rows@champion"]
+    assert "digit-rows version 3" in report.summary()
+    for place in ("predictions", "quarantine"):
+        table = inbox.table(place, ".parquet")
+        assert json.loads(table.schema.metadata[b"unroll"])["registered"] == registered
+    assert set(inbox.table("predictions", ".parquet")["model_version"].to_pylist()) == {report.model_version}
+    (row,) = ledger_of(inbox)
+    wanted = {
+        "path": "a.parquet", "state": "done", "registered_name": "digit-rows", "registered_version": "3", "rows_in": 4,
+        "rows_scored": 3, "rows_quarantined": 1, "model_version": report.model_version,
+    }  # fmt: skip
+    assert wanted.items() <= row.items()
+    assert row["size"] == (inbox.root / "inbox/a.parquet").stat().st_size
+
+
+def test_an_empty_inbox_is_made_and_fine(inbox: Inbox) -> None:
+    (inbox.root / "inbox").rmdir()
+    report = inbox.score()
+    assert report.files == ()
     assert report.model_version.startswith("tiny-digits@")
 
 
-def test_the_same_bytes_put_again_are_not_scored_again(place: Place) -> None:
-    path = place.put("a.parquet", 5)
-    output = place.score().scored[0].output
+def test_the_same_bytes_put_again_are_not_scored_again(inbox: Inbox) -> None:
+    content = inbox.put("a.parquet", 5)
+    output = Path(inbox.score().files[0].output or "")
     before = output.stat()
-    content = path.read_bytes()
-    path.unlink()
-    path.write_bytes(content)
+    (inbox.root / "inbox/a.parquet").unlink()
+    inbox.put_bytes("a.parquet", content)
     for _ in range(2):
-        report = place.score()
-        assert report.already_done == ("a.parquet",)
-        assert report.scored == ()
+        assert [one.state for one in inbox.score().files] == ["known"]
     assert output.stat().st_mtime_ns == before.st_mtime_ns
 
 
-def test_what_is_known_is_not_read_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    place.put("a.parquet", 5)
-    place.score()
-    monkeypatch.setattr(inbox_module, "sha256_of", lambda _: pytest.fail("the file was read"))
-    assert place.score().already_done == ("a.parquet",)
+def test_what_is_known_is_not_read_again(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox.put("a.parquet", 5)
+    inbox.score()
+    monkeypatch.setattr(places, "sha256_of", lambda _: pytest.fail("the file was read"))
+    assert inbox.score().totals.known == 1
 
 
-def test_another_model_does_not_score_again(place: Place) -> None:
-    place.put("a.parquet", 5)
-    place.score()
-    tiny_bundles.digits(place.root / "other", name="other")
-    assert place.score(bundle="other").already_done == ("a.parquet",)
+def test_another_model_does_not_score_again(inbox: Inbox) -> None:
+    inbox.put("a.parquet", 5)
+    inbox.score()
+    tiny_bundles.digits(inbox.root / "other", name="other")
+    assert inbox.score(model=str(inbox.root / "other")).totals.known == 1
 
 
-def test_changed_content_under_the_same_name_is_scored_beside_the_old(place: Place) -> None:
-    place.put("a.parquet", 5)
-    first = place.score().scored[0].output
-    place.put("a.parquet", 4, seed=2)
-    second = place.score().scored[0].output
-    assert first != second
-    assert sorted(place.row_ids()) == [0, 1, 2, 3, 4, 2000, 2001, 2002, 2003]
+def test_changed_content_takes_the_place_of_the_old(inbox: Inbox) -> None:
+    inbox.put("a.parquet", 5, bad=(0,))
+    inbox.score()
+    inbox.put("a.parquet", 4, seed=2)
+    assert inbox.score().files[0].rows_scored == 4
+    assert inbox.ids("predictions") == [2000, 2001, 2002, 2003]
+    assert inbox.names("quarantine") == []
+    assert inbox.ids("superseded") == [0, 1, 2, 3, 4]
+    assert sorted(row["state"] for row in ledger_of(inbox)) == ["done", "superseded"]
+    # And back again: the old content is new once more.
+    inbox.put("a.parquet", 5, bad=(0,))
+    inbox.score()
+    assert inbox.ids("predictions") + inbox.ids("quarantine") == [1, 2, 3, 4, 0]
+    assert inbox.ids("superseded") == [0, 1, 2, 3, 4, 2000, 2001, 2002, 2003]
 
 
-def test_equal_content_under_two_names_gives_two_outputs(place: Place) -> None:
-    content = place.put("a.parquet", 2).read_bytes()
-    for name in ("a.pq", "a.PQ", "b.parquet"):
-        place.put_bytes(name, content)
-    outputs = [one.output for one in place.score().scored]
-    assert len(set(outputs)) == 4
-    assert place.row_ids() == [0, 1] * 4
+def test_content_that_turns_bad_leaves_the_old_predictions(inbox: Inbox) -> None:
+    inbox.put("a.parquet", 3)
+    inbox.score()
+    inbox.put_bytes("a.parquet", b"garbage")
+    assert inbox.score().totals.rejected == 1
+    assert inbox.ids("predictions") == [0, 1, 2]
+
+
+def test_equal_content_under_two_names_gives_two_outputs(inbox: Inbox) -> None:
+    content = inbox.put("a.parquet", 2)
+    for name in ("a.pq", "a.PQ", "b.parquet", "sub/a.parquet"):
+        inbox.put_bytes(name, content)
+    assert len({one.output for one in inbox.score().of("scored")}) == 5
+    assert inbox.ids("predictions") == sorted([0, 1] * 5)
 
 
 @pytest.mark.parametrize(
@@ -195,62 +159,77 @@ def test_equal_content_under_two_names_gives_two_outputs(place: Place) -> None:
     ],
 )
 def test_what_cannot_be_scored_is_set_aside_with_the_reason(
-    place: Place, name: str, content: bytes, reason: str
+    inbox: Inbox, name: str, content: bytes, reason: str
 ) -> None:
-    place.put("a.parquet", 2)
-    place.put_bytes(name, content)
-    place.put("z.parquet", 2, seed=1)
-    report = place.score()
-    assert [one.file for one in report.scored] == ["a.parquet", "z.parquet"]
-    assert [one.file for one in report.rejected] == [name]
-    assert place.names("inbox") == ["a.parquet", "z.parquet"]
-    assert (place.root / "quarantine" / name).read_bytes() == content
-    note = read_json(place.root / "quarantine" / f"{name}.reason.json")
-    assert note["file"] == name
-    assert note["reason"] == report.rejected[0].reason
+    inbox.put("a.parquet", 2)
+    inbox.put_bytes(f"day=1/{name}", content)
+    inbox.put("z.parquet", 2, seed=1)
+    report = inbox.score()
+    assert [one.file for one in report.of("scored")] == ["a.parquet", "z.parquet"]
+    assert [one.file for one in report.of("rejected")] == [f"day=1/{name}"]
+    assert inbox.names("inbox") == ["a.parquet", "z.parquet"]
+    assert inbox.names("quarantine") == [f"day=1/{name}", f"day=1/{name}.reason.json"]
+    assert inbox.content("quarantine", name) == content
+    note = json.loads(inbox.content("quarantine", ".reason.json"))
+    assert note["file"] == f"day=1/{name}"
+    assert note["reason"] == report.of("rejected")[0].reason
     assert "put it into the inbox again" in note["what_to_do"]
     assert re.search(reason, note["reason"])
 
 
-def test_two_bad_files_of_one_name_are_both_kept(place: Place) -> None:
+def test_a_truncated_file_is_rejected_whole(inbox: Inbox) -> None:
+    content = inbox.put("a.parquet", 400)
+    inbox.put_bytes("a.parquet", content[: len(content) // 2])
+    inbox.put("b.parquet", 2, seed=1)
+    report = inbox.score()
+    assert [one.file for one in report.of("rejected")] == ["a.parquet"]
+    assert inbox.ids("predictions") == [1000, 1001]
+    inbox.put_bytes("a.parquet", content)  # mended
+    inbox.score()
+    assert inbox.ids("predictions") == [*range(400), 1000, 1001]
+
+
+def test_two_bad_files_of_one_name_are_both_kept(inbox: Inbox) -> None:
     for content in (b"first", b"second", b"second"):
-        place.put_bytes("a.parquet", content)
-        assert len(place.score().rejected) == 1
-    kept = [path.read_bytes() for path in sorted((place.root / "quarantine").iterdir()) if path.suffix == ".parquet"]
+        inbox.put_bytes("a.parquet", content)
+        assert inbox.score().totals.rejected == 1
+    kept = [path.read_bytes() for path in (inbox.root / "quarantine").rglob("*.parquet")]
     assert sorted(kept) == [b"first", b"second"]
 
 
-def test_a_rejected_file_that_is_put_again_is_tried_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    place.put("a.parquet", 2)
+def test_a_rejected_file_that_is_put_again_is_tried_again(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox.put("a.parquet", 2)
     with monkeypatch.context() as patch:
-        patch.setattr(Scorer, "score", lambda *_: (_ for _ in ()).throw(inbox_module.DataError("a passing fault")))
-        assert place.score().rejected[0].reason == "a passing fault"
-    (place.root / "quarantine/a.parquet").rename(place.root / "inbox/a.parquet")
-    assert [one.rows for one in place.score().scored] == [2]
-    assert place.row_ids() == [0, 1]
+        patch.setattr(Scorer, "score", lambda *_: (_ for _ in ()).throw(DataError("a passing fault")))
+        assert inbox.score().files[0].reason == "a passing fault"
+    (rejected,) = (inbox.root / "quarantine").rglob("a.parquet")
+    rejected.rename(inbox.root / "inbox/a.parquet")
+    assert inbox.score().files[0].rows_scored == 2
+    assert inbox.ids("predictions") == [0, 1]
 
 
-def test_what_is_still_being_written_waits(place: Place) -> None:
-    place.put("ready.parquet", 2)
-    os.utime(place.root / "inbox/ready.parquet", (0, 0))
-    place.put("fresh.parquet", 2)
-    for name in (".hidden.parquet", "a.parquet.part", "b.tmp"):
-        place.put_bytes(name, b"half a fi")
-    (place.root / "inbox/folder").mkdir()
-    (place.root / "inbox/dangling.csv").symlink_to("nowhere")
-    report = place.score(settle_seconds=0.5)
-    assert [one.file for one in report.scored] == ["ready.parquet"]
-    reasons = {one.file: one.reason for one in report.waiting}
-    assert set(reasons) == {".hidden.parquet", "a.parquet.part", "b.tmp", "dangling.csv", "folder", "fresh.parquet"}
+def test_what_is_still_being_written_waits(inbox: Inbox) -> None:
+    inbox.put("ready.parquet", 2)
+    os.utime(inbox.root / "inbox/ready.parquet", (0, 0))
+    inbox.put("fresh.parquet", 2)
+    hidden = (".hidden.parquet", "a.parquet.part", "b.tmp", "_SUCCESS", "_temporary/0/x.parquet", ".git/x.parquet")
+    for name in hidden:
+        inbox.put_bytes(name, b"half a fi")
+    (inbox.root / "inbox/dangling.csv").symlink_to("nowhere")
+    os.mkfifo(inbox.root / "inbox/pipe.csv")
+    report = inbox.score(settle_seconds=0.5)
+    assert [one.file for one in report.of("scored")] == ["ready.parquet"]
+    reasons = {one.file: one.reason or "" for one in report.of("waiting")}
+    assert set(reasons) == {*hidden, "dangling.csv", "fresh.parquet", "pipe.csv"}
     assert "0.5 s" in reasons["fresh.parquet"]
-    assert not (place.root / "quarantine").exists()
-    os.utime(place.root / "inbox/fresh.parquet", (0, 0))
-    assert [one.file for one in place.score(settle_seconds=0.5).scored] == ["fresh.parquet"]
+    assert not (inbox.root / "quarantine").exists()
+    os.utime(inbox.root / "inbox/fresh.parquet", (0, 0))
+    assert [one.file for one in inbox.score(settle_seconds=0.5).of("scored")] == ["fresh.parquet"]
 
 
-def test_a_file_that_grows_under_an_old_date_waits(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = place.put("a.parquet", 2)
-    whole = path.read_bytes()
+def test_a_file_that_grows_under_an_old_date_waits(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = inbox.put("a.parquet", 2)
+    path = inbox.root / "inbox/a.parquet"
     path.write_bytes(whole[:100])
     os.utime(path, (0, 0))
 
@@ -258,269 +237,227 @@ def test_a_file_that_grows_under_an_old_date_waits(place: Place, monkeypatch: py
         path.write_bytes(whole)
         os.utime(path, (0, 0))
 
-    monkeypatch.setattr(inbox_module.time, "sleep", meanwhile)
-    assert [one.reason for one in place.score(settle_seconds=5.0).waiting] == ["changed while it was read"]
-    monkeypatch.undo()
-    assert [one.rows for one in place.score().scored] == [2]
+    with monkeypatch.context() as patch:
+        patch.setattr(job.time, "sleep", meanwhile)
+        assert [one.reason for one in inbox.score(settle_seconds=5.0).of("waiting")] == ["changed while it was read"]
+    assert [one.rows_scored for one in inbox.score().files] == [2]
 
 
-@pytest.mark.parametrize("content", [b"cut", None])
-def test_a_file_that_changes_while_it_is_scored_waits(
-    place: Place, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+@pytest.mark.parametrize("meanwhile", ["cut", "removed", "renamed", "replaced"])
+def test_a_file_that_is_not_the_same_any_more_waits(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, meanwhile: str
 ) -> None:
-    path = place.put("a.parquet", 6)
+    inbox.put("a.parquet", 6, bad=(1,))
+    path = inbox.root / "inbox/a.parquet"
     real = Scorer.score
 
-    def meanwhile(self: Scorer, batch: pa.RecordBatch) -> pa.RecordBatch:
-        if content is None:
-            path.unlink(missing_ok=True)
+    def score(self: Scorer, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if not path.exists():
+            pass
+        elif meanwhile == "cut":
+            path.write_bytes(b"cut")
+        elif meanwhile == "removed":
+            path.unlink()
+        elif meanwhile == "renamed":
+            path.rename(path.with_name("b.parquet"))
         else:
-            path.write_bytes(content)
+            inbox.put("new.parquet", 4, seed=1)
+            path.with_name("new.parquet").replace(path)
         return real(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Scorer, "score", meanwhile)
-        report = place.score()
-    assert [(one.file, one.reason) for one in report.waiting] == [("a.parquet", "changed while it was read")]
-    assert report.rejected == report.scored == ()
-    assert place.names("predictions") == []
-    place.put("a.parquet", 4, seed=1)
-    assert [one.rows for one in place.score().scored] == [4]
+        patch.setattr(Scorer, "score", score)
+        report = inbox.score()
+    assert [(one.file, one.state, one.reason) for one in report.files] == [
+        ("a.parquet", "waiting", "changed while it was read")
+    ]
+    assert inbox.names("predictions") == inbox.names("quarantine") == []
+    if meanwhile != "renamed":
+        inbox.put("a.parquet", 4, seed=1)
+    inbox.score()
+    found = [0, 2, 3, 4, 5] if meanwhile == "renamed" else [1000, 1001, 1002, 1003]
+    assert inbox.ids("predictions") == found
+    assert inbox.ids("quarantine") == ([1] if meanwhile == "renamed" else [])
+    assert inbox.names("superseded") == []
 
 
-def test_an_altered_model_leaves_the_inbox_untouched(place: Place) -> None:
-    place.put("a.parquet", 2)
-    with (place.root / "bundle/model.onnx").open("ab") as file:
+def test_a_model_that_cannot_be_used_leaves_all_untouched(inbox: Inbox) -> None:
+    inbox.put("a.parquet", 2)
+    with (inbox.root / "bundle/model.onnx").open("ab") as file:
         file.write(b"\x00")
-    with pytest.raises(BundleError, match="was altered"):
-        place.score()
-    assert sorted(path.name for path in place.root.iterdir()) == ["bundle", "inbox"]
+    for model, message in (("bundle", "was altered"), ("nothing", "there is no bundle")):
+        with pytest.raises(BundleError, match=message):
+            inbox.score(model=str(inbox.root / model))
+    assert sorted(path.name for path in inbox.root.iterdir()) == ["bundle", "inbox"]
 
 
-@pytest.mark.parametrize("name", ["x" * 240 + ".parquet", "a b\n\t;$(x)'\".parquet", os.fsdecode(b"\xff\xfe.parquet")])
-def test_strange_names(place: Place, name: str) -> None:
-    place.put(name, 2)
-    assert [one.rows for one in place.score().scored] == [2]
-    assert len(place.score().already_done) == 1
-    place.put_bytes(name, b"garbage")
-    assert len(place.score().rejected) == 1
-    assert place.names("inbox") == []
-    assert len(place.names("quarantine")) == 2
-
-
-def test_tickers_that_cannot_be_scored_are_in_the_report(place: Place) -> None:
-    tiny_bundles.last_price(place.root / "prices")
-    days = [date(2018, 8, day) for day in (22, 23, 24)]
-    table = pa.table({"ticker": ["A"] * 3 + ["NEW"], "date": [*days, days[0]], "close": [1.0, 2.0, 3.0, 4.0]})
-    pq.write_table(table, place.root / "inbox/p.parquet")
-    (scored,) = place.score(bundle="prices").scored
-    assert scored.rows == 1
-    assert [(one.what, one.reason) for one in scored.skipped] == [("NEW", "has 1 rows, the model needs 3")]
-
-
-def test_a_job_that_waits_too_long_for_another_says_so(place: Place) -> None:
-    place.ledger.parent.mkdir()
-    with (
-        FileLock(f"{place.ledger}.lock"),
-        pytest.raises(UnrollError, match=r"another scoring job has held .*ledger\.sqlite\.lock for 0\.1 s"),
-    ):
-        place.score(lock_seconds=0.1)
-
-
-def test_a_ledger_that_is_no_database_is_a_clear_error(place: Place) -> None:
-    place.put("a.parquet", 2)
-    place.ledger.parent.mkdir()
-    place.ledger.write_text("no database, " * 100)
-    with pytest.raises(UnrollError, match=r"the ledger .* cannot be used: file is not a database"):
-        place.score()
-
-
-def test_two_jobs_at_once_share_the_files(place: Place) -> None:
-    for seed in range(12):
-        place.put(f"{seed:02}.parquet", 3, seed)
-    jobs = [place.start() for _ in range(2)]
-    scored = []
-    for job in jobs:
-        out, error = job.communicate(timeout=120)
-        assert job.returncode == 0, error
-        scored += out.split()[1:]
-    assert sorted(scored) == [f"{seed:02}.parquet" for seed in range(12)]
-    assert len(place.row_ids()) == len(set(place.row_ids())) == 36
-
-
-def put_texts(place: Place, name: str, texts: list[str | None], first: int = 0) -> Path:
-    """A file for the tiny classifier, which takes the digits' place."""
-    if not (place.root / "bundle/text.tokenizer.json").exists():
-        tiny_bundles.classifier(place.root / "bundle")
-    path = place.root / "inbox" / name
-    ids = np.arange(first, first + len(texts))
-    with path.open("wb") as file:
-        pq.write_table(pa.table({"row_id": ids, "text": pa.array(texts, pa.string())}), file)
-    return path
-
-
-def aside_of(place: Place, path: Path) -> Path:
-    return place.root / "quarantine" / f"{path.stem}-{sha256_of(path)[:8]}.quarantine.parquet"
-
-
-def test_rows_that_cannot_be_scored_go_to_quarantine_and_the_file_stays(place: Place) -> None:
-    path = put_texts(place, "t.parquet", ["a", "", "b", None, "c d e f g h a"])
-    (scored,) = place.score().scored
-    aside = aside_of(place, path)
-    assert (scored.rows, scored.set_aside and scored.set_aside.rows) == (3, 2)
-    assert place.names("inbox") == ["t.parquet"]
-    assert place.names("quarantine") == [aside.name]
-    assert sorted(place.row_ids() + pq.read_table(aside)["row_id"].to_pylist()) == list(range(5))
-    assert pq.read_table(aside)["reason"].to_pylist() == ["the text is empty", "the text is missing"]
-    for output in (scored.output, aside):
-        about = json.loads(pq.read_schema(output).metadata[b"unroll"])
-        assert (about["source_sha256"], about["rows"], about["set_aside"]) == (sha256_of(path), 3, 2)
-    with Ledger(place.ledger) as ledger:
-        entry = ledger.entry("t.parquet", sha256_of(path))
-        assert entry is not None
-        assert (entry.state, entry.rows, entry.set_aside) == ("done", 3, 2)
-    assert place.score().already_done == ("t.parquet",)
-
-
-def test_a_report_tells_rows_set_aside_and_cut(place: Place) -> None:
-    path = put_texts(place, "t.parquet", ["a", "", "c d e f g h a"])
-    (line,) = place.score().lines()
-    assert (line["file"], line["state"]) == ("t.parquet", "scored")
-    assert "2 rows in" in line["what"]
-    assert f"1 rows set aside in {aside_of(place, path)}; the first is 1: the text is empty" in line["what"]
-    assert "1 rows cut to the length that the model reads" in line["what"]
-
-
-def test_a_file_whose_every_row_is_set_aside_is_rejected_whole(place: Place) -> None:
-    put_texts(place, "t.parquet", ["", " "])
-    report = place.score()
-    assert [one.file for one in report.rejected] == ["t.parquet"]
-    assert "none of 2 rows can be scored" in report.rejected[0].reason
-    assert place.names("inbox") == place.names("predictions") == []
-    assert place.names("quarantine") == ["t.parquet", "t.parquet.reason.json"]
-
-
-def test_mended_rows_that_cannot_be_scored_do_not_replace_others(place: Place) -> None:
-    """The rows that were set aside come back under the name that their file had, and are no Parquet at all."""
-    aside = aside_of(place, put_texts(place, "t.parquet", ["a", ""]))
-    place.score()
-    content = aside.read_bytes()
-    place.put_bytes(aside.name, b"mended with a text editor")
-    (rejected,) = place.score().rejected
-    assert rejected.file == aside.name
-    assert aside.read_bytes() == content
-    kept = [name for name in place.names("quarantine") if name.endswith(f"-{aside.name}")]
-    assert (place.root / "quarantine" / kept[0]).read_bytes() == b"mended with a text editor"
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        ("after", "Scorer", "_score", 1),
-        ("before", "Path", "replace", 1),
-        ("after", "Path", "replace", 1),
-        ("after", "Path", "replace", 2),
-        ("before", "Ledger", "done", 1),
-    ],
-    ids=lambda step: "-".join(map(str, step)),
-)
-def test_killed_with_rows_set_aside_and_run_again(place: Place, step: tuple[str, str, str, int]) -> None:
-    path = put_texts(place, "t.parquet", ["a", "", "b", None, "c"])
-    job = place.start(*step)
-    _, error = job.communicate(timeout=120)
-    assert job.returncode == -signal.SIGKILL, error
-    (scored,) = place.score().scored
-    assert scored.rows == 3
-    assert sorted(place.row_ids() + pq.read_table(aside_of(place, path))["row_id"].to_pylist()) == list(range(5))
-    for folder in ("predictions", "quarantine"):
-        assert len(place.names(folder)) == 1  # nothing half-written beside it
-
-
-def test_a_file_that_changes_leaves_no_rows_in_quarantine(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = put_texts(place, "t.parquet", ["a", ""])
-    real = Scorer.score
-
-    def meanwhile(self: Scorer, batch: pa.RecordBatch) -> pa.RecordBatch:
-        path.write_bytes(b"other")
-        return real(self, batch)
-
-    monkeypatch.setattr(Scorer, "score", meanwhile)
-    assert [one.reason for one in place.score().waiting] == ["changed while it was read"]
-    assert place.names("predictions") == []
-    assert place.names("quarantine") == []
-
-
-STEPS = [
-    ("before", "Ledger", "claim", 1),
-    ("after", "Ledger", "claim", 1),
-    ("after", "Scorer", "score", 2),
-    ("before", "Path", "replace", 1),
-    ("after", "Path", "replace", 1),
-    ("before", "Ledger", "done", 2),
-    ("after", "Ledger", "done", 1),
-    ("before", "Ledger", "rejected", 1),
-    ("after", "Ledger", "rejected", 1),
-    ("after", "inbox", "write_json", 1),
-    ("after", "inbox", "_move", 1),
+NAMES = [
+    "x" * 240 + ".parquet",
+    "/".join(["folder-of-forty-characters-and-then-some"] * 30) + "/a.parquet",
+    "a b\n\t;$(x)'\".parquet",
+    "back\\slash.parquet",
+    "a*?[b].parquet",
+    os.fsdecode(b"\xff\xfe.parquet"),
+    "\u202egnp.parquet",
+    "NUL.parquet",
+    "..a.parquet".replace("..a", "a.."),
 ]
 
 
-@pytest.mark.parametrize("step", STEPS, ids=lambda step: "-".join(map(str, step)))
-def test_killed_at_a_step_and_run_again(place: Place, step: tuple[str, str, str, int]) -> None:
-    place.put("a.parquet", 5, seed=1)
-    bad = place.put_bytes("b.parquet", b"garbage")
-    place.put("c.parquet", 7, seed=2)
-    job = place.start(*step)
-    _, error = job.communicate(timeout=120)
-    assert job.returncode == -signal.SIGKILL, error
-    place.score()
-    assert sorted(place.row_ids()) == [*range(1000, 1005), *range(2000, 2007)]
-    assert len(place.names("predictions")) == 2  # nothing half-written beside them
-    assert not bad.exists()
-    assert read_json(place.root / "quarantine/b.parquet.reason.json")["file"] == "b.parquet"
-    assert (place.root / "quarantine/b.parquet").read_bytes() == b"garbage"
-    with Ledger(place.ledger) as ledger:
-        states = {
-            name: ledger.entry(name, sha256_of(folder / name)).state
-            for folder, name in (
-                (place.root / "inbox", "a.parquet"),
-                (place.root / "quarantine", "b.parquet"),
-                (place.root / "inbox", "c.parquet"),
-            )
-        }
-    assert states == {"a.parquet": "done", "b.parquet": "rejected", "c.parquet": "done"}
-    assert place.score().already_done == ("a.parquet", "c.parquet")
+@pytest.mark.parametrize("name", NAMES)
+def test_strange_names(inbox: Inbox, name: str) -> None:
+    inbox.put(name, 2)
+    report = inbox.score()
+    assert [one.rows_scored for one in report.files] == [2]
+    assert all(line["file"].isprintable() and line["what"].isprintable() for line in report.lines())
+    assert inbox.score().totals.known == 1
+    inbox.put_bytes(name, b"garbage")
+    assert inbox.score().totals.rejected == 1
+    assert inbox.names("inbox") == []
+    assert len(inbox.names("quarantine")) == 2
+    for place in ("predictions", "quarantine"):
+        assert all(one.isprintable() and "\\" not in one for one in inbox.names(place))
 
 
-def test_a_disk_that_is_full_stops_the_job_and_rejects_nothing(place: Place) -> None:
-    ids = np.random.default_rng(0).integers(0, 2**62, 20_000)
-    blank = np.zeros((len(ids), 784), np.uint8)
-    pq.write_table(tiny_bundles.digits_table(blank, row_id=ids), place.root / "inbox/a.parquet")
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-    arguments = [sys.executable, "-c", limit + JOB, str(place.root), "never", "-", "-", "1"]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert re.search(r"UnrollError: .*a-[0-9a-f]{8}\.parquet cannot be written: .*; make room", done.stderr)
-    assert place.names("predictions") == []
-    assert place.names("inbox") == ["a.parquet"]
-    place.score()
-    assert place.row_ids() == ids.tolist()
+def test_rows_that_cannot_be_scored_go_to_quarantine_and_the_file_stays(inbox: Inbox) -> None:
+    inbox.put("a.parquet", 7, bad=(2, 5))
+    report = inbox.score()
+    (scored,) = report.files
+    assert (scored.rows_in, scored.rows_scored, scored.rows_quarantined) == (7, 5, 2)
+    assert inbox.names("inbox") == ["a.parquet"]
+    aside = inbox.table("quarantine", ".quarantine.parquet")
+    assert aside.to_pylist() == [{"row_id": row, "reason": "the pixels are missing"} for row in (2, 5)]
+    assert inbox.ids("predictions") == [0, 1, 3, 4, 6]
+    for place in ("predictions", "quarantine"):
+        about = json.loads(inbox.table(place, ".parquet").schema.metadata[b"unroll"])
+        assert (about["rows"], about["set_aside"]) == (5, 2)
+    (line,) = report.lines()
+    assert f"2 rows set aside in {scored.quarantine}; the first is 2: the pixels are missing" in line["what"]
+    assert "7 rows in, 5 scored, 2 set aside" in report.summary()
+    assert inbox.score().totals.known == 1
 
 
-def test_killed_at_random_moments_and_run_again(place: Place) -> None:
-    moments = random.Random(7)
-    for seed in range(40):
-        place.put(f"{seed:02}.parquet", 20, seed)
-    killed = 0
-    for _ in range(5):
-        job = place.start()
-        assert job.stdout is not None
-        assert job.stdout.readline() == "READY\n"
-        time.sleep(moments.uniform(0.0, 0.1))
-        job.kill()
-        job.communicate()
-        killed += job.returncode == -signal.SIGKILL
-    assert killed  # a fast machine may be through before the later ones
-    place.score()
-    rows = place.row_ids()
-    assert len(place.names("predictions")) == 40
-    assert sorted(rows) == sorted(1000 * seed + row for seed in range(40) for row in range(20))
+def test_a_check_sets_rows_aside_too(inbox: Inbox) -> None:
+    inbox.put("a.parquet", 6, bad=(1,))
+    sizes = []
+
+    def check(rows: pa.RecordBatch) -> dict[int, str]:
+        sizes.append(len(rows))
+        return {2: "too dark"}
+
+    report = score_inbox(inbox.scoring(), ledger_url=inbox.ledger_url, check=lambda _: check)
+    assert sizes == [5]  # those that could be scored, all together
+    assert (report.totals.rows_scored, report.totals.rows_quarantined) == (4, 2)
+    assert inbox.table("quarantine", ".parquet").to_pylist() == [
+        {"row_id": 1, "reason": "the pixels are missing"},
+        {"row_id": 3, "reason": "too dark"},
+    ]
+
+
+def test_too_many_bad_rows_stop_the_file(inbox: Inbox) -> None:
+    content = inbox.put("a.parquet", 10, bad=(0, 1))
+    inbox.put("b.parquet", 10, seed=1, bad=(0,))
+    report = inbox.score(max_bad_share=0.1)
+    assert [(one.file, one.state) for one in report.files] == [("a.parquet", "rejected"), ("b.parquet", "scored")]
+    assert "2 of 10 rows cannot be scored, more than the share of 0.1 that may be set aside" in str(
+        report.files[0].reason
+    )
+    assert inbox.content("quarantine", "/a.parquet") == content
+    assert inbox.ids("predictions") == list(range(1001, 1010))
+
+
+def test_a_file_whose_every_row_is_set_aside_is_rejected_whole(inbox: Inbox) -> None:
+    inbox.put("a.parquet", 2, bad=(0, 1))
+    report = inbox.score(max_bad_share=1.0)
+    assert "none of 2 rows can be scored" in (report.files[0].reason or "")
+    assert inbox.names("inbox") == inbox.names("predictions") == []
+    assert inbox.names("quarantine") == ["a.parquet", "a.parquet.reason.json"]
+
+
+def test_mended_rows_do_not_replace_those_that_were_set_aside(inbox: Inbox) -> None:
+    """They come back under the name that their file had, and are no Parquet at all."""
+    inbox.put("a.parquet", 2, bad=(1,))
+    inbox.score()
+    (name,) = inbox.names("quarantine")
+    content = inbox.content("quarantine", name)
+    inbox.put_bytes(name, b"mended with a text editor")
+    (rejected,) = inbox.score().of("rejected")
+    assert rejected.file == name
+    assert inbox.content("quarantine", f"/{name}") == content
+    assert inbox.content("quarantine", f"-{name}") == b"mended with a text editor"
+
+
+def test_tickers_that_cannot_be_scored_are_rows_set_aside(inbox: Inbox) -> None:
+    tiny_bundles.last_price(inbox.root / "prices")
+    days = [date(2018, 8, day) for day in (22, 23, 24)]
+    table = pa.table({"ticker": ["A"] * 3 + ["NEW"], "date": [*days, days[0]], "close": [1.0, 2.0, 3.0, 4.0]})
+    pq.write_table(table, inbox.root / "inbox/p.parquet")
+    (scored,) = inbox.score(model=str(inbox.root / "prices")).files
+    assert (scored.rows_in, scored.rows_scored) == (2, 1)
+    assert inbox.table("quarantine", ".parquet").to_pylist() == [
+        {"row_id": "NEW@2018-08-22", "reason": "has 1 rows, the model needs 3"}
+    ]
+
+
+def test_a_killed_jobs_claim_of_a_file_that_is_gone_is_told(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox.put("a.parquet", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Scorer, "score", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            inbox.score()
+    (inbox.root / "inbox/a.parquet").unlink()
+    assert [(one.file, one.state) for one in inbox.score().files] == [("a.parquet", "gone")]
+
+
+def test_a_change_of_places_leaves_no_row_twice(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job is stopped after it has put predictions into place, and before the ledger knows."""
+    inbox.put("a.parquet", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr("unroll.scoring.ledger.Ledger.done", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            inbox.score()
+    assert inbox.ids("predictions") == [0, 1, 2]
+    inbox.score(output=inbox.address("elsewhere"))
+    assert inbox.names("predictions") == []
+    assert inbox.ids("elsewhere") == [0, 1, 2]
+
+
+def test_places_that_lie_in_one_another_are_refused(inbox: Inbox) -> None:
+    for changes in (
+        {"output": inbox.address("inbox/predictions")},
+        {"quarantine": inbox.address("predictions")},
+        {"quarantine": inbox.address("superseded/bad")},
+        {"input": str(inbox.root)},
+    ):
+        with pytest.raises(ParameterError, match="choose places apart"):
+            inbox.score(**changes)
+
+
+def test_a_job_that_waits_too_long_for_another_says_so(inbox: Inbox) -> None:
+    inbox.score()
+    (lock,) = (inbox.root / "state").glob("*.lock")
+    with (
+        FileLock(lock),
+        pytest.raises(UnrollError, match=r"another scoring job has held .*ledger\.sqlite\..*lock for 0\.1 s"),
+    ):
+        inbox.score(lock_seconds=0.1)
+
+
+def test_a_ledger_that_is_no_database_is_a_clear_error(inbox: Inbox) -> None:
+    inbox.put("a.parquet", 2)
+    (inbox.root / "state").mkdir()
+    (inbox.root / "state/ledger.sqlite").write_text("no database, " * 100)
+    with pytest.raises(UnrollError, match=r"the ledger .* cannot be used: file is not a database"):
+        inbox.score()
+
+
+def test_neither_memory_nor_threads_show_in_what_is_written(inbox: Inbox) -> None:
+    pixels = tiny_bundles.images(3000)
+    pq.write_table(tiny_bundles.digits_table(pixels, row_id=np.arange(3000)), inbox.root / "inbox/a.parquet")
+    found = []
+    for changes in ({"threads": 1, "batch_rows": 7}, {"threads": 3, "batch_rows": 512, "memory_mb": 256}):
+        places = {"output": inbox.address(f"out-{len(found)}"), "quarantine": inbox.address(f"bad-{len(found)}")}
+        other = Inbox(inbox.root, url=f"sqlite:///{inbox.root}/{len(found)}.sqlite")
+        other.score(**places, **changes)
+        found.append(other.table(f"out-{len(found)}", ".parquet"))
+    assert found[0] == found[1]

@@ -1,20 +1,17 @@
 """The MLflow server is away: at the start it stops everything, later it costs nothing."""
 
-import contextlib
 import csv
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
 import yaml
 from safetensors.numpy import save_file
+from servers import free_port, mlflow_server
 
 UNROLL = Path(sys.executable).parent / "unroll"
 EPOCHS = 5
@@ -53,41 +50,6 @@ def environment(port):
     }
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextlib.contextmanager
-def server(folder, port):
-    """A real server on the folder's store; gone, with its workers, when the block ends."""
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{folder / 'server.db'}",
-        "--artifacts-destination",
-        str(folder / "kept"),
-    ]
-    quiet = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "server.log").open("ab") as log:
-        child = subprocess.Popen(command, cwd=folder, env=quiet, stdout=log, stderr=log, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            with contextlib.suppress(requests.ConnectionError):
-                if requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok:
-                    break
-            if child.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"the MLflow server did not start:\n{(folder / 'server.log').read_text()[-3000:]}")
-            time.sleep(0.2)
-        yield child
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-
-
 @pytest.mark.slow
 def test_away_at_the_start(project):
     """A clear error before any work."""
@@ -95,7 +57,7 @@ def test_away_at_the_start(project):
     done = subprocess.run(
         command, cwd=project, env=environment(free_port()), capture_output=True, text=True, timeout=120, check=False
     )
-    assert done.returncode == 2
+    assert done.returncode == 75  # it may work later
     assert done.stderr.startswith("unroll train: the MLflow store at http://127.0.0.1:")
     assert "MLFLOW_TRACKING_URI" in done.stderr
     assert "Traceback" not in done.stderr
@@ -111,7 +73,7 @@ def test_away_during_training(project):
     import mlflow
 
     port = free_port()
-    with server(project, port) as child:
+    with mlflow_server(project, port) as child:
         training = subprocess.Popen(
             [UNROLL, "train", "lstm"],
             cwd=project,
@@ -137,7 +99,7 @@ def test_away_during_training(project):
     assert [int(row["epoch"]) for row in history] == list(range(1, EPOCHS + 1))
     assert (project / "models/lstm/weights/all-seed0.safetensors").exists()
 
-    with server(project, port):
+    with mlflow_server(project, port):
         client = mlflow.MlflowClient(tracking_uri=f"http://127.0.0.1:{port}")
         (experiment,) = [one for one in client.search_experiments() if one.name == "steps"]
         (run,) = client.search_runs([experiment.experiment_id])

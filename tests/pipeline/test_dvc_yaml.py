@@ -54,7 +54,7 @@ def closure(module):
     seen, waiting = set(), [module]
     while waiting:
         name = waiting.pop()
-        if name not in seen and name.removeprefix("unroll.") not in NO_RESULT:
+        if name not in seen and name.removeprefix("unroll.").partition(".")[0] not in NO_RESULT:
             seen.add(name)
             waiting += imported(MODULES[name])
     return seen - {"unroll"}

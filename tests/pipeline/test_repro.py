@@ -48,7 +48,7 @@ def parameters(tiny):
             "fan": experiment("quantiles", "gru", seeds=[0, 1], keep="last"),
             "digits": experiment("digit-rows", "rnn"),
         },
-        "scoring": {"experiment": "digits"},
+        "scoring": {"model": "models/digits"},
     }
 
 

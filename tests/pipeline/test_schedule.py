@@ -24,14 +24,14 @@ def workplace(tmp_path: Path) -> Path:
     place = tmp_path / "workplace"
     shutil.copytree(ROOT / "pipelines", place / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))
     parameters = yaml.safe_load((ROOT / "params.yaml").read_text())
-    parameters["scoring"]["settle_seconds"] = 0.0
+    parameters["scoring"] |= {"model": "models/tiny-digits", "settle_seconds": 0.0}
     (place / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     for deployment in deployments["deployments"]:
         # The test waits a minute, not a quarter of an hour.
         deployment["schedules"][0]["cron"] = "* * * * *"
     (place / "prefect.yaml").write_text(yaml.safe_dump(deployments, sort_keys=False))
-    tiny_bundles.digits(place / "models" / parameters["scoring"]["experiment"] / "bundle")
+    tiny_bundles.digits(place / "models/tiny-digits/bundle")
     inbox = place / "data/inbox"
     inbox.mkdir(parents=True)
     table = tiny_bundles.digits_table(tiny_bundles.images(ROWS), row_id=pa.array(range(100, 100 + ROWS)))
@@ -69,14 +69,14 @@ def test_schedule_scores_the_inbox(workplace: Path, prefect_server: Server) -> N
 
     assert done[0]["state_type"] == "COMPLETED", log.read_text()
     assert done[0]["auto_scheduled"] is True
-    outputs = list((workplace / "data/predictions").glob("monday-*.parquet"))
+    outputs = list((workplace / "data/predictions").glob("scored_on=*/monday-*.parquet"))
     assert len(outputs) == 1
     scored = pq.read_table(outputs[0])
     assert scored["row_id"].to_pylist() == list(range(100, 100 + ROWS))
     means = tiny_bundles.images(ROWS).mean(axis=1)
     assert scored["prediction"].to_pylist() == [round(mean / 25) for mean in means]
     assert set(scored["model_version"].to_pylist()) == {f"tiny-digits@{_version(workplace)}"}
-    assert (workplace / "data/quarantine/broken.parquet.reason.json").exists()
+    assert list((workplace / "data/quarantine").glob("scored_on=*/broken.parquet.reason.json"))
 
 
 def _version(workplace: Path) -> str:

@@ -16,7 +16,7 @@ experiments:
   one: {task: rows, model: {kind: dense, units: [4]}, training: {epochs: 1, batch_size: 8, learning_rate: 0.1}}
   two: {task: rows, model: {kind: dense, units: [4]},
         training: {epochs: 1, batch_size: 8, learning_rate: 0.1, threads: 3}}
-scoring: {experiment: one}
+scoring: {model: models/one}
 """
 
 

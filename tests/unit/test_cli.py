@@ -13,7 +13,7 @@ from unroll import __version__, cli, paths
 from unroll.errors import DataError, UnrollError
 
 UNROLL = Path(sys.executable).parent / "unroll"
-VERBS = ("predict", "score", "translate", "generate", "classify")
+VERBS = ("predict", "score", "translate", "generate", "classify", "models", "lineage")
 
 
 def run(capsys, *arguments):
@@ -64,6 +64,10 @@ def test_version(capsys):
         ["translate", "a", "--temperature", "1"],
         ["classify", "a", "--beams", "2"],
         ["generate", "a"],
+        ["models"],
+        ["models", "rollback"],
+        ["models", "promote", "digit-rows"],
+        ["lineage"],
     ],
 )
 def test_a_wrong_command_exits_2_with_the_usage(capsys, arguments):
@@ -96,7 +100,7 @@ def project(here, tiny):
                 "training": {"epochs": 1, "batch_size": 8, "learning_rate": 0.01},
             }
         },
-        "scoring": {"experiment": "gru"},
+        "scoring": {"model": "models/gru"},
     }
     (here / "params.yaml").write_text(yaml.safe_dump(content))
     return here

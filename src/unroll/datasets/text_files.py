@@ -1,11 +1,11 @@
 """Text files as people have them, plain or gzipped: decoded strictly, cut into lines, in one form of Unicode."""
 
-import gzip
 import unicodedata
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from unroll.datasets.packed import open_plain
 from unroll.errors import FormatError
 
 _BOM = b"\xef\xbb\xbf"
@@ -26,7 +26,8 @@ def read_text(path: Path) -> str:
     packed = raw[:2] == b"\x1f\x8b"
     if packed:
         try:
-            raw = gzip.decompress(raw)
+            with open_plain(path) as file:
+                raw = file.read()
         except (EOFError, OSError, zlib.error) as error:
             raise FormatError(f"{path} cannot be unpacked: {error}; fetch it again") from None
     try:

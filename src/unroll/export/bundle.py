@@ -10,6 +10,7 @@ from unroll.files import sha256_of, write_json, write_text
 from unroll.tasks.task import Task, TensorSpec
 
 FORMAT = 1
+_SUMS = "SHA256SUMS"
 _LENGTHS = TensorSpec("lengths", "int64", ("batch",), "steps of each row that are no padding")
 _SEARCH = (
     TensorSpec("max_length", "int64", (), "tokens at most"),
@@ -78,5 +79,16 @@ def seal(folder: Path, content: Mapping[str, Any], task: Task) -> None:
     write_json(folder / "card.json", content)
     for name, vocabulary in task.vocabularies.items():
         write_text(folder / f"{name}{VOCABULARY}", vocabulary.to_json())
-    names = ["card.json", "model.onnx", *(f"{name}{VOCABULARY}" for name in sorted(task.vocabularies))]
-    write_text(folder / "SHA256SUMS", "".join(f"{sha256_of(folder / name)}  {name}\n" for name in names))
+    _write_sums(folder)
+
+
+def add(folder: Path, contents: Mapping[str, Any]) -> None:
+    """Writes more files of JSON into a sealed bundle, and seals it again."""
+    for name, content in contents.items():
+        write_json(folder / name, content)
+    _write_sums(folder)
+
+
+def _write_sums(folder: Path) -> None:
+    names = sorted(path.name for path in folder.iterdir() if path.name != _SUMS)
+    write_text(folder / _SUMS, "".join(f"{sha256_of(folder / name)}  {name}\n" for name in names))

@@ -1,20 +1,21 @@
 """A generator as one graph: reading, and the whole loop of writing, in one `session.run`.
 
 The start and one step are exported as they are in torch; here they are put together. The step becomes the body of an
-ONNX `Loop`, whose inputs are the hypotheses and states, and which sees weights and memory from outside. A network that
-also draws has a second loop; the temperature says which of the two runs, the other has no trips.
+ONNX `Loop`, whose inputs are the hypotheses and states, and which sees weights and memory from outside. Greedy
+decoding, a search and drawing have a loop each, one after the other. The inputs say which of them runs; the others have
+no trips and hand on what they got.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from unroll.export.onnx import to_program, write_model
-from unroll.models.decoding import BeamStep, SampleStep, Start
+from unroll.models.decoding import BeamStep, GreedyStep, SampleStep, Start
 from unroll.models.generators import Generator
 from unroll.tasks.task import Task
 
@@ -35,7 +36,7 @@ def export_generator(
         path: Where the file goes.
         draws: Whether tokens can be drawn, too: the graph then takes `temperature`, `top_k` and `uniforms`.
     """
-    start, search, draw = step_programs(network, example, lengths, draws=draws)
+    programs = step_programs(network, example, lengths, draws=draws)
     graph = _Graph()
     # The names of the start's outputs: hypotheses, states, memory.
     state_count, memory_count = _counts(network, example, lengths)
@@ -44,28 +45,25 @@ def export_generator(
 
     graph.add("Range", [graph.constant(0), "beams", graph.constant(1)], ["ranks"])
     entries = [task.inputs.name, *(["lengths"] if lengths is not None else []), "ranks"]
-    graph.inline(start, "start", entries, names)
-    trips = "max_length"
+    graph.inline(programs.start, "start", entries, names)
+    trips, nothing = "max_length", graph.constant(0)
     if draws:
+        # In a search the first hypothesis alone counts at the start; every drawn sequence does.
         graph.add("Greater", ["temperature", graph.constant(0.0)], ["draws"])
-        graph.add("Where", ["draws", graph.constant(0), "max_length"], ["search_trips"])
-        graph.add("Sub", ["max_length", "search_trips"], ["draw_trips"])
-        trips = "search_trips"
-    ended = [f"search/{name}" for name in carried]
-    graph.loop(search, "search", trips, carried, [*memory, "length_penalty"], ended)
-    found = dict(zip(carried, ended, strict=True))
-    if draws:
-        # Every drawn sequence counts from the start; in a search the first hypothesis alone does.
         graph.add("Mul", ["total", graph.constant(0.0)], ["no_total"])
-        begun = ["no_total" if name == "total" else name for name in carried]
-        ended = [f"draw/{name}" for name in carried]
+        graph.add("Where", ["draws", "no_total", "total"], ["first_total"])
+        graph.add("Where", ["draws", nothing, "max_length"], ["searched"])
+        graph.add("Sub", ["max_length", "searched"], ["draw_trips"])
+        trips, carried = "searched", ["first_total" if name == "total" else name for name in carried]
+    graph.add("Equal", ["beams", graph.constant(1)], ["alone"])
+    graph.add("Where", ["alone", trips, nothing], ["greedy_trips"])
+    graph.add("Sub", [trips, "greedy_trips"], ["search_trips"])
+    carried = graph.loop(programs.greedy, "greedy", carried, memory)
+    carried = graph.loop(programs.search, "search", carried, [*memory, "length_penalty"])
+    if programs.draw:
         given = [*memory, "temperature", "top_k", "uniforms"]
-        graph.loop(draw, "draw", "draw_trips", begun, given, ended, by_step="uniforms")
-        for name in ("total", "length"):
-            graph.add("Where", ["draws", f"draw/{name}", f"search/{name}"], [f"found/{name}"])
-        # The loop that did not run has left no tokens.
-        graph.add("Concat", ["search/written", "draw/written"], ["found/written"], axis=2)
-        found |= {name: f"found/{name}" for name in ("total", "length", "written")}
+        carried = graph.loop(programs.draw, "draw", carried, given, by_step="uniforms")
+    found = dict(zip(_CARRIED, carried, strict=False))
     graph.add("Identity", [found["written"]], ["tokens"])
     graph.add("Max", [found["length"], graph.constant(1)], ["least_one"])
     graph.add("Cast", ["least_one"], ["float_length"], to=TensorProto.FLOAT)
@@ -74,10 +72,17 @@ def export_generator(
     write_model(graph.model(_inputs(task, example, lengths, draws), _outputs()), path)
 
 
-def step_programs(
-    network: Generator, example: Tensor, lengths: Tensor | None, *, draws: bool
-) -> tuple[ModelProto, ModelProto, ModelProto | None]:
-    """Start, one step of a search and, where wanted, one of drawing, each as a graph of its own."""
+class Programs(NamedTuple):
+    """The start, and one step of each way to go on, each as a graph of its own."""
+
+    start: ModelProto
+    greedy: ModelProto
+    search: ModelProto
+    draw: ModelProto | None
+
+
+def step_programs(network: Generator, example: Tensor, lengths: Tensor | None, *, draws: bool) -> Programs:
+    """The start of a generator and its steps as graphs; a step that draws where that is wanted."""
     free = torch.export.Dim
     batch, time, beam, step = free("batch"), free("time"), free("beam"), free("step")
     with torch.inference_mode():
@@ -101,13 +106,14 @@ def step_programs(
     shapes: tuple[Any, ...] = (of_hypotheses, of_state)
     if memory:
         values, shapes = (*values, memory), (*shapes, of_memory)
+    greedy = to_program(_Step(GreedyStep(network), bool(memory)), values, (shapes,))
     search = to_program(_Step(BeamStep(network), bool(memory)), (*values, torch.tensor(1.0)), ((*shapes, {}),))
     if not draws:
-        return start, search, None
+        return Programs(start, greedy, search, None)
     uniform = torch.full(hypotheses[0].shape, 0.5)
     chances = (torch.tensor(1.0), torch.tensor(0), uniform)
     draw = _Step(SampleStep(network), bool(memory))
-    return start, search, to_program(draw, (*values, *chances), ((*shapes, {}, {}, both),))
+    return Programs(start, greedy, search, to_program(draw, (*values, *chances), ((*shapes, {}, {}, both),)))
 
 
 class _Step(nn.Module):
@@ -173,27 +179,24 @@ class _Graph:
 
     def loop(
         self,
-        program: ModelProto | None,
+        program: ModelProto,
         prefix: str,
-        trips: str,
         begin: Sequence[str],
         outside: Sequence[str],
-        end: Sequence[str],
         by_step: str | None = None,
-    ) -> None:
-        """A loop over a step until all hypotheses are finished.
+    ) -> list[str]:
+        """A loop over a step, PREFIX_trips times or until all hypotheses are finished.
 
         Args:
             program: The step: what is carried, then what is not, gives what is carried.
             prefix: Of the body's names.
-            trips: Steps at most.
             begin: What is carried, before the first step.
             outside: What every step sees.
-            end: Names of what is carried, after the last step.
             by_step: The one of `outside` whose last axis has an entry for each step.
+
+        Returns:
+            Names of what is carried, after the last step.
         """
-        if program is None:
-            raise ValueError(f"there is no step of {prefix}")
         inside = [f"{prefix}/in/{name}" for name in _CARRIED] + [
             f"{prefix}/in/state_{i}" for i in range(len(begin) - len(_CARRIED))
         ]
@@ -224,7 +227,9 @@ class _Graph:
                 *(helper.make_tensor_value_info(name, kind, None) for name, kind in zip(after, types, strict=True)),
             ],
         )
-        self.add("Loop", [trips, "", *begin], end, body=graph)
+        end = [name.replace("/in/", "/") for name in inside]
+        self.add("Loop", [f"{prefix}_trips", "", *begin], end, body=graph)
+        return end
 
     def model(self, inputs: list[ValueInfoProto], outputs: list[ValueInfoProto]) -> ModelProto:
         """The whole."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from unroll.errors import BundleError
 from unroll.features.text import Vocabulary
 from unroll.inference.bundle import Bundle
-from unroll.inference.card import Answer, Card, stated
+from unroll.inference.card import Answer, Card, quantile_name, stated
 from unroll.inference.feeds import steps_of
 
 Outputs = Mapping[str, NDArray[Any]]
@@ -69,7 +69,7 @@ def _classes(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> Colum
 
 
 def _price_fields(context: Context) -> Sequence[tuple[str, pa.DataType]]:
-    quantiles = [(_quantile_name(level), pa.float32()) for level in context.card.quantiles or ()]
+    quantiles = [(quantile_name(level), pa.float32()) for level in context.card.quantiles or ()]
     return [("prediction", pa.float64()), ("score", pa.float32()), *quantiles]
 
 
@@ -88,14 +88,9 @@ def _quantiles(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> Col
     levels = context.card.quantiles or ()
     quantiles = outputs["log_return_quantiles"]  # [batch, level]
     median = quantiles[:, levels.index(0.5)]
-    columns = {_quantile_name(level): quantiles[:, i] for i, level in enumerate(levels)}
+    columns = {quantile_name(level): quantiles[:, i] for i, level in enumerate(levels)}
     with np.errstate(over="ignore"):
         return columns | {"prediction": last * np.exp(median.astype(np.float64)), "score": median}
-
-
-def _quantile_name(level: float) -> str:
-    """`q10` for 0.1, `q2.5` for 0.025."""
-    return f"q{round(100 * level, 6):g}"
 
 
 def _label_fields(context: Context) -> Sequence[tuple[str, pa.DataType]]:

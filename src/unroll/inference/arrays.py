@@ -7,17 +7,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from unroll.errors import DataError, FormatError
-from unroll.inference.batches import SORTED_TOGETHER, Reading, first_null, guarded, is_whole, rebatched, row_ids
+from unroll.errors import FormatError
+from unroll.inference.batches import SORTED_TOGETHER, Reading, guarded, is_whole, rebatched, row_ids, with_reasons
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card, stated
 from unroll.inference.forms import Form
+from unroll.inference.parquet import opened
 
 Steps = NDArray[np.int64]
 """int64 [row]: number of time steps."""
+Reasons = dict[int, str]
+"""Row of a batch → why it cannot be scored."""
 
 
 def read_arrays(path: Path, form: Form, bundle: Bundle, rows: int) -> Reading:
@@ -25,11 +27,12 @@ def read_arrays(path: Path, form: Form, bundle: Bundle, rows: int) -> Reading:
 
     Returns:
         Batches of row_id, inputs list<uint8 or float32> (all values of a row's time steps) and reason string: a row
-        that has no time step, or a value that is no finite number, cannot be scored.
+        that lacks its id or has no time step, too many or too few, a time step of too many values or too few, or a
+        value that is missing, not finite or out of range, cannot be scored; it has no inputs.
 
     Raises:
-        FormatError: While the batches are read: the file is damaged, or lacks the column.
-        DataError: The same: a time step has too many values or too few, or a row too many time steps or too few.
+        FormatError: While the batches are read: the file is damaged, lacks the column, or holds something else in it.
+        DataError: The same: it holds no rows.
     """
     del form
     size = rows * SORTED_TOGETHER
@@ -38,65 +41,76 @@ def read_arrays(path: Path, form: Form, bundle: Bundle, rows: int) -> Reading:
 
 def _batches(path: Path, card: Card, rows: int) -> Iterator[pa.RecordBatch]:
     name, width = stated(card.array).column, int(card.entry.shape[2])
-    with path.open("rb") as raw, pq.ParquetFile(raw, buffer_size=1 << 20, pre_buffer=False) as file:
-        there = file.schema_arrow.names
+    with opened(path) as file:
+        there = file.names
         if there.count(name) != 1:
             raise FormatError(f"{path} needs one column {name!r}; it has {', '.join(there) or 'none'}")
-        has_ids = there.count("row_id") == 1
+        has_ids = "row_id" in there
         whole: bool | None = None
         wanted: Any = card.entry.shape[1]
         first = 0
-        for batch in file.iter_batches(rows, columns=["row_id", name] if has_ids else [name], use_threads=False):
+        for batch in file.batches(["row_id", name] if has_ids else [name], rows):
             if not len(batch):
                 continue
             ids = batch.column("row_id").to_pylist() if has_ids else range(first, first + len(batch))
             whole = is_whole(ids[0]) if whole is None else whole
-            values, steps = _values(batch.column(name), width, path, first)
+            column, lacking = row_ids(ids, whole, first)
+            rows_of_batch, reasons = _shaped(batch.column(name), width, path)
+            values, steps = _values(rows_of_batch, width)
+            reasons |= _faults(values, steps, card.entry.dtype, path)
             if not stated(card.array).varying:
-                wanted = _check_steps(steps, wanted, path, first)
-            reasons = _reasons(values, steps)
+                wanted, odd = _odd_steps(steps, wanted)
+                reasons |= odd
+            reasons |= lacking
+            values, steps = _without(values, steps, reasons)
             ends = np.concatenate([[0], np.cumsum(steps)]) * width
-            numbers = pa.array(_cast(values, steps, card.entry.dtype, path, first).reshape(-1))
+            with np.errstate(over="ignore"):
+                numbers = pa.array(values.astype(card.entry.dtype).reshape(-1))
             inputs = pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), numbers)
-            yield pa.record_batch(
-                {
-                    "row_id": row_ids(ids, whole, path, first),
-                    "inputs": inputs,
-                    "reason": pa.array(reasons, pa.string()),
-                }
-            )
+            yield with_reasons(pa.record_batch({"row_id": column, "inputs": inputs}), reasons)
             first += len(batch)
 
 
-def _values(column: pa.Array, width: int, path: Path, first: int) -> tuple[NDArray[Any], Steps]:
-    """Values [step, feature] of all rows after each other, and the steps of each row; a row that is null has none."""
+def _shaped(column: pa.Array, width: int, path: Path) -> tuple[pa.Array, Reasons]:
+    """The column with null for each row that is no list of time steps of `width` numbers, and why it is none."""
     kind = column.type
     if not _is_list(kind):
         raise FormatError(f"{path}: the column is {kind}, expected a list of time steps of {width} numbers")
+    inner = kind.value_type
+    numbers = inner.value_type if _is_list(inner) else inner
+    if not (pa.types.is_integer(numbers) or pa.types.is_floating(numbers)):
+        raise FormatError(f"{path}: the values are {numbers}, expected numbers")
     sizes = _sizes(column)
+    reasons: Reasons = {int(row): "there is no time step" for row in np.flatnonzero(sizes == 0)}
+    flat = column.flatten()
+    if _is_list(inner):
+        widths = _sizes(flat)
+        for step in np.flatnonzero(widths != width):
+            reasons.setdefault(_row_of(step, sizes), f"a time step of {widths[step]} values, expected {width}")
+        steps, flat = np.repeat(np.arange(len(flat)), widths), flat.flatten()
+        rows = np.repeat(np.arange(len(column)), sizes)[steps]
+    else:
+        for row in np.flatnonzero(sizes % width != 0):
+            reasons[int(row)] = f"{sizes[row]} values, which are no whole number of time steps of {width}"
+        rows = np.repeat(np.arange(len(column)), sizes)
+    if flat.null_count:
+        for row in np.unique(rows[flat.is_null().to_numpy(zero_copy_only=False)]):
+            reasons.setdefault(int(row), "a value is missing")
+    if not reasons:
+        return column, reasons
+    good = np.ones(len(column), bool)
+    good[list(reasons)] = False
+    return pc.if_else(pa.array(good), column, pa.scalar(None, kind)), reasons
+
+
+def _values(column: pa.Array, width: int) -> tuple[NDArray[Any], Steps]:
+    """Values [step, feature] of all rows after each other, and the steps of each row; a row that is null has none."""
+    steps = _sizes(column)
     flat = column.flatten()
     if _is_list(flat.type):
-        steps = sizes
-        widths = _sizes(flat)
-        wrong = widths != width
-        if wrong.any():
-            step = int(wrong.argmax())
-            raise DataError(
-                f"{path}, row {first + _row_of(step, steps)}: a time step of {widths[step]} values, expected {width}"
-            )
         flat = flat.flatten()
     else:
-        steps = sizes // width
-        wrong = sizes % width != 0
-        if wrong.any():
-            row = int(wrong.argmax())
-            raise DataError(
-                f"{path}, row {first + row}: {sizes[row]} values, which are no whole number of time steps of {width}"
-            )
-    if not (pa.types.is_integer(flat.type) or pa.types.is_floating(flat.type)):
-        raise FormatError(f"{path}: the values are {flat.type}, expected numbers")
-    if flat.null_count:
-        raise DataError(f"{path}, row {first + _row_of(first_null(flat) // width, steps)}: a value is missing")
+        steps = steps // width
     return flat.to_numpy(zero_copy_only=False).reshape(-1, width), steps
 
 
@@ -106,48 +120,47 @@ def _is_list(kind: pa.DataType) -> bool:
 
 def _sizes(column: pa.Array) -> Steps:
     sizes: Steps = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    sizes[column.is_null().to_numpy(zero_copy_only=False)] = 0
     return sizes
 
 
-def _row_of(step: int, steps: Steps) -> int:
+def _row_of(step: np.integer[Any], steps: Steps) -> int:
     """Row of a time step. Rows of 2, 0 and 3 steps: step 2 is row 2's."""
     return int(np.searchsorted(np.cumsum(steps), step, side="right"))
 
 
-def _check_steps(steps: Steps, wanted: int | str, path: Path, first: int) -> int | str:
-    """Holds all rows to one number of steps: the card's, or that of the first row that has any; gives it back."""
+def _odd_steps(steps: Steps, wanted: int | str) -> tuple[int | str, Reasons]:
+    """Rows that are not of one number of steps: the card's, or that of the first row that has any, which comes back."""
     there = steps[steps > 0]
     if isinstance(wanted, str):
         if not len(there):
-            return wanted
+            return wanted, {}
         wanted = int(there[0])
-    wrong = (steps > 0) & (steps != wanted)
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise DataError(f"{path}, row {first + row}: {steps[row]} time steps, expected {wanted} as in all rows")
-    return wanted
+    odd = np.flatnonzero((steps > 0) & (steps != wanted))
+    return wanted, {int(row): f"{steps[row]} time steps, expected {wanted} as in all rows" for row in odd}
 
 
-def _reasons(values: NDArray[Any], steps: Steps) -> list[str | None]:
-    """Why a row cannot be scored."""
-    found = [None if count else "there is no time step" for count in steps]
-    if np.issubdtype(values.dtype, np.floating):
-        for step in np.flatnonzero(~np.isfinite(values).all(axis=1)):
-            found[_row_of(int(step), steps)] = "a value is no finite number"
-    return found
-
-
-def _cast(values: NDArray[Any], steps: Steps, dtype: str, path: Path, first: int) -> NDArray[Any]:
-    """Values as the graph takes them."""
+def _faults(values: NDArray[Any], steps: Steps, dtype: str, path: Path) -> Reasons:
+    """Rows of which a value is no number that the graph takes."""
     if dtype == "float32":
-        with np.errstate(over="ignore"):
-            return values.astype(np.float32)
+        if not np.issubdtype(values.dtype, np.floating):
+            return {}
+        wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        return {_row_of(step, steps): "a value is no finite number" for step in wrong}
     if not np.issubdtype(values.dtype, np.integer):
         raise FormatError(f"{path}: the values are {values.dtype}, expected whole numbers 0–255")
     outside = (values < 0) | (values > 255)
-    if outside.any():
-        step, at = (int(i) for i in np.argwhere(outside)[0])
-        raise DataError(
-            f"{path}, row {first + _row_of(step, steps)}: a value is {values[step, at]}, expected whole numbers 0–255"
-        )
-    return values.astype(np.uint8)
+    reasons: Reasons = {}
+    for step in np.flatnonzero(outside.any(axis=1)):
+        value = values[step, int(outside[step].argmax())]
+        reasons.setdefault(_row_of(step, steps), f"a value is {value}, expected whole numbers 0–255")
+    return reasons
+
+
+def _without(values: NDArray[Any], steps: Steps, reasons: Reasons) -> tuple[NDArray[Any], Steps]:
+    """The values without those of rows that cannot be scored, which have no time steps then."""
+    if not reasons:
+        return values, steps
+    kept = np.ones(len(steps), bool)
+    kept[list(reasons)] = False
+    return values[np.repeat(kept, steps)], np.where(kept, steps, 0)

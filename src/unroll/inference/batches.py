@@ -7,11 +7,12 @@ over, `row_id` first; and, of some readers, what `PRIVATE` names.
 import csv
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,29 +25,26 @@ PRIVATE = frozenset({"inputs", "last_price", "text", "row", "reason", "cut"})
 the file, from 0. `reason` string: why the row cannot be scored; null where it can. `cut` bool: whether the graph sees
 the beginning of the row alone.
 """
-READ_ERRORS = (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error)
+READ_ERRORS = (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error, UnicodeDecodeError)
 """What a broken file makes the libraries raise."""
 SORTED_TOGETHER = 16
 """Batches of the graph whose rows of varying length are sorted together, so that they need little padding."""
+Check = Callable[[pa.RecordBatch], Mapping[int, str]]
+"""Tells, of rows that could be scored, which may not be: place in the batch → reason."""
+CHECK_ROWS = 1 << 16
+"""Rows that are checked together: a check of few rows costs as much as one of many."""
+HALF = re.compile("[\ud800-\udfff]")
+"""Half of a character outside the basic plane, which JSON can write: "\\ud83d"."""
+_ID = 1000
+"""Characters that an id may have: each is carried to the output."""
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """A part of a file that cannot be scored, while the rest can."""
-
-    file: str
-    what: str
-    """The ticker, say."""
-    reason: str
-
-
-@dataclass(frozen=True)
 class Reading:
-    """What a file holds for the model: batches, to be read once, and what of the file cannot be scored."""
+    """What a file holds for the model: batches, to be read once."""
 
     batches: Iterator[pa.RecordBatch]
-    skipped: tuple[Skipped, ...] = ()
 
 
 def usable(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -64,15 +62,86 @@ def set_aside(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.filter(batch.column("reason").is_valid()).select(kept)
 
 
+def within(batches: Iterable[pa.RecordBatch], values: int) -> Iterator[pa.RecordBatch]:
+    """The same batches; rows of varying length that are of more values have a `reason`."""
+    for batch in batches:
+        column = batch.column("inputs")
+        if pa.types.is_fixed_size_list(column.type) or not len(batch):
+            yield batch
+            continue
+        sizes = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+        reasons = {
+            int(row): f"the row has {sizes[row]:,} values, of which memory_mb allows {values:,}"
+            for row in np.flatnonzero(sizes > values)
+        }
+        yield with_reasons(batch, reasons) if reasons or "reason" in batch.schema.names else batch
+
+
+def checked(batches: Iterable[pa.RecordBatch], check: Check | None, held: int) -> Iterator[pa.RecordBatch]:
+    """The same batches; rows that fail the check have a `reason`, and only such as could be scored are checked.
+
+    Args:
+        batches: Of one schema.
+        check: Is given up to about 65,536 rows at once.
+        held: Bytes of rows that may be held for it.
+    """
+    if check is None:
+        yield from batches
+        return
+    waiting: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        waiting.append(batch)
+        rows += len(batch)
+        size += batch.nbytes
+        if rows >= CHECK_ROWS or size >= held:
+            yield from _checked_together(waiting, check)
+            waiting, rows, size = [], 0, 0
+    if waiting:
+        yield from _checked_together(waiting, check)
+
+
+def _checked_together(batches: Sequence[pa.RecordBatch], check: Check) -> Iterator[pa.RecordBatch]:
+    whole = pa.concat_batches(batches)
+    places = np.arange(len(whole))
+    if "reason" in whole.schema.names:
+        places = np.flatnonzero(whole.column("reason").is_null().to_numpy(zero_copy_only=False))
+    failing = check(usable(whole)) if len(places) else {}
+    whole = with_reasons(whole, {int(places[place]): reason for place, reason in failing.items()})
+    first = 0
+    for batch in batches:
+        yield whole.slice(first, len(batch))
+        first += len(batch)
+
+
+def with_reasons(batch: pa.RecordBatch, reasons: Mapping[int, str]) -> pa.RecordBatch:
+    """The batch with its column `reason`, in which these rows have these reasons, and others what they had."""
+    names = batch.schema.names
+    if "reason" not in names:
+        found = [reasons.get(row) for row in range(len(batch))] if reasons else None
+        return batch.append_column("reason", _reason_column(found, len(batch)))
+    if not reasons:
+        return batch
+    found = batch.column("reason").to_pylist()
+    for row, reason in reasons.items():
+        found[row] = reason
+    return batch.set_column(names.index("reason"), "reason", _reason_column(found, len(batch)))
+
+
+def _reason_column(found: Sequence[str | None] | None, rows: int) -> pa.Array:
+    return pa.nulls(rows, pa.string()) if found is None else pa.array(found, pa.string())
+
+
 def count_cut(batch: pa.RecordBatch) -> int:
-    """How many rows the graph sees the beginning of alone."""
-    return pc.sum(batch.column("cut")).as_py() or 0 if "cut" in batch.schema.names else 0
+    """How many of the rows that can be scored the graph sees the beginning of alone."""
+    return pc.sum(usable(batch).column("cut")).as_py() or 0 if "cut" in batch.schema.names else 0
 
 
-def rebatched(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+def rebatched(batches: Iterable[pa.RecordBatch], rows: int, size: int = 1 << 27) -> Iterator[pa.RecordBatch]:
     """Cuts and joins batches into batches of `rows` rows, so that a file's layout does not show in what is computed.
 
-    Batches of 5 and 4 rows come out, at `rows` 3, as 3, 3 and 3.
+    Batches of 5 and 4 rows come out, at `rows` 3, as 3, 3 and 3. Where they are of more than `size` bytes together they
+    come out earlier, for memory's sake.
     """
     waiting: list[pa.RecordBatch] = []
     held = 0
@@ -86,6 +155,9 @@ def rebatched(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Recor
         if taken < batch.num_rows:
             waiting.append(batch.slice(taken))
             held += batch.num_rows - taken
+        if sum(one.nbytes for one in waiting) > size:
+            yield pa.concat_batches(waiting)
+            waiting, held = [], 0
     if waiting:
         yield pa.concat_batches(waiting)
 
@@ -98,14 +170,10 @@ def guarded(batches: Iterable[pa.RecordBatch], path: Path, what: str) -> Iterato
             rows += batch.num_rows
             yield batch
     except READ_ERRORS as error:
-        raise FormatError(f"{path} cannot be read after row {rows}: {' '.join(str(error).split())}") from error
+        said = "a row takes more than 1 MB" if "straddl" in str(error) else " ".join(str(error).split())
+        raise FormatError(f"{path} cannot be read after row {rows}: {said}") from error
     if not rows:
         raise DataError(f"{path} holds no rows; expected at least one {what}")
-
-
-def first_null(column: pa.Array) -> int:
-    """Place of the first value that is missing; there must be one."""
-    return int(column.is_null().to_numpy(zero_copy_only=False).argmax())
 
 
 def is_whole(value: Any) -> bool:
@@ -115,18 +183,24 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def row_ids(values: Sequence[Any], whole: bool, path: Path, first: int) -> pa.Array:
+def row_ids(values: Sequence[Any], whole: bool, first: int) -> tuple[pa.Array, dict[int, str]]:
     """Ids of a batch that begins at row `first`: int64 where `whole`, else string.
 
-    Raises:
-        DataError: An id is missing, or not of the kind that the file's first one is of.
+    Returns:
+        The ids, and why a row has none: it is missing, too long, or not of the kind that the file's first one is of.
     """
+    ids: list[Any] = list(values)
+    reasons = {}
     for row, value in enumerate(values):
         if value is None or value == "":
-            raise DataError(f"{path}, row {first + row}: row_id is missing")
-        if not (is_whole(value) if whole else isinstance(value, str)):
-            raise DataError(
-                f"{path}, row {first + row}: row_id is {value!r}, expected "
-                + ("a whole number below 2^63, as in the first row" if whole else "text, as in the first row")
-            )
-    return pa.array(map(int, values) if whole else values, pa.int64() if whole else pa.string())
+            reasons[row] = f"row {first + row} of the file has no row_id"
+        elif isinstance(value, str) and len(value) > _ID:
+            reasons[row] = f"row {first + row} of the file has a row_id of {len(value):,} characters; it may have {_ID:,}"
+        elif not (is_whole(value) if whole else isinstance(value, str) and not HALF.search(value)):
+            kind = "a whole number below 2^63" if whole else "text"
+            reasons[row] = f"row {first + row} of the file has the row_id {str(value)[:60]!r}, expected {kind}"
+        else:
+            ids[row] = int(value) if whole else value
+            continue
+        ids[row] = None
+    return pa.array(ids, pa.int64() if whole else pa.string()), reasons

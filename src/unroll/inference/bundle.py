@@ -1,4 +1,4 @@
-"""The shipped folder: a graph, a card that says what goes in and out, vocabularies, and the checksums of all."""
+"""The shipped folder: a graph, a card that says what goes in and out, what belongs to them, and all checksums."""
 
 import hashlib
 import json
@@ -15,6 +15,14 @@ from pydantic import ValidationError
 from unroll.errors import BundleError, FormatError
 from unroll.features.text import Vocabulary
 from unroll.inference.card import Card
+from unroll.inference.reference import (
+    EXPECTATIONS,
+    REFERENCE,
+    Expectation,
+    Reference,
+    parse_expectations,
+    parse_reference,
+)
 
 MODEL = "model.onnx"
 CARD = "card.json"
@@ -49,6 +57,10 @@ class Bundle:
     """Git commit and MLflow run, if they came along and are this graph's."""
     vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict, repr=False)
     """By file, made of verified bytes, too."""
+    reference: Reference | None = field(default=None, repr=False)
+    """What the training rows were like; None where the bundle does not tell."""
+    expectations: tuple[Expectation, ...] = ()
+    """What every row has to keep; none where the bundle does not tell."""
 
     @property
     def model(self) -> Path:
@@ -68,8 +80,8 @@ def load_bundle(folder: Path) -> Bundle:
         folder: The bundle, or the model's folder that holds it as `bundle/`.
 
     Raises:
-        BundleError: A file is missing or altered, the card is of another format or has faults, a vocabulary is none,
-            or the graph's inputs and outputs are not the card's.
+        BundleError: A file is missing or altered, the card is of another format or has faults, as has what belongs to
+            it, or the graph's inputs and outputs are not the card's.
     """
     if not (folder / CARD).is_file() and (folder / "bundle").is_dir():
         folder = folder / "bundle"
@@ -81,6 +93,7 @@ def load_bundle(folder: Path) -> Bundle:
         )
     contents = _verified(folder)
     card = _card(contents[CARD], folder / CARD)
+    reference, expectations = contents.get(REFERENCE), contents.get(EXPECTATIONS)
     sha256 = hashlib.sha256(contents[MODEL]).hexdigest()
     bundle = Bundle(
         folder=folder,
@@ -89,6 +102,10 @@ def load_bundle(folder: Path) -> Bundle:
         graph=contents[MODEL],
         provenance=_provenance(folder.parent / PROVENANCE, sha256),
         vocabularies={name: _vocabulary(contents, name, folder) for name in card.vocabularies},
+        reference=None if reference is None else parse_reference(reference, folder / REFERENCE, card.reader),
+        expectations=()
+        if expectations is None
+        else parse_expectations(expectations, folder / EXPECTATIONS, card.reader),
     )
     _check_graph(bundle)
     return bundle

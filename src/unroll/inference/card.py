@@ -207,6 +207,11 @@ def stated(part: _Stated | None) -> _Stated:
     return part
 
 
+def quantile_name(level: float) -> str:
+    """Name of a quantile's column among the predictions: `q10` for 0.1, `q2.5` for 0.025."""
+    return f"q{round(100 * level, 6):g}"
+
+
 def _check_kind(card: Card) -> None:
     kind = KINDS.get(card.task.kind)
     if kind is None:

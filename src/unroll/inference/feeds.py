@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from unroll.inference.card import Card
 from unroll.inference.decoding import Decoding
 
+_NO_LIMIT = 1 << 62
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -25,14 +26,25 @@ def feed(batch: pa.RecordBatch, card: Card, decoding: Decoding | None) -> Arrays
     return inputs
 
 
-def pieces(batch: pa.RecordBatch, rows: int) -> Iterator[NDArray[np.int64] | slice]:
-    """Which rows go through the graph together, at most so many at once: neighbours, or rows of like length."""
+def pieces(batch: pa.RecordBatch, rows: int, values: int = _NO_LIMIT) -> Iterator[NDArray[np.int64] | slice]:
+    """Which rows go through the graph together, at most so many at once: neighbours, or rows of like length.
+
+    Rows of varying length are of no more than `values` values together, padded ones included, or a row is alone.
+    """
     column = batch.column("inputs")
     if pa.types.is_fixed_size_list(column.type):
         yield from (slice(start, start + rows) for start in range(0, len(batch), rows))
         return
-    order = np.argsort(_sizes(column), kind="stable")
-    yield from (order[start : start + rows] for start in range(0, len(order), rows))
+    sizes = _sizes(column)
+    order = np.argsort(sizes, kind="stable")
+    start = 0
+    while start < len(order):
+        piece = order[start : start + rows]
+        # The last one is the longest, to which the others are padded.
+        padded = sizes[piece] * np.arange(1, len(piece) + 1)
+        piece = piece[: max(1, int(np.searchsorted(padded, values, side="right")))]
+        yield piece
+        start += len(piece)
 
 
 def steps_of(batch: pa.RecordBatch, card: Card) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from unroll.datasets import idx
+from unroll.datasets.packed import open_plain
 from unroll.errors import FormatError
 
 Form = Literal["parquet", "csv", "tsv", "jsonl", "txt", "idx"]
@@ -34,7 +35,7 @@ def form_of(path: Path) -> Form:
         FormatError: It is none that can be scored.
     """
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    with idx.open_plain(path) as file:
+    with open_plain(path) as file:
         start = idx.read_plain(file, 4, path)
     if start == b"PAR1":
         return "parquet"

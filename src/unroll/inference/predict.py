@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unroll.errors import DataError
-from unroll.inference.batches import Skipped
 from unroll.inference.bundle import load_bundle
 from unroll.inference.decoding import Wishes
 from unroll.inference.forms import NAMES, form_of, stem_of
@@ -24,11 +23,6 @@ class Summary:
     rows: int
     seconds: float
     model_version: str
-
-    @property
-    def skipped(self) -> tuple[Skipped, ...]:
-        """What could not be scored, of all files."""
-        return tuple(one for scored in self.files for one in scored.skipped)
 
 
 def predict(
@@ -64,7 +58,7 @@ def predict(
     forms = " or ".join(NAMES[form] for form in reader.forms)
     files = tuple(
         scorer.score_file(path, output, quarantine=quarantine, note={"source": path.name})
-        for path, output, quarantine in _outputs(source, output_dir, forms, reader.sets_aside)
+        for path, output, quarantine in _outputs(source, output_dir, forms)
     )
     return Summary(
         files=files,
@@ -74,14 +68,16 @@ def predict(
     )
 
 
-def _outputs(source: Path, output_dir: Path, forms: str, sets_aside: bool) -> Sequence[tuple[Path, Path, Path]]:
+def _outputs(source: Path, output_dir: Path, forms: str) -> Sequence[tuple[Path, Path, Path]]:
     """Pairs each file with its output and its quarantine, before any is scored."""
     if source.is_dir():
         files = sorted(path for path in source.iterdir() if path.is_file() and not path.name.startswith("."))
         if not files:
             raise DataError(f"{source} holds no files; expected {forms}")
-    elif source.exists():
+    elif source.is_file():
         files = [source]
+    elif source.exists():
+        raise DataError(f"{source} is neither a file nor a folder; give a file or a folder of {forms}")
     else:
         raise DataError(f"{source} is not there; give a file or a folder of {forms}")
     found = []
@@ -90,7 +86,7 @@ def _outputs(source: Path, output_dir: Path, forms: str, sets_aside: bool) -> Se
     for path in files:
         form_of(path)
         output, quarantine = (output_dir / f"{stem_of(path.name)}{end}.parquet" for end in ("", ".quarantine"))
-        for place in (output, quarantine) if sets_aside else (output,):
+        for place in (output, quarantine):
             if place in taken:
                 raise DataError(f"{taken[place]} and {path} would both be written to {place}; rename one of them")
             if place.resolve() in inputs:

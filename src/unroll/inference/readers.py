@@ -25,19 +25,17 @@ class Reader:
     Attributes:
         forms: That it reads.
         read: (path, its form, bundle, rows of one call of the graph) → what the file holds.
-        sets_aside: Whether rows of a file may be set aside while the others are scored.
     """
 
     forms: tuple[Form, ...]
     read: Callable[[Path, Form, Bundle, int], Reading]
-    sets_aside: bool = False
 
 
 READERS: Mapping[str, Reader] = {
     "digits": Reader(("parquet", "csv", "idx"), read_digits),
     "prices": Reader(("parquet", "csv"), read_days),
-    "text": Reader(("parquet", "csv", "tsv", "jsonl", "txt"), read_texts, sets_aside=True),
-    "arrays": Reader(("parquet",), read_arrays, sets_aside=True),
+    "text": Reader(("parquet", "csv", "tsv", "jsonl", "txt"), read_texts),
+    "arrays": Reader(("parquet",), read_arrays),
 }
 """By the name that a card calls them by."""
 
@@ -54,7 +52,7 @@ def open_file(path: Path, bundle: Bundle, rows: int) -> Reading:
     Raises:
         FormatError: The file is of no such form, is cut short, or lacks columns. This may come while the batches are
             read.
-        DataError: A value cannot be used, or nothing in the file can be scored; this, too.
+        DataError: It holds no rows; this, too.
     """
     reader, form = READERS[bundle.card.reader], form_of(path)
     if form not in reader.forms:

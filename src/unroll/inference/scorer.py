@@ -15,16 +15,19 @@ from numpy.typing import NDArray
 from unroll.errors import BundleError, DataError, ParameterError, UnrollError
 from unroll.files import replacing
 from unroll.inference.answers import DECODERS, Columns, Context
-from unroll.inference.batches import PRIVATE, Skipped, count_cut, set_aside, usable
+from unroll.inference.batches import PRIVATE, Check, checked, count_cut, set_aside, usable, within
 from unroll.inference.bundle import ORT_ERRORS, Bundle, open_session
 from unroll.inference.decoding import Wishes, settled
 from unroll.inference.feeds import feed, pieces
-from unroll.inference.readers import READERS, open_file
+from unroll.inference.readers import open_file
 from unroll.inference.writing import RowFile
 
 _NO_WISHES = Wishes()
+_LEAST_MB = 256
 _Cut = slice | NDArray[np.int64]
 """Rows of a piece: a slice, or their places."""
+Watch = Callable[[pa.RecordBatch, pa.RecordBatch], None]
+"""Is shown (rows as the reader gives them, their predictions), as many of the one as of the other, in their order."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,15 @@ class Scored:
     source: Path
     output: Path
     rows: int
-    skipped: tuple[Skipped, ...] = ()
+    rows_in: int
+    """Rows of the source: those of `rows`, and those that were set aside."""
     set_aside: SetAside | None = None
     cut: int = 0
     """Rows of which the model has read the beginning alone."""
 
     def notes(self) -> list[str]:
         """What is to be said besides the number of rows, a line each."""
-        found = [f"skipped {part.what}: {part.reason}" for part in self.skipped]
+        found = []
         if self.set_aside:
             one = self.set_aside
             found.append(f"{one.rows:,} rows set aside in {one.output}; the first is {one.first}")
@@ -73,20 +77,41 @@ class Scorer:
         threads: Batches of a file that are scored at once, each by one thread.
         batch_rows: Rows of one call of the graph.
         wishes: How a model that writes is to do so, where not as its card says.
+        memory_mb: What the process may take, in MiB: bounds the rows that are held for a check and the padded values of
+            one call of the graph. A row that alone is too long for it is set aside.
+        check: Is given rows of a file that could be scored, many at a time, and says which of them may not be, and why;
+            these are set aside with those that the reader sets aside.
+        watch: Is shown the rows of a file that were scored and their predictions, batch by batch.
 
     Raises:
         BundleError: onnxruntime cannot load the graph.
-        ParameterError: `threads` or `batch_rows` is less than 1, or a wish cannot be fulfilled.
+        ParameterError: `threads` or `batch_rows` is less than 1, `memory_mb` less than 256, or a wish cannot be
+            fulfilled.
     """
 
-    def __init__(self, bundle: Bundle, threads: int = 2, batch_rows: int = 512, wishes: Wishes = _NO_WISHES) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        threads: int = 2,
+        batch_rows: int = 512,
+        wishes: Wishes = _NO_WISHES,
+        *,
+        memory_mb: int = 1024,
+        check: Check | None = None,
+        watch: Watch | None = None,
+    ) -> None:
         if threads < 1 or batch_rows < 1:
             raise ParameterError(f"threads is {threads} and batch_rows is {batch_rows}; both must be at least 1")
+        if memory_mb < _LEAST_MB:
+            raise ParameterError(f"memory_mb is {memory_mb}; a model and its libraries need at least {_LEAST_MB}")
         self.bundle = bundle
         self.batch_rows = batch_rows
         self.decoding = settled(bundle, wishes)
         self._threads = threads
-        self._sets_aside = READERS[bundle.card.reader].sets_aside
+        self._check, self._watch = check, watch
+        # A sixteenth for the rows of a check; another for the inputs of all pieces that are under way, 8 bytes a value.
+        self._held = (memory_mb << 20) // 16
+        self._values = self._held // (8 * (threads + 2))
         self._context = Context(bundle, self.decoding.n_best if self.decoding else 0)
         self._decoder = DECODERS[bundle.card.kind.answer]
         # One thread a call and several calls at once are faster for small networks than several threads a call, and
@@ -108,7 +133,7 @@ class Scorer:
             BundleError: onnxruntime cannot run the graph.
         """
         rows = usable(batch)
-        cuts = list(pieces(rows, self.batch_rows))
+        cuts = list(pieces(rows, self.batch_rows, self._values))
         return self._joined([self._score(_taken(rows, cut)) for cut in cuts], cuts, batch.schema)
 
     def outputs(self, batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
@@ -131,6 +156,7 @@ class Scorer:
         *,
         quarantine: Path,
         note: Mapping[str, Any],
+        max_bad_share: float = 1.0,
         before_move: Callable[[], None] | None = None,
     ) -> Scored:
         """Scores a file as a stream and moves its predictions into place whole.
@@ -140,23 +166,27 @@ class Scorer:
             output: Where the Parquet file goes; one that is there is replaced.
             quarantine: Where the rows go that cannot be scored; where there are none, a file that is there goes away.
             note: What else to keep in the output's metadata.
+            max_bad_share: Of the file's rows, so many may go to quarantine, at most.
             before_move: Called when all rows are written; what it raises keeps both files from their places.
 
         Raises:
-            DataError: The file, or every part of it, cannot be scored.
+            DataError: The file, or every row of it, or too large a share of its rows, cannot be scored.
             UnrollError: An output cannot be written.
         """
         reading = open_file(source, self.bundle, self.batch_rows)
+        batches = checked(within(reading.batches, self._values), self._check, self._held)
         try:
             with ExitStack() as files:
                 # Moved into place when the block ends, the last one first.
                 kept = files.enter_context(RowFile(files.enter_context(replacing(output))))
                 aside: RowFile | None = None
                 first, read, cut = "", 0, 0
-                for batch, scored in self._side_by_side(reading.batches):
+                for batch, scored in self._side_by_side(batches):
                     read += len(batch)
                     cut += count_cut(batch)
                     kept.write(scored)
+                    if self._watch and len(scored):
+                        self._watch(usable(batch), scored)
                     refused = set_aside(batch)
                     if not len(refused):
                         continue
@@ -167,6 +197,11 @@ class Scorer:
                 counts = {"rows": kept.rows, "set_aside": aside.rows if aside else 0}
                 if not kept.rows:
                     raise DataError(f"{source}: none of {read:,} rows can be scored; the first is {first}")
+                if counts["set_aside"] > max_bad_share * read:
+                    raise DataError(
+                        f"{source}: {counts['set_aside']:,} of {read:,} rows cannot be scored, more than the share of "
+                        f"{max_bad_share:g} that may be set aside; the first is {first}"
+                    )
                 if sum(counts.values()) != read:
                     raise UnrollError(f"{source}: {read:,} rows were read, but {counts}; this is a fault of unroll's")
                 about = {**self._about(), **note, **counts, "cut": cut}
@@ -175,7 +210,7 @@ class Scorer:
                         file.finish(about)
                 if before_move:
                     before_move()
-            if self._sets_aside and not aside:
+            if not aside:
                 quarantine.unlink(missing_ok=True)
         except OSError as error:
             # Readers turn their own OSError into a FormatError: what comes here is the output's.
@@ -183,7 +218,7 @@ class Scorer:
                 f"{output} cannot be written: {error.strerror or error}; make room or fix it, and run again"
             ) from error
         found = SetAside(aside.rows, quarantine, first) if aside else None
-        return Scored(source, output, kept.rows, reading.skipped, found, cut)
+        return Scored(source, output, kept.rows, read, found, cut)
 
     def _side_by_side(self, batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
         """Batches with their predictions; as many pieces at once as there are threads, while this thread reads on."""
@@ -200,7 +235,7 @@ class Scorer:
             try:
                 for batch in batches:
                     rows = usable(batch)
-                    cuts = list(pieces(rows, self.batch_rows))
+                    cuts = list(pieces(rows, self.batch_rows, self._values))
                     parts = [pool.submit(self._score, _taken(rows, cut)) for cut in cuts]
                     running.append((batch, cuts, parts))
                     # One piece more than threads, so that none waits for the reader; no more, for memory's sake.
@@ -253,6 +288,7 @@ class Scorer:
             "model_sha256": self.bundle.sha256,
             "task": card.task.model_dump(),
             "data": card.data,
+            "metrics": card.metrics,
             "provenance": self.bundle.provenance,
         }
         return about | ({"decoding": vars(self.decoding)} if self.decoding else {})

@@ -2,45 +2,45 @@
 
 from collections.abc import Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from unroll.datasets.text_files import normal, one_line
-from unroll.errors import FormatError
 from unroll.features.text import PAD, UNK
+from unroll.inference.batches import HALF
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import TextInput, stated
+from unroll.inference.parquet import TooLong
+
+LONGEST = 1 << 18
+"""Characters of a text that is read; one of more is set aside, for it is no text of those that a model learned from."""
 
 
-def encoded(ids: pa.Array, cells: Sequence[Any], path: Path, first: int, bundle: Bundle) -> pa.RecordBatch:
+def encoded(ids: pa.Array, cells: Sequence[Any], first: int, bundle: Bundle) -> pa.RecordBatch:
     """One batch of texts, each as the graph reads it.
 
     Args:
         ids: As many as cells.
         cells: Texts; where the card's column is `tokens`, also lists of tokens; None where a row has none.
-        path: For messages.
         first: Row number of the first.
         bundle: Its card says how, its vocabularies what.
 
     Returns:
         row_id, row int64, text string (as it stands in the file), inputs list<int64> (a row's tokens, each with its
-        characters where the card has some), cut bool, and reason string: why a row cannot be scored, or null.
-
-    Raises:
-        FormatError: A cell is no text, or no proper Unicode.
+        characters where the card has some), cut bool, and reason string: why a row cannot be scored, or null. Of a cell
+        that is no text, no proper Unicode, or too long, text is null and the reason shows its beginning.
     """
     spec = stated(bundle.card.text)
-    for row, cell in enumerate(cells):
-        if not _is_text(cell, spec):
-            raise FormatError(
-                f"{path}, row {first + row}: {spec.column} is {str(cell)[:60]!r} ({type(cell).__name__}), expected text"
-            )
-    text = _column([" ".join(cell) if isinstance(cell, list) else cell for cell in cells], path, first)
+    faults = {row: fault for row, cell in enumerate(cells) if (fault := _fault(cell, spec))}
+    cells = [None if row in faults else cell for row, cell in enumerate(cells)] if faults else cells
+    text = pa.array([" ".join(cell) if isinstance(cell, list) else cell for cell in cells], pa.string())
     found = _words(cells, spec, bundle) if spec.column == "tokens" else _numbers(cells, spec, bundle)
-    reasons = [_reason(cell, len(tokens), spec) for cell, tokens in zip(cells, found, strict=True)]
+    reasons = [
+        faults.get(row) or _reason(cell, len(tokens), spec)
+        for row, (cell, tokens) in enumerate(zip(cells, found, strict=True))
+    ]
     before = [] if spec.first_token is None else [spec.first_token]
     inputs = [
         [] if reason else [*before, *tokens[: spec.max_tokens]] for tokens, reason in zip(found, reasons, strict=True)
@@ -58,25 +58,18 @@ def encoded(ids: pa.Array, cells: Sequence[Any], path: Path, first: int, bundle:
     )
 
 
-def _is_text(cell: Any, spec: TextInput) -> bool:
-    if isinstance(cell, list) and spec.column == "tokens":
-        return all(isinstance(token, str) for token in cell)
-    return cell is None or isinstance(cell, str)
-
-
-def _column(texts: Sequence[str | None], path: Path, first: int) -> pa.Array:
-    try:
-        return pa.array(texts, pa.string())
-    except UnicodeEncodeError:
-        for row, text in enumerate(texts):
-            # JSON can write half of a character outside the basic plane: "\ud83d".
-            half = next((char for char in text or "" if "\ud800" <= char <= "\udfff"), None)
-            if half:
-                raise FormatError(
-                    f"{path}, row {first + row}: U+{ord(half):04X} is half of a surrogate pair, no character; "
-                    "write the file again as UTF-8"
-                ) from None
-        raise
+def _fault(cell: Any, spec: TextInput) -> str | None:
+    """Why a cell is no text that can be read."""
+    if isinstance(cell, TooLong):
+        return f"{spec.column} has {cell.bytes:,} bytes; a text may have {LONGEST:,} characters"
+    words = cell if isinstance(cell, list) and spec.column == "tokens" else [cell]
+    if cell is None or all(isinstance(word, str) for word in words):
+        size = sum(len(word or "") for word in words)
+        if size > LONGEST:
+            return f"{spec.column} has {size:,} characters; a text may have {LONGEST:,}"
+        half = next((char for word in words for char in HALF.findall(word or "")), None)
+        return half and f"{spec.column} has U+{ord(half):04X}, which is half of a surrogate pair and no character"
+    return f"{spec.column} is {str(cell)[:60]!r} ({type(cell).__name__}), expected text"
 
 
 def _numbers(cells: Sequence[str | None], spec: TextInput, bundle: Bundle) -> Sequence[Sequence[Any]]:

@@ -5,16 +5,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from unroll.errors import DataError, ParameterError
+from unroll.errors import ParameterError
 from unroll.features.text import UNK
 from unroll.inference.bundle import Bundle, load_bundle
 from unroll.inference.card import Verb, stated
 from unroll.inference.decoding import Wishes
 from unroll.inference.scorer import Scorer
 from unroll.inference.tokens import encoded
-
-_SOURCE = Path("the text")
-"""Stands for a file in messages."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +73,7 @@ def _load(model: Path, verb: Verb) -> Bundle:
 def _one_row(bundle: Bundle, text: str) -> tuple[pa.RecordBatch, tuple[str, ...]]:
     """A batch of one row, and what is to be said of it."""
     spec = stated(bundle.card.text)
-    try:
-        batch = encoded(pa.array([0]), [text], _SOURCE, 0, bundle)
-    except DataError as error:
-        raise ParameterError(str(error)) from None
+    batch = encoded(pa.array([0]), [text], 0, bundle)
     reason = batch["reason"][0].as_py()
     if reason and spec.first_token is not None and not text.strip():
         # What follows a beginning may follow none.

@@ -13,6 +13,8 @@ METADATA_KEY = b"unroll"
 """Of a written file's schema: JSON with the model's version, provenance and data, what was scored and how many rows."""
 GROUP_ROWS = 1 << 16
 """Rows of a row group: few enough to hold, enough to compress."""
+_GROUP_BYTES = 1 << 26
+"""Bytes of rows that are held for a row group, where they are long."""
 
 
 class RowFile:
@@ -31,6 +33,7 @@ class RowFile:
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[pa.RecordBatch] = []
         self._held = 0
+        self._bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -50,8 +53,9 @@ class RowFile:
             self._writer = pq.ParquetWriter(self._file, batch.schema, compression="zstd", store_schema=False)
         self.rows += batch.num_rows
         self._held += batch.num_rows
+        self._bytes += batch.nbytes
         self._waiting.append(batch)
-        if self._held >= GROUP_ROWS:
+        if self._held >= GROUP_ROWS or self._bytes >= _GROUP_BYTES:
             self._flush()
 
     def finish(self, about: Mapping[str, Any]) -> None:
@@ -68,4 +72,4 @@ class RowFile:
     def _flush(self) -> None:
         if self._writer:
             self._writer.write_table(pa.Table.from_batches(self._waiting))
-        self._waiting, self._held = [], 0
+        self._waiting, self._held, self._bytes = [], 0, 0

@@ -38,8 +38,21 @@ class Start(nn.Module):
         return (last, total, nothing, nothing > 0, tokens), state, memory
 
 
+class GreedyStep(nn.Module):
+    """Lengthens every hypothesis by its likeliest token: a search with one beam, where there is nothing to rank."""
+
+    def __init__(self, network: Generator) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, hypotheses: Hypotheses, state: State, memory: Memory) -> tuple[Hypotheses, State]:
+        """One step."""
+        scores, state = _scores(self.network, hypotheses[0], state, memory)
+        return _lengthened(hypotheses, scores, scores.argmax(-1)), state
+
+
 class BeamStep(nn.Module):
-    """Lengthens every hypothesis by each token and keeps the best; with one beam, greedy decoding.
+    """Lengthens every hypothesis by each token and keeps the best.
 
     Hypotheses are compared by log probability / length^length_penalty. A finished one stays as it is.
     """
@@ -105,8 +118,7 @@ class SampleStep(nn.Module):
             uniform: float32 [batch, beam] in [0, 1): the token is the one in whose share of the distribution it falls,
                 so equal numbers draw equal tokens everywhere.
         """
-        last, total, length, finished, tokens = hypotheses
-        scores, state = _scores(self.network, last, state, memory)
+        scores, state = _scores(self.network, hypotheses[0], state, memory)
         vocabulary = scores.shape[-1]
         place = torch.where((top_k <= 0) | (top_k > vocabulary), vocabulary, top_k) - 1
         ranked = scores.sort(-1, descending=True).values
@@ -114,16 +126,7 @@ class SampleStep(nn.Module):
         scaled = torch.where(scores >= least, scores / temperature, _NEVER)
         shares = scaled.softmax(-1).cumsum(-1)
         drawn = (shares <= uniform.unsqueeze(-1) * shares[:, :, -1:]).sum(-1).clamp_max(vocabulary - 1)
-        token = torch.where(finished, PAD, drawn)
-        gained = scores.gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
-        hypotheses = (
-            token,
-            torch.where(finished, total, total + gained),
-            torch.where(finished, length, length + 1),
-            finished | (token == EOS),
-            torch.cat([tokens, token.unsqueeze(-1)], -1),
-        )
-        return hypotheses, state
+        return _lengthened(hypotheses, scores, drawn), state
 
 
 def ranked_scores(hypotheses: Hypotheses, length_penalty: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,7 +155,7 @@ def decode(
         inputs: Raw, [batch, time, …].
         lengths: int64 [batch]; None where no input is padded.
         max_length: Tokens at most.
-        beams: Hypotheses that are followed, or sequences that are drawn.
+        beams: Hypotheses that are followed, or sequences that are drawn; 1 decodes greedily.
         length_penalty: A hypothesis counts by log probability / length^length_penalty.
         temperature: 0 searches.
         top_k: Draw from so many of the likeliest tokens; 0 for all.
@@ -169,7 +172,7 @@ def decode(
             raise ValueError("a temperature above 0 needs uniforms to draw with")
         # Every sequence counts from the start.
         hypotheses = (hypotheses[0], torch.zeros_like(hypotheses[1]), *hypotheses[2:])
-    search, draw = BeamStep(network), SampleStep(network)
+    greedy, search, draw = GreedyStep(network), BeamStep(network), SampleStep(network)
     penalty = torch.tensor(length_penalty, device=inputs.device)
     for step in range(max_length):
         if uniforms is not None and temperature > 0:
@@ -181,6 +184,8 @@ def decode(
                 torch.tensor(top_k, device=inputs.device),
                 uniforms[:, :, step],
             )
+        elif beams == 1:
+            hypotheses, state = greedy(hypotheses, state, memory)
         else:
             hypotheses, state = search(hypotheses, state, memory, penalty)
         if bool(hypotheses[3].all()):
@@ -194,6 +199,20 @@ def _scores(network: Generator, last: Tensor, state: State, memory: Memory) -> t
     numbers = torch.arange(logits.shape[-1], device=logits.device)
     never = (numbers == PAD) | (numbers == UNK) | (numbers == GO)
     return logits.log_softmax(-1) + torch.where(never, _NEVER, 0.0), state
+
+
+def _lengthened(hypotheses: Hypotheses, scores: Tensor, chosen: Tensor) -> Hypotheses:
+    """Each hypothesis with its next token, int64 [batch, beam]; a finished one with padding, at no cost."""
+    _, total, length, finished, tokens = hypotheses
+    token = torch.where(finished, PAD, chosen)
+    gained = scores.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
+    return (
+        token,
+        torch.where(finished, total, total + gained),
+        torch.where(finished, length, length + 1),
+        finished | (token == EOS),
+        torch.cat([tokens, token.unsqueeze(-1)], -1),
+    )
 
 
 def _follow(part: Tensor, parent: Tensor) -> Tensor:

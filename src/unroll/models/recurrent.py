@@ -62,13 +62,19 @@ class RecurrentLayer(nn.Module):
         """
         if torch.compiler.is_exporting():
             return self._export(inputs, lengths, state)
-        start = None if state is None else (state if self.cell == "lstm" else state[0])
-        if lengths is None:
-            outputs, end = self.rnn(inputs, start)
-        else:
-            packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
-            packed_outputs, end = self.rnn(packed, start)
-            outputs, _ = pad_packed_sequence(packed_outputs, batch_first=True, total_length=inputs.shape[1])
+        # Autocast takes cuDNN's recurrent layers to float16, whatever type it was asked for, and float16 needs its loss
+        # scaled: they stay in the type of their weights.
+        with torch.autocast(inputs.device.type, enabled=False):
+            dtype = self.input_parameters[0].dtype
+            inputs = inputs.to(dtype)
+            state = None if state is None else tuple(part.to(dtype) for part in state)
+            start = None if state is None else (state if self.cell == "lstm" else state[0])
+            if lengths is None:
+                outputs, end = self.rnn(inputs, start)
+            else:
+                packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
+                packed_outputs, end = self.rnn(packed, start)
+                outputs, _ = pad_packed_sequence(packed_outputs, batch_first=True, total_length=inputs.shape[1])
         return outputs, end if self.cell == "lstm" else (end,)
 
     def step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
@@ -90,9 +96,16 @@ class RecurrentLayer(nn.Module):
 
     def step_from(self, from_input: Tensor, state: State) -> tuple[Tensor, State]:
         """As `step`, from the input's share of the gates, float32 [..., gate × unit], its bias included."""
+        return self.step_of(from_input, F.linear(state[0], *self.state_parameters), state)
+
+    @property
+    def state_parameters(self) -> tuple[Tensor, Tensor]:
+        """Weight [gate × unit, unit] and bias [gate × unit] of the hidden state, forward direction."""
+        return self.rnn.get_parameter("weight_hh_l0"), self.rnn.get_parameter("bias_hh_l0")
+
+    def step_of(self, from_input: Tensor, from_state: Tensor, state: State) -> tuple[Tensor, State]:
+        """As `step_from`, from the hidden state's share of the gates, too, likewise."""
         hidden = state[0]
-        weight, bias = self.rnn.get_parameter("weight_hh_l0"), self.rnn.get_parameter("bias_hh_l0")
-        from_state = F.linear(hidden, weight, bias)
         if self.cell == "lstm":
             enter, forget, new, out = (from_input + from_state).chunk(4, -1)
             memory = forget.sigmoid() * state[1] + enter.sigmoid() * new.tanh()

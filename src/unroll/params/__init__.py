@@ -41,6 +41,7 @@ from unroll.params.experiments import (
 )
 from unroll.params.reading import load_all, load_section, names
 from unroll.params.sections import (
+    DriftLimits,
     Params,
     Scoring,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "DigitDataset",
     "DigitExpectations",
     "DigitTask",
+    "DriftLimits",
     "Embedding",
     "EncoderDecoderModel",
     "Experiment",

@@ -132,7 +132,8 @@ class Training(Section):
     """One network a seed; their outputs are averaged in what is exported."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     autocast: Literal["none", "bf16"] = "none"
-    """bf16 autocast, on CUDA alone."""
+    """bf16 autocast, on CUDA alone: of embeddings, attention and output layers. Recurrent layers stay in float32, where
+    cuDNN's would run in float16."""
     threads: Annotated[int, Field(ge=1)] = 1
     """Of one training process. It changes the last bits of a result."""
 

@@ -170,8 +170,7 @@ def _missing_references(content: Mapping[str, Any]) -> list[str]:
         faults += _reserved("experiments", name)
         if isinstance(experiment, dict):
             faults += check(f"experiments.{name}.task", "task", "tasks", experiment.get("task"))
-    wanted = entries("scoring").get("experiment")
-    return faults + check("scoring.experiment", "experiment", "experiments", wanted)
+    return faults
 
 
 def _reserved(section: str, name: Any) -> list[str]:

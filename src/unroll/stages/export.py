@@ -6,12 +6,15 @@ import torch
 
 from unroll import params, paths
 from unroll.errors import ExportError
-from unroll.export.bundle import card, draws, seal
+from unroll.export.bundle import add, card, draws, seal
 from unroll.export.cases import ROWS, example, runs
 from unroll.export.decoding import export_generator
 from unroll.export.onnx import export, parity
+from unroll.export.reference import describe
 from unroll.features.samples import Samples, spread
 from unroll.files import read_json, replacing, require, sha256_of, write_json
+from unroll.inference.bundle import load_bundle
+from unroll.inference.reference import EXPECTATIONS, REFERENCE
 from unroll.models.generators import EncoderDecoder, LanguageModel
 from unroll.stages.evaluate import topology_of
 from unroll.tasks import task_of
@@ -60,6 +63,9 @@ def run(name: str) -> None:
             hashes = data_hashes(paths.raw(section.dataset), paths.features(experiment.task))
             topology = topology_of(task, experiment.model)
             seal(folder, card(name, task, topology, free_time=free_time, data=hashes, figures=figures), task)
+            reference, expectations = describe(load_bundle(folder), samples.tensors, fold)
+            kept = [one.model_dump(exclude_defaults=True) for one in expectations]
+            add(folder, {REFERENCE: reference.model_dump(), EXPECTATIONS: kept})
         mark = {"model_sha256": sha256_of(paths.bundle(name) / "model.onnx")}
         write_json(paths.provenance(name), read_json(paths.provenance(name)) | mark)
         tracked.log_figures({"parity": {key: found[key] for key in ("max_abs_error", "max_relative_error")}})

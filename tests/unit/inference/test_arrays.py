@@ -84,22 +84,50 @@ def test_strips_get_a_label_for_every_column(tmp_path: Path, strips: Bundle) -> 
 def test_rows_of_a_free_but_equal_number_of_steps(tmp_path: Path) -> None:
     bundle = load_bundle(tiny_bundles.strips(tmp_path / "free", columns="time"))
     assert len(rows_of(tmp_path / "a.parquet", bundle, [[[1, 2]] * 3, [], [[3, 4]] * 3])) == 3
-    with pytest.raises(DataError, match="row 2: 2 time steps, expected 3 as in all rows"):
-        rows_of(tmp_path / "a.parquet", bundle, [[[1, 2]] * 3, [], [[3, 4]] * 2])
+    table = rows_of(tmp_path / "a.parquet", bundle, [[[1, 2]] * 3, [], [[3, 4]] * 2])
+    assert table["reason"].to_pylist() == [None, "there is no time step", "2 time steps, expected 3 as in all rows"]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ([[1, 2]] * 5, "5 time steps, expected 4 as in all rows"),
+        ([[1, 2], [1, 2], [1], [1, 2]], "a time step of 1 values, expected 2"),
+        ([[1, 2], [1, 2], [1, None], [1, 2]], "a value is missing"),
+        ([[1, 2], None, [1, 2], [1, 2]], "a time step of 0 values, expected 2"),
+        ([[1, 2], [1, 2], [1, 256], [1, 2]], "a value is 256, expected whole numbers 0–255"),
+        ([[1, -2]] * 4, "a value is -2, expected whole numbers 0–255"),
+        (None, "there is no time step"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_set_aside(
+    tmp_path: Path, strips: Bundle, row: list[list[int]] | None, reason: str
+) -> None:
+    good = [[[1, 2]] * 4, [[3, 4]] * 4]
+    table = rows_of(tmp_path / "a.parquet", strips, [good[0], row, good[1]])
+    assert table["reason"].to_pylist() == [None, reason, None]
+    assert table["inputs"].to_pylist() == [[1, 2] * 4, [], [3, 4] * 4]
+
+
+def test_flat_rows_that_do_not_fit_and_ids_that_are_none(tmp_path: Path, strips: Bundle) -> None:
+    rows = [[1, 2] * 4, [1, 2, 3], [1, None] * 4, [5, 6] * 4, [7, 8] * 4]
+    table = rows_of(tmp_path / "a.parquet", strips, rows, row_id=["a", "b", "c", None, "e"])
+    assert table["reason"].to_pylist() == [
+        None,
+        "3 values, which are no whole number of time steps of 2",
+        "a value is missing",
+        "row 3 of the file has no row_id",
+        None,
+    ]
+    assert table["inputs"].to_pylist() == [[1, 2] * 4, [], [], [], [7, 8] * 4]
+    assert table["row_id"].to_pylist() == ["a", "b", "c", None, "e"]
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([[[1, 2]] * 4, [[1, 2]] * 5], "row 1: 5 time steps, expected 4"),
-        ([[[1, 2]] * 4, [[1, 2], [1, 2], [1], [1, 2]]], "row 1: a time step of 1 values, expected 2"),
-        ([[1, 2] * 4, [1, 2, 3]], "row 1: 3 values, which are no whole number of time steps of 2"),
-        ([[[1, 2]] * 4, [[1, 2], [1, 2], [1, None], [1, 2]]], "row 1: a value is missing"),
-        ([[[1, 2]] * 4, [[1, 2], None, [1, 2], [1, 2]]], "row 1: a time step of 0 values, expected 2"),
-        ([[[1, 2]] * 4, [[1, 2], [1, 2], [1, 256], [1, 2]]], "row 1: a value is 256, expected whole numbers 0–255"),
-        ([[[1, -2]] * 4], "row 0: a value is -2"),
         ([[[0.5, 1.0]] * 4], "the values are double, expected whole numbers|the values are float64"),
-        ([[["a", "b"]] * 4], "the values are string, expected numbers"),
+        ([[["a", "b"]] * 4], r"the values are .*string.*, expected numbers"),
         ([5], "the column is int64, expected a list of time steps of 2 numbers"),
     ],
 )

@@ -1,6 +1,7 @@
 """One file, three forms, the same rows; and what is no such file is named with its row."""
 
 import gzip
+import re
 import struct
 from collections.abc import Callable
 from datetime import date
@@ -136,9 +137,6 @@ def spoilt(value: object) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
-        ("a.csv", spoilt(256), r"a\.csv, row 3: pixel 9 is 256, expected 0–255"),
-        ("a.csv", spoilt(-1), "row 3: pixel 9 is -1"),
-        ("a.csv", spoilt(""), "row 3: pixel 9 is missing"),
         ("a.csv", spoilt("x"), "Row #5: CSV conversion error.*invalid value 'x'"),
         ("a.csv", spoilt("0.5"), "invalid value '0.5'"),
         ("a.csv", lambda path: write_csv(path, tiny_bundles.images(2)[:, :783]), "783 of them pixels; expected 784"),
@@ -152,27 +150,10 @@ def spoilt(value: object) -> Callable[[Path], object]:
         ("a.parquet", lambda path: path.write_bytes(b"%PDF-1.7"), "is no Parquet: it starts with b'%PDF'"),
         ("a.pdf", lambda path: path.write_bytes(b"%PDF-1.7"), "no Parquet, no IDX"),
         ("a.parquet", lambda path: pq.write_table(pa.table({"x": [1]}), path), "no column 'pixels'.*it has x"),
-        (
-            "a.parquet",
-            lambda path: pq.write_table(pa.table({"pixels": [[1, 2]]}), path),
-            "row 0: 2 pixels, expected 784",
-        ),
         ("a.parquet", lambda path: pq.write_table(pa.table({"pixels": ["x"]}), path), "pixels is string"),
         ("a.parquet", lambda path: pq.write_table(pa.table({"pixels": [b"x" * 783]}), path), "pixels is binary"),
         ("a.parquet", lambda path: pq.write_table(pa.table({"pixels": [[0.5] * 784]}), path), "pixels are double"),
-        ("a.parquet", lambda path: pq.write_table(pa.table({"pixels": [[1] * 784, None]}), path), "row 1: pixels are"),
-        (
-            "a.parquet",
-            lambda path: pq.write_table(pa.table({"pixels": [[1] * 784, [None, *[1] * 783]]}), path),
-            "row 1: a pixel is missing",
-        ),
-        (
-            "a.parquet",
-            lambda path: pq.write_table(pa.table({"pixels": [[1] * 784, [2, 999, *[1] * 782]]}), path),
-            "row 1: pixel 1 is 999",
-        ),
         ("a.parquet", lambda path: write_parquet(path, tiny_bundles.images(1), row_id=["a"]), "row_id is string"),
-        ("a.parquet", lambda path: write_parquet(path, tiny_bundles.images(2), row_id=[1, None]), "row 1: row_id is"),
         ("images", lambda path: path.write_bytes(idx_bytes(tiny_bundles.images(3))[:-1]), "truncated"),
         ("images", lambda path: path.write_bytes(struct.pack(">IIII", 0x803, 1, 32, 32) + bytes(1024)), "32 × 32"),
         ("labels", lambda path: path.write_bytes(struct.pack(">II", 0x801, 1) + b"\x05"), "labels"),
@@ -186,6 +167,40 @@ def test_what_cannot_be_read_is_named(
     with pytest.raises(DataError, match=message) as caught:
         rows_of(tmp_path / name, digits)
     assert str(tmp_path / name) in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [256, -1, 70_000, ""])
+def test_a_row_of_a_csv_that_cannot_be_scored(tmp_path: Path, digits: Bundle, value: object) -> None:
+    spoilt(value)(tmp_path / "a.csv")
+    table = rows_of(tmp_path / "a.csv", digits)
+    reason = "pixel 9 is missing" if value == "" else f"pixel 9 is {value}, expected 0–255"
+    assert table["reason"].to_pylist() == [None, None, None, reason, None]
+    good = [0, 1, 2, 4]
+    assert np.array_equal(pixels_of(table)[good], tiny_bundles.images(5)[good])
+
+
+def test_rows_of_a_parquet_that_cannot_be_scored(tmp_path: Path, digits: Bundle) -> None:
+    good = [1] * 784
+    rows = [good, None, [1, 2], [None, *good[1:]], [2, 999, *good[2:]], [], good, good]
+    ids = [*range(7), None]
+    pq.write_table(pa.table({"row_id": ids, "pixels": pa.array(rows, pa.list_(pa.int64()))}), tmp_path / "a.parquet")
+    for size in (1, 3, 100):
+        table = rows_of(tmp_path / "a.parquet", digits, size)
+        assert table["reason"].to_pylist() == [
+            None,
+            "the pixels are missing",
+            "2 pixels, expected 784 (28 × 28)",
+            "a pixel is missing",
+            "pixel 1 is 999, expected 0–255",
+            "0 pixels, expected 784 (28 × 28)",
+            None,
+            "row 7 of the file has no row_id",
+        ]
+        assert pixels_of(table)[[0, 6, 7]].tolist() == [good] * 3
+        assert table["row_id"].to_pylist() == ids
+    column = pa.array([bytes(784), None, bytes(784)], pa.binary(784))
+    pq.write_table(pa.table({"pixels": column}), tmp_path / "b.parquet")
+    assert rows_of(tmp_path / "b.parquet", digits)["reason"].to_pylist() == [None, "the pixels are missing", None]
 
 
 def test_a_file_cut_short_in_the_middle_of_its_rows(tmp_path: Path, digits: Bundle) -> None:
@@ -223,7 +238,7 @@ def test_the_last_days_of_every_ticker_whatever_the_order(tmp_path: Path, close:
     shuffled = table.take([6, 2, 0, 5, 1, 3, 4])
     pq.write_table(shuffled, tmp_path / "p.parquet", row_group_size=2)
     out = rows_of(tmp_path / "p.parquet", close)
-    assert out.drop_columns("inputs").to_pylist() == [
+    assert out.drop_columns(["inputs", "reason"]).to_pylist() == [
         {"row_id": "A@2018-08-23", "ticker": "A", "last_date": DAYS[2], "date": DAYS[3], "last_price": 30},
         {"row_id": "B@2018-08-24", "ticker": "B", "last_date": DAYS[3], "date": date(2018, 8, 27), "last_price": 4},
     ]
@@ -278,19 +293,29 @@ def test_a_ticker_that_cannot_be_scored_is_reported_and_the_others_are_read(
     tmp_path: Path, close: Bundle, closes: list[float | None], reason: str
 ) -> None:
     pq.write_table(price_table(GOOD=[1, 2, 3], BAD=closes), tmp_path / "p.parquet")
-    reading = open_file(tmp_path / "p.parquet", close, 10)
-    assert [batch["ticker"].to_pylist() for batch in reading.batches] == [["GOOD"]]
-    assert [(one.file, one.what) for one in reading.skipped] == [("p.parquet", "BAD")]
-    pq.write_table(price_table(BAD=closes), tmp_path / "p.parquet")
-    with pytest.raises(DataError, match=f"no ticker of 1 can be scored: BAD {reason}"):
+    table = rows_of(tmp_path / "p.parquet", close, 10)
+    assert table["ticker"].to_pylist() == ["BAD", "GOOD"]
+    bad, good = table["reason"].to_pylist()
+    assert re.fullmatch(reason, bad)
+    assert good is None
+    assert table["last_price"].to_pylist() == [None, 3.0]
+
+
+def test_a_row_without_a_date_costs_its_ticker_and_one_without_ticker_the_file(tmp_path: Path, close: Bundle) -> None:
+    columns = {"date": [*DAYS[:3], *DAYS[:3], None], "close": [1.0] * 7}
+    pq.write_table(pa.table({"ticker": list("AAABBBB"), **columns}), tmp_path / "p.parquet")
+    table = rows_of(tmp_path / "p.parquet", close)
+    assert table["row_id"].to_pylist() == ["A@2018-08-23", "B@2018-08-23"]
+    assert table["reason"].to_pylist() == [None, "has a row without a date"]
+    pq.write_table(pa.table({"ticker": [*"AAABBB", None], **columns}), tmp_path / "p.parquet")
+    with pytest.raises(DataError, match="row 7: ticker is missing"):
         open_file(tmp_path / "p.parquet", close, 10)
 
 
 def test_two_rows_of_one_day_within_the_window_are_reported(tmp_path: Path, close: Bundle) -> None:
     table = price_table(A=[1, 2, 3, 4])
     pq.write_table(pa.concat_tables([table, table.slice(1, 1)]), tmp_path / "p.parquet")
-    with pytest.raises(DataError, match="A has two rows of 2018-08-22"):
-        open_file(tmp_path / "p.parquet", close, 10)
+    assert rows_of(tmp_path / "p.parquet", close, 10)["reason"].to_pylist() == ["has two rows of 2018-08-22"]
 
 
 @pytest.mark.parametrize(
@@ -298,7 +323,6 @@ def test_two_rows_of_one_day_within_the_window_are_reported(tmp_path: Path, clos
     [
         (pa.table({"date": DAYS, "price": [1, 2, 3, 4]}), "close is missing or stands twice: it has date, price"),
         (pa.table({"date": DAYS, "close": ["1", "2", "x", "4"]}), "cannot be read"),
-        (pa.table({"date": [*DAYS[:3], None], "close": [1, 2, 3, 4]}), "row 4: date is missing"),
         (pa.table({"date": DAYS, "close": [1, 2, 3, 4]}).slice(0, 0), "holds no rows"),
     ],
 )

@@ -15,6 +15,7 @@ import tiny_bundles
 
 from unroll.errors import DataError, ParameterError, UnrollError
 from unroll.files import write_json
+from unroll.inference.batches import checked
 from unroll.inference.bundle import load_bundle
 from unroll.inference.digits import SCHEMA
 from unroll.inference.predict import predict
@@ -40,7 +41,7 @@ def test_digits_get_prediction_score_and_model_version(tmp_path: Path, digits: P
         tmp_path / "model", digit_file(tmp_path / "d.parquet", pixels, row_id=[4, 3, 2, 1]), tmp_path / "o"
     )
     assert summary.rows == 4
-    assert [(one.source.name, one.rows, one.skipped) for one in summary.files] == [("d.parquet", 4, ())]
+    assert [(one.source.name, one.rows, one.rows_in) for one in summary.files] == [("d.parquet", 4, 4)]
     out = pq.read_table(summary.files[0].output)
     assert [(field.name, str(field.type)) for field in out.schema] == [
         ("row_id", "int64"),
@@ -115,7 +116,7 @@ def price_file(path: Path, days: int = 4) -> Path:
 
 def test_prices_get_the_next_business_day_and_a_log_return(tmp_path: Path) -> None:
     model = tiny_bundles.every_step(tmp_path / "bundle")
-    summary = predict(model, price_file(tmp_path / "p.parquet"), tmp_path / "o")
+    predict(model, price_file(tmp_path / "p.parquet"), tmp_path / "o")
     out = pq.read_table(tmp_path / "o/p.parquet")
     assert out.drop_columns(["score", "model_version"]).to_pylist() == [
         {
@@ -128,7 +129,9 @@ def test_prices_get_the_next_business_day_and_a_log_return(tmp_path: Path) -> No
         for ticker, close in (("AA", 4.0), ("BB", 104.0))
     ]
     assert out["score"].to_numpy() == pytest.approx(np.log([5 / 4, 105 / 104]), rel=1e-6)
-    assert [(one.what, one.reason) for one in summary.skipped] == [("NEW", "has 1 rows, the model needs 3")]
+    assert pq.read_table(tmp_path / "o/p.quarantine.parquet").to_pylist() == [
+        {"row_id": "NEW@2018-08-21", "reason": "has 1 rows, the model needs 3"}
+    ]
 
 
 def test_several_columns_reach_the_graph_in_the_cards_order(tmp_path: Path) -> None:
@@ -203,9 +206,11 @@ def test_what_is_not_there_is_named(tmp_path: Path, digits: Path) -> None:
 
 
 def test_a_file_that_breaks_in_the_middle_leaves_nothing_half_written(tmp_path: Path, digits: Path) -> None:
-    pixels = [[1] * 784] * 40 + [[1] * 783]
-    pq.write_table(pa.table({"pixels": pixels}), tmp_path / "d.parquet")
-    with pytest.raises(DataError, match="row 40: 783 pixels"):
+    path = digit_file(tmp_path / "d.parquet", tiny_bundles.images(400))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read after row"):
         predict(digits, tmp_path / "d.parquet", tmp_path / "o", batch_rows=4)
     assert not list((tmp_path / "o").iterdir())
 
@@ -226,7 +231,7 @@ def test_scoring_loads_neither_torch_nor_the_pipeline(tmp_path: Path, digits: Pa
     digit_file(tmp_path / "d.parquet", tiny_bundles.images(3))
     code = (
         "import sys; from pathlib import Path\n"
-        "import unroll.inference.inbox\n"
+        "import unroll.scoring.job\n"
         "from unroll.inference.predict import predict\n"
         f"predict(Path({str(digits)!r}), Path({str(tmp_path / 'd.parquet')!r}), Path({str(tmp_path / 'o')!r}))\n"
         "print(*{name.partition('.')[0] for name in sys.modules})"
@@ -235,3 +240,50 @@ def test_scoring_loads_neither_torch_nor_the_pipeline(tmp_path: Path, digits: Pa
     loaded = set(done.stdout.split())
     assert {"onnxruntime", "pyarrow"} <= loaded
     assert not loaded & {"torch", "mlflow", "prefect", "dvc", "great_expectations", "onnx", "matplotlib", "sklearn"}
+
+
+def test_a_check_sets_rows_aside_and_a_watch_sees_the_others(tmp_path: Path, digits: Path) -> None:
+    path = digit_file(tmp_path / "d.parquet", tiny_bundles.images(700), row_id=np.arange(700))
+    seen, watched = [], []
+
+    def check(rows: pa.RecordBatch) -> dict[int, str]:
+        seen.append(len(rows))
+        return {place: "odd" for place, row in enumerate(rows["row_id"].to_pylist()) if row % 2}
+
+    def watch(rows: pa.RecordBatch, predictions: pa.RecordBatch) -> None:
+        assert rows["row_id"] == predictions["row_id"]
+        watched.extend(predictions["row_id"].to_pylist())
+
+    scorer = Scorer(load_bundle(digits), threads=2, batch_rows=64, check=check, watch=watch)
+    done = scorer.score_file(path, tmp_path / "o.parquet", quarantine=tmp_path / "q.parquet", note={})
+    assert seen == [700]
+    assert watched == pq.read_table(tmp_path / "o.parquet")["row_id"].to_pylist() == list(range(0, 700, 2))
+    assert (done.rows_in, done.rows, done.set_aside and done.set_aside.rows) == (700, 350, 350)
+    assert pq.read_table(tmp_path / "q.parquet").to_pylist()[1] == {"row_id": 3, "reason": "odd"}
+    with pytest.raises(DataError, match=r"350 of 700 rows cannot be scored, more than the share of 0\.4"):
+        scorer.score_file(path, tmp_path / "x.parquet", quarantine=tmp_path / "y.parquet", note={}, max_bad_share=0.4)
+    assert not (tmp_path / "x.parquet").exists()
+    assert not (tmp_path / "y.parquet").exists()
+
+
+def test_a_check_of_few_bytes_is_called_with_few_rows(tmp_path: Path, digits: Path) -> None:
+    batches = [pa.record_batch({"inputs": [[1]] * 3}) for _ in range(4)]
+    sizes: list[int] = []
+    found = list(checked(batches, lambda rows: {0: f"no {sizes.append(len(rows))}"}, held=1))
+    assert sizes == [3, 3, 3, 3]
+    assert [batch["reason"].to_pylist() for batch in found] == [["no None", None, None]] * 4
+
+
+def test_what_does_not_fit_into_memory_is_cut_smaller_or_set_aside(tmp_path: Path) -> None:
+    bundle = load_bundle(tiny_bundles.recordings(tmp_path / "bundle"))
+    frames = [[[1.0, 2.0]] * steps for steps in (1, 300_000, 2, 90_000, 180_000)]
+    pq.write_table(pa.table({"frames": frames}), tmp_path / "a.parquet")
+    asked: list[int] = []
+    scorer = Scorer(bundle, threads=2, memory_mb=256)
+    real = scorer.outputs
+    scorer.outputs = lambda batch: asked.append(len(batch)) or real(batch)  # type: ignore[method-assign,func-returns-value]
+    done = scorer.score_file(tmp_path / "a.parquet", tmp_path / "o.parquet", quarantine=tmp_path / "q.parquet", note={})
+    assert sorted(asked) == [1, 1, 2]
+    assert (done.rows, done.set_aside and done.set_aside.rows) == (4, 1)
+    (reason,) = pq.read_table(tmp_path / "q.parquet")["reason"].to_pylist()
+    assert reason == "the row has 600,000 values, of which memory_mb allows 524,288"

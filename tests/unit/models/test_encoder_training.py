@@ -205,3 +205,28 @@ def test_dropout_stands_between_layers_alone():
     assert torch.equal(deep(inputs)[0], deep(inputs)[0])
     shallow = RecurrentEncoder(3, [("gru", 6)], dropout=0.5)
     assert torch.equal(shallow(inputs)[0], shallow(inputs)[0])
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")]
+        ),
+    ],
+)
+def test_autocast_leaves_recurrent_layers_as_they_are(device, cell, padded):
+    torch.manual_seed(0)
+    encoder = RecurrentEncoder(3, [(cell, 5), (cell, 4)]).to(device)
+    inputs, lengths = torch.randn(2, 6, 3, device=device), torch.tensor([6, 4]) if padded else None
+    plain, _ = encoder(inputs, lengths)
+    with torch.autocast(device, torch.bfloat16):
+        outputs, states = encoder(inputs.to(torch.bfloat16).float(), lengths)
+        rounded, _ = encoder(inputs.to(torch.bfloat16), lengths)
+    assert {part.dtype for state in states for part in state} == {outputs.dtype} == {torch.float32}
+    assert torch.equal(outputs, rounded)
+    assert torch.allclose(outputs, plain, atol=0.02)
+    assert torch.equal(outputs, encoder(inputs.to(torch.bfloat16).float(), lengths)[0])

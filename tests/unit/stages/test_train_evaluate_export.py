@@ -50,7 +50,7 @@ def project(tiny, tmp_path_factory):
         model = json.loads(tiny.model_for(kind, "gru", **options).model_dump_json())
         experiments[f"{name}-gru"] = {"task": name, "model": model, "training": {**TRAINING, **seeds}}
         tiny.samples(kind).save(folder / "data/features" / name)
-    content = {"tasks": tasks, "experiments": experiments, "scoring": {"experiment": "tags-gru"}}
+    content = {"tasks": tasks, "experiments": experiments, "scoring": {"model": "models/tags-gru"}}
     (folder / "params.yaml").write_text(yaml.safe_dump(content))
     (folder / "dvc.lock").write_text("stages: {}\n")
     # One process for all: most of the time of a stage is that of its imports.

@@ -1,10 +1,5 @@
-"""MLflow: the only file that imports it.
+"""One MLflow experiment a task, one run an experiment run: `train` opens the run, `evaluate` and `export` resume it."""
 
-One MLflow experiment a task, one run an experiment run. `train` opens the run; `evaluate` and `export` resume it. The
-store is SQLite in the repository, or whatever `MLFLOW_TRACKING_URI` names.
-"""
-
-import contextlib
 import logging
 import os
 import re
@@ -16,21 +11,13 @@ from types import TracebackType
 from typing import Any, Self
 
 import yaml
-from filelock import FileLock
 from pydantic import BaseModel
 
 from unroll import params, paths
-from unroll.errors import TrackingError
 from unroll.files import digest_of, read_json, write_json
+from unroll.tracking.store import known, reachable, short, store, store_errors
 
-DEFAULT_STORE = "sqlite:///mlflow.db"
 _ARTIFACTS = Path("mlruns")
-# A server that is away must not hold training up: fail within seconds, and send later what is missing.
-_DEFAULTS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
 
 
 class Run:
@@ -57,9 +44,9 @@ class Run:
         Raises:
             TrackingError: The store cannot be used; nothing has been trained yet.
         """
-        with _store() as client:
+        with store() as client:
             run_id = read_json(note)["run_id"] if note.exists() else None
-            if run_id is None or not _known(client, run_id):
+            if run_id is None or not known(client, run_id):
                 run_id = _create(client, name, experiment, task, {})
             write_json(note, {"run_id": run_id})
         write_json(paths.provenance(name), {**_commit(), "mlflow_run_id": run_id})
@@ -80,8 +67,8 @@ class Run:
         weights = digest_of(paths.weights(name))
         # DVC may have brought other weights back since this file was written.
         run_id = provenance.get("mlflow_run_id") if provenance.get("weights_sha256") == weights else None
-        with _store() as client:
-            if run_id is None or not _known(client, run_id):
+        with store() as client:
+            if run_id is None or not known(client, run_id):
                 tags = {"unroll.restored": "true"} | ({"unroll.restored_from_run": run_id} if run_id else {})
                 run_id = _create(client, name, experiment, task, tags)
                 write_json(path, {**_commit(), "mlflow_run_id": run_id, "weights_sha256": weights})
@@ -116,7 +103,7 @@ class Run:
 
     def log_figures(self, figures: Mapping[str, Any]) -> None:
         """Logs nested numbers under dotted names, and texts (a metric's signature) as tags."""
-        with _reachable():
+        with reachable():
             for name, value in flat(figures):
                 if isinstance(value, int | float):
                     self._client.log_metric(self.run_id, name, value)
@@ -125,7 +112,7 @@ class Run:
 
     def log_files(self, folder: Path, place: str) -> None:
         """Logs a folder's files as artifacts."""
-        with _reachable():
+        with reachable():
             self._client.log_artifacts(self.run_id, str(folder), place)
 
     def log_model(self, bundle: Path, card: Mapping[str, Any]) -> None:
@@ -148,7 +135,7 @@ class Run:
                 ]
             )
 
-        with _reachable():
+        with reachable():
             self._client.log_artifacts(self.run_id, str(bundle), "bundle")
             provenance = paths.provenance(card["name"])
             if provenance.exists():
@@ -182,9 +169,9 @@ class Run:
             return False
         try:
             call()
-        except _store_errors() as error:
+        except store_errors() as error:
             self._away = True
-            logging.getLogger(__name__).warning("MLflow store is away, metrics will be sent later: %s", _short(error))
+            logging.getLogger(__name__).warning("MLflow store is away, metrics will be sent later: %s", short(error))
             return False
         return True
 
@@ -233,69 +220,6 @@ def _hashes(text: str) -> dict[str, str]:
     except (yaml.YAMLError, AttributeError, KeyError, TypeError):
         return {}
     return {path: md5 for path, md5 in pairs.items() if re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5)}
-
-
-@contextlib.contextmanager
-def _store() -> Iterator[Any]:
-    """An MLflow client, once the store has answered.
-
-    Raises:
-        TrackingError: It did not, or does not while the block runs.
-    """
-    for name, value in _DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    address = os.environ.setdefault("MLFLOW_TRACKING_URI", DEFAULT_STORE)
-    import mlflow
-
-    for noisy in ("mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    mlflow.set_tracking_uri(address)
-    with contextlib.ExitStack() as stack:
-        if address.startswith("sqlite:"):
-            # Two processes that make the tables at once would stop each other.
-            paths.STATE.mkdir(exist_ok=True)
-            stack.enter_context(FileLock(paths.STATE / "mlflow.lock"))
-        stack.enter_context(_reachable())
-        client = mlflow.MlflowClient()
-        client.search_experiments(max_results=1)
-        yield client
-
-
-@contextlib.contextmanager
-def _reachable() -> Iterator[None]:
-    try:
-        yield
-    except _store_errors() as error:
-        address = os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_STORE).rpartition("@")[2]
-        raise TrackingError(
-            f"the MLflow store at {address} cannot be used: {_short(error)}. "
-            "Start it, correct MLFLOW_TRACKING_URI, or unset it to use mlflow.db here"
-        ) from error
-
-
-def _store_errors() -> tuple[type[Exception], ...]:
-    import requests
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    # OSError: the folder of a local store that cannot be made or written.
-    return (MlflowException, requests.RequestException, SQLAlchemyError, OSError)
-
-
-def _short(error: Exception) -> str:
-    text = re.sub(r"//[^/@\s]+@", "//", " ".join(str(error).split()))  # no password in a log
-    return text[:200]
-
-
-def _known(client: Any, run_id: str) -> bool:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return False
-        raise
 
 
 def _create(client: Any, name: str, experiment: params.Experiment, task: params.Task, tags: Mapping[str, str]) -> str:

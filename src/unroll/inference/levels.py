@@ -1,0 +1,100 @@
+"""Repetition levels of a Parquet column of lists: how many values the longest row has, before any is read.
+
+Source: Apache Parquet, "Nested encoding" and "Run Length Encoding / Bit-Packing Hybrid": a value of level 0 begins a
+row; levels stand at the beginning of each page, in runs of one level or of eight packed ones.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from unroll.errors import FormatError
+from unroll.inference.pages import Page
+
+_CODECS = {
+    "SNAPPY": "snappy",
+    "GZIP": "gzip",
+    "ZSTD": "zstd",
+    "BROTLI": "brotli",
+    "LZ4": "lz4_raw",
+    "LZ4_RAW": "lz4_raw",
+}
+
+
+def longest_row(file: BinaryIO, found: Sequence[Page], depth: int, codec: str, what: str) -> int:
+    """Values of the longest row of a column chunk.
+
+    Args:
+        file: Of which this moves the position.
+        found: The chunk's pages.
+        depth: The column's highest repetition level.
+        codec: Parquet's name of what the pages are packed with.
+        what: The chunk in messages, with its file.
+
+    Raises:
+        FormatError: A page is damaged, or packed in a way that is not known.
+    """
+    longest, begun, before = 0, 0, 0
+    try:
+        for page in found:
+            if not page.values:
+                continue
+            starts = np.concatenate(list(_starts(_levels(file, page, codec), page.values, depth.bit_length())))
+            if len(starts):
+                inner = int(np.diff(starts).max(initial=0))
+                longest = max(longest, before + int(starts[0]) - begun, inner)
+                begun = before + int(starts[-1])
+            before += page.values
+    except (pa.ArrowException, OSError, KeyError, IndexError, ValueError) as error:
+        raise FormatError(
+            f"{what} has more values than are read unseen, and how they are shared among rows cannot be told "
+            f"({type(error).__name__}: {error}); write smaller row groups, packed with zstd"
+        ) from None
+    return max(longest, before - begun)
+
+
+def _levels(file: BinaryIO, page: Page, codec: str) -> bytes:
+    """The packed levels of a page."""
+    file.seek(page.start)
+    if page.levels is not None:
+        return file.read(page.levels)
+    content = file.read(page.packed)
+    if codec != "UNCOMPRESSED":
+        content = pa.Codec(_CODECS[codec]).decompress(content, page.unpacked, asbytes=True)
+    return content[4 : 4 + int.from_bytes(content[:4], "little")]
+
+
+def _starts(content: bytes, values: int, bits: int) -> Iterator[NDArray[np.int64]]:
+    """Places of the values that begin a row.
+
+    Worked example: `03 02` is one packed run of eight levels, of one bit each, the lowest first: 0 1 0 0 0 0 0 0; all
+    but the second begin a row. `0c 01` is a run of six levels 1: none does.
+    """
+    at = done = 0
+    width = (bits + 7) // 8
+    while done < values:
+        header = shift = 0
+        while True:
+            header |= (content[at] & 0x7F) << shift
+            shift += 7
+            at += 1
+            if content[at - 1] < 0x80:
+                break
+        count = header >> 1
+        if header & 1:
+            packed = np.frombuffer(content, np.uint8, count * bits, at)
+            at += count * bits
+            levels = np.unpackbits(packed, bitorder="little").reshape(-1, bits).max(axis=1)
+            yield done + np.flatnonzero(levels[: values - done] == 0)
+            done += 8 * count
+        else:
+            if not any(content[at : at + width]):
+                yield np.arange(done, min(done + count, values))
+            at += width
+            done += count
+        if not count:
+            raise ValueError("a run of no levels")
+    yield np.empty(0, np.int64)

@@ -1,0 +1,191 @@
+"""What travels with a model besides its card: what its training rows were like, and what every row has to keep.
+
+`reference.json` holds distributions of the training rows and of the predictions for some of them, in the columns of
+`unroll.inference.profile`; `expectations.json` holds bounds of single rows in the same columns.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from unroll.errors import BundleError
+
+REFERENCE = "reference.json"
+EXPECTATIONS = "expectations.json"
+PROFILED: Mapping[str, tuple[str, ...]] = {
+    "digits": ("mean", "ink"),
+    "prices": ("steps", "last_move", "volatility"),
+    "text": ("tokens", "unknown_share"),
+    "arrays": ("steps", "mean", "deviation", "least", "most"),
+}
+"""Columns of `profile`, by the reader's name."""
+_CELLS = 100
+"""Parts of equal shares that training values are cut into, as far as they differ."""
+
+
+class _Part(BaseModel):
+    """Nothing misspelt, nothing converted, no number that is none, nothing changed afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+_Count = Annotated[int, Field(ge=0)]
+
+
+class NumberColumn(_Part):
+    """How numbers were distributed: counts between the edges of a grid.
+
+    Cell 0 holds the values up to the first edge, cell i those above edge i − 1 and up to edge i, the last one those
+    above the last edge. Of training values the first and the last are empty: they wait for values beyond the range.
+    """
+
+    kind: Literal["number"] = "number"
+    edges: Annotated[tuple[float, ...], Field(min_length=1)]
+    counts: Annotated[tuple[_Count, ...], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if len(self.counts) != len(self.edges) + 1:
+            raise ValueError(f"{len(self.edges)} edges part {len(self.edges) + 1} counts, not {len(self.counts)}")
+        if any(low >= high for low, high in itertools.pairwise(self.edges)):
+            raise ValueError("edges must rise")
+        if not sum(self.counts):
+            raise ValueError("nothing was counted")
+        return self
+
+
+class CategoryColumn(_Part):
+    """How often each category stood there."""
+
+    kind: Literal["category"] = "category"
+    counts: Annotated[dict[str, _Count], Field(min_length=1)]
+
+
+Column = Annotated[NumberColumn | CategoryColumn, Field(discriminator="kind")]
+
+
+class Reference(_Part):
+    """Distributions of the training rows (`rows`), and of the predictions (`answers`) for some of them."""
+
+    format: Literal[1] = 1
+    rows: dict[str, Column]
+    answers: dict[str, Column]
+
+
+class Bounds(_Part):
+    """What Great Expectations is told about a column; None leaves a side open."""
+
+    min_value: float | None = None
+    max_value: float | None = None
+    strict_min: bool = False
+    strict_max: bool = False
+
+    def allow(self) -> str:
+        """In words: `more than 0 and at most 1`."""
+        if self.min_value is not None and self.min_value == self.max_value:
+            return f"exactly {self.min_value:.6g}"
+        parts = []
+        if self.min_value is not None:
+            parts.append(f"{'more than' if self.strict_min else 'at least'} {self.min_value:.6g}")
+        if self.max_value is not None:
+            parts.append(f"{'less than' if self.strict_max else 'at most'} {self.max_value:.6g}")
+        return " and ".join(parts)
+
+
+class Expectation(_Part):
+    """What has to hold for a number of every row.
+
+    Attributes:
+        what: In words: `the image is not blank`.
+        column: Of the profile.
+        kind: Class in `great_expectations.expectations`; these two and no other, for a bundle may come from anywhere.
+        options: Of the class; of a number that has only to be there, none.
+    """
+
+    what: Annotated[str, Field(min_length=1)]
+    column: str
+    kind: Literal["ExpectColumnValuesToBeBetween", "ExpectColumnValuesToNotBeNull"]
+    options: Bounds = Bounds()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.kind == "ExpectColumnValuesToBeBetween") != bool(self.options.allow()):
+            raise ValueError("values between bounds need one, and values that have to be there have none")
+        return self
+
+
+_EXPECTATIONS = TypeAdapter(tuple[Expectation, ...])
+
+
+def count_numbers(values: NDArray[np.float64]) -> NumberColumn | None:
+    """The distribution of numbers; None where none is finite.
+
+    Example:
+        1, 2, 2, 4 → edges just below 1, 1, 2, 4 and counts 0, 1, 2, 1, 0.
+    """
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return None
+    steps = np.quantile(values, np.linspace(0, 1, _CELLS + 1), method="inverted_cdf")
+    edges = np.unique(np.concatenate([[np.nextafter(values.min(), -np.inf)], steps]))
+    return NumberColumn(edges=tuple(edges.tolist()), counts=tuple(cells(values, edges).tolist()))
+
+
+def cells(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many values lie in each cell of a grid, int64 [edge + 1]; what is no number lies in none."""
+    return np.bincount(np.searchsorted(edges, values[~np.isnan(values)]), minlength=len(edges) + 1)
+
+
+def count_categories(values: pa.Array) -> dict[str, int]:
+    """How often each category stands there, by its name or number as text; what is missing is not counted."""
+    counted = values.drop_null().value_counts()
+    return {str(one["values"]): one["counts"].as_py() for one in counted}
+
+
+def parse_reference(content: bytes, path: Path, reader: str) -> Reference:
+    """Reads reference.json.
+
+    Raises:
+        BundleError: It has faults, or is about columns that rows of this reader do not have.
+    """
+    try:
+        found = Reference.model_validate_json(content)
+    except ValidationError as error:
+        raise BundleError(f"{path} does not fit: {_faults(error)}; export the model again") from None
+    _check_columns(found.rows, path, reader)
+    return found
+
+
+def parse_expectations(content: bytes, path: Path, reader: str) -> tuple[Expectation, ...]:
+    """Reads expectations.json.
+
+    Raises:
+        BundleError: As of `parse_reference`.
+    """
+    try:
+        found = _EXPECTATIONS.validate_json(content)
+    except ValidationError as error:
+        raise BundleError(f"{path} does not fit: {_faults(error)}; export the model again") from None
+    _check_columns([one.column for one in found], path, reader)
+    return found
+
+
+def _check_columns(names: Mapping[str, Any] | Sequence[str], path: Path, reader: str) -> None:
+    strange = [name for name in names if name not in PROFILED[reader]]
+    if strange:
+        raise BundleError(
+            f"{path} is about {', '.join(strange)}; rows that the reader {reader} gives have "
+            f"{', '.join(PROFILED[reader])}: export the model again"
+        )
+
+
+def _faults(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc'])) or 'content'}: {fault['msg']}" for fault in error.errors(include_url=False)
+    )

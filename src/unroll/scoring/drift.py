@@ -1,0 +1,263 @@
+"""Whether what is scored now still looks like what the model was trained on.
+
+Numbers are counted on the grid of the model's reference, so a run of any length needs no more memory than its first
+batch. Two measures are taken of each column: PSI, which sums over parts of the training data how much their share has
+changed, and the Kolmogorov–Smirnov statistic, the largest gap between the two distribution functions.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from unroll.inference.bundle import Bundle
+from unroll.inference.profile import answers, profile
+from unroll.inference.reference import NumberColumn, cells, count_categories
+from unroll.scoring.measures import PARTS, Counts, ks, parts_of, psi
+
+Side = Literal["rows", "answers"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a column's values, and its share of the rows."""
+
+    name: str
+    training: float
+    now: float
+
+
+@dataclass(frozen=True)
+class ColumnDrift:
+    """How far a column is from training.
+
+    Attributes:
+        side: Whether it is of the rows that go in, or of the answers.
+        name: Of the column.
+        values: How many there are; of labels in time, more than rows.
+        psi: Population stability index.
+        ks: Kolmogorov–Smirnov statistic; None of categories, which have no order.
+        exceeded: The limits that are exceeded: `psi`, `ks`. Empty where too few rows were scored to tell.
+        parts: What PSI sums over.
+        steps: Of numbers, (value, training share up to it, share up to it now).
+    """
+
+    side: Side
+    name: str
+    values: int
+    psi: float
+    ks: float | None
+    exceeded: tuple[str, ...]
+    parts: tuple[Part, ...]
+    steps: tuple[tuple[float, float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class DriftReport:
+    """What a run's rows and answers look like beside those of training.
+
+    Attributes:
+        model_version: `NAME@SHA12`.
+        rows: That were scored.
+        min_rows: Fewer are too few to tell.
+        psi_limit: Of a column's PSI.
+        ks_limit: Of its Kolmogorov–Smirnov statistic.
+        columns: Those of the rows, then those of the answers.
+    """
+
+    model_version: str
+    rows: int
+    min_rows: int
+    psi_limit: float
+    ks_limit: float
+    columns: tuple[ColumnDrift, ...]
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are rows enough to tell."""
+        return self.rows >= self.min_rows
+
+    @property
+    def drifted(self) -> tuple[ColumnDrift, ...]:
+        """Columns that exceed a limit."""
+        return tuple(one for one in self.columns if one.exceeded)
+
+    def verdict(self) -> str:
+        """One line: `drift in ink (PSI 0.41), score (KS 0.31)`."""
+        if not self.enough:
+            return f"too few rows to tell drift: {self.rows:,} of at least {self.min_rows:,}"
+        if not self.drifted:
+            return f"no drift: {len(self.columns)} columns of {self.rows:,} rows are within their limits"
+        return "drift in " + ", ".join(f"{one.name} ({_measures(one, one.exceeded)})" for one in self.drifted)
+
+    def table(self) -> list[dict[str, str]]:
+        """A row a column, for an artifact or a terminal."""
+        return [
+            {
+                "column": one.name,
+                "of": one.side,
+                "values": f"{one.values:,}",
+                "PSI": f"{one.psi:.3f}",
+                "KS": "" if one.ks is None else f"{one.ks:.3f}",
+                "verdict": self._told(one),
+            }
+            for one in self.columns
+        ]
+
+    def metrics(self) -> dict[str, float]:
+        """Numbers for MLflow: `drift.ink.psi`, `drift.ink.ks`, …, `drift.exceeded` columns and `drift.rows`."""
+        found: dict[str, float] = {"drift.rows": self.rows, "drift.exceeded": len(self.drifted)}
+        for one in self.columns:
+            found[f"drift.{one.name}.psi"] = one.psi
+            if one.ks is not None:
+                found[f"drift.{one.name}.ks"] = one.ks
+        return found
+
+    def _told(self, one: ColumnDrift) -> str:
+        if not self.enough:
+            return "too few rows to tell"
+        return f"above the limit: {_measures(one, one.exceeded)}" if one.exceeded else "within the limits"
+
+
+def _measures(one: ColumnDrift, names: Sequence[str]) -> str:
+    values = {"psi": one.psi, "ks": one.ks}
+    return ", ".join(f"{name.upper()} {values[name]:.2f}" for name in names)
+
+
+class Watch:
+    """Counts the rows and predictions of a run; a hook of the Scorer.
+
+    Args:
+        bundle: Whose reference the run is held against; without one, nothing is counted.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.rows = 0
+        self._bundle, self._reference = bundle, bundle.reference
+        self._edges: dict[tuple[Side, str], NDArray[np.float64]] = {}
+        self._numbers: dict[tuple[Side, str], Counts] = {}
+        self._categories: dict[tuple[Side, str], Counter[str]] = {}
+        for side, columns in self._columns():
+            for name, column in columns.items():
+                if isinstance(column, NumberColumn):
+                    self._edges[side, name] = np.array(column.edges)
+                    self._numbers[side, name] = np.zeros(len(column.counts), np.int64)
+                else:
+                    self._categories[side, name] = Counter()
+
+    def __call__(self, rows: pa.RecordBatch, predictions: pa.RecordBatch) -> None:
+        """Takes rows as the reader gave them, and what was predicted for them."""
+        if self._reference is None:
+            return
+        self.rows += len(predictions)
+        card = self._bundle.card
+        sides: tuple[tuple[Side, Mapping[str, Any]], ...] = (
+            ("rows", profile(rows, card)),
+            ("answers", answers(predictions, card)),
+        )
+        for side, found in sides:
+            for name, values in found.items():
+                if (side, name) in self._numbers:
+                    self._numbers[side, name] += cells(values, self._edges[side, name])
+                elif (side, name) in self._categories:
+                    self._categories[side, name].update(count_categories(values))
+
+    def report(self, *, psi_limit: float, ks_limit: float, min_rows: int) -> DriftReport | None:
+        """What was counted, held against training; None where the bundle has no reference.
+
+        Args:
+            psi_limit: A column's PSI of so much and more is drift.
+            ks_limit: A column's Kolmogorov–Smirnov statistic of so much and more is drift.
+            min_rows: With fewer rows there is no verdict.
+        """
+        if self._reference is None:
+            return None
+        limits = {"psi": psi_limit, "ks": ks_limit} if self.rows >= min_rows else {}
+        found = []
+        for side, columns in self._columns():
+            for name, column in columns.items():
+                if isinstance(column, NumberColumn):
+                    one = _of_numbers(side, name, column, self._numbers[side, name], limits)
+                else:
+                    one = _of_categories(side, name, column.counts, self._categories[side, name], limits)
+                if one:
+                    found.append(one)
+        return DriftReport(self._bundle.version, self.rows, min_rows, psi_limit, ks_limit, tuple(found))
+
+    def _columns(self) -> tuple[tuple[Side, Mapping[str, Any]], ...]:
+        if self._reference is None:
+            return ()
+        return (("rows", self._reference.rows), ("answers", self._reference.answers))
+
+
+def _of_numbers(
+    side: Side, name: str, column: NumberColumn, now: Counts, limits: Mapping[str, float]
+) -> ColumnDrift | None:
+    if not now.sum():
+        return None
+    training = np.array(column.counts)
+    places = parts_of(training)
+    kept = np.unique(places[(training > 0) | (now > 0)])
+    sums = [np.bincount(places, counts, PARTS)[kept].astype(np.int64) for counts in (training, now)]
+    names = [_range_name(column, np.flatnonzero(places == place)) for place in kept]
+    gap = ks(training, now)
+    index = psi(*sums)
+    ups = [np.cumsum(counts)[:-1] / counts.sum() for counts in (training, now)]
+    return ColumnDrift(
+        side=side,
+        name=name,
+        values=int(now.sum()),
+        psi=index,
+        ks=gap,
+        exceeded=_exceeded({"psi": index, "ks": gap}, limits),
+        parts=_parts(names, *sums),
+        steps=tuple(zip(column.edges, ups[0].tolist(), ups[1].tolist(), strict=True)),
+    )
+
+
+def _range_name(column: NumberColumn, inside: NDArray[np.int64]) -> str:
+    """Where a part's values lie: `≤ 3`, `3 – 4.5`, `> 9`."""
+    # The first edge lies just below the least training value, which is the second.
+    low = column.edges[max(inside[0] - 1, 1)] if inside[0] > 0 and len(column.edges) > 1 else None
+    high = column.edges[inside[-1]] if inside[-1] < len(column.edges) else None
+    if low is None:
+        return f"≤ {high:.4g}"
+    if high is None:
+        return f"> {low:.4g}"
+    if low == high:
+        return f"{high:.4g}"
+    # As many digits as tell the two from each other.
+    digits = next((digits for digits in range(4, 10) if f"{low:.{digits}g}" != f"{high:.{digits}g}"), 17)
+    return f"{low:.{digits}g} – {high:.{digits}g}"
+
+
+def _of_categories(
+    side: Side, name: str, before: Mapping[str, int], after: Mapping[str, int], limits: Mapping[str, float]
+) -> ColumnDrift | None:
+    if not sum(after.values()):
+        return None
+    names = sorted({*before, *after}, key=lambda one: (len(one), one) if one.isdigit() else (1 << 20, one))
+    training, now = (np.array([counts.get(one, 0) for one in names]) for counts in (before, after))
+    index = psi(training, now)
+    return ColumnDrift(
+        side=side,
+        name=name,
+        values=int(now.sum()),
+        psi=index,
+        ks=None,
+        exceeded=_exceeded({"psi": index}, limits),
+        parts=_parts(names, training, now),
+    )
+
+
+def _exceeded(measures: Mapping[str, float], limits: Mapping[str, float]) -> tuple[str, ...]:
+    return tuple(name for name, value in measures.items() if name in limits and value >= limits[name])
+
+
+def _parts(names: Sequence[str], training: Counts, now: Counts) -> tuple[Part, ...]:
+    shares = zip(names, (training / training.sum()).tolist(), (now / now.sum()).tolist(), strict=True)
+    return tuple(Part(*one) for one in shares)

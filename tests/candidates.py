@@ -1,0 +1,103 @@
+"""Experiments as training leaves them, of the smallest bundles, whose errors on the test rows a test can choose."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import tiny_bundles
+import yaml
+from onnx import numpy_helper
+
+from unroll.features.samples import Fold, Samples
+
+TASK = "digit-rows"
+COMMIT = "c0ffee" * 6 + "c0ff"
+
+
+def samples(test: int = 200) -> Samples:
+    """20 rows of training, then those of the test: images of one grey each, which `tiny_bundles.digits` reads right."""
+    labels = np.arange(20 + test) % 10
+    inputs = np.broadcast_to((25 * labels)[:, None, None], (len(labels), 28, 28)).astype(np.uint8)
+    rows = np.arange(len(labels))
+    return Samples(
+        {"inputs": np.ascontiguousarray(inputs), "targets": labels}, (Fold("all", rows[:10], rows[10:20], rows[20:]),)
+    )
+
+
+def project(folder: Path, tiny: Any, *names: str) -> None:
+    """params.yaml with these experiments, and the features of their task."""
+    model = {"kind": "recurrent", "layers": [{"cell": "gru", "units": 4}]}
+    training = {"epochs": 1, "batch_size": 8, "learning_rate": 0.01}
+    content = {
+        "tasks": {TASK: tiny.plain("digits")},
+        "experiments": {name: {"task": TASK, "model": model, "training": training} for name in names},
+    }
+    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    samples().save(folder / "data/features" / TASK)
+
+
+def experiment(
+    folder: Path,
+    name: str,
+    wrong: Sequence[int] = (),
+    *,
+    salt: int = 0,
+    skill: float = 0.5,
+    p_value: float | None = 1e-4,
+    parity: bool = True,
+    classes: int = 10,
+) -> Path:
+    """What `train`, `evaluate` and `export` leave of an experiment.
+
+    Args:
+        folder: The repository.
+        name: Of the experiment.
+        wrong: Digits that the bundle reads as another, which are a tenth of the test rows each.
+        salt: Bundles of other salts have other graphs that answer alike.
+        skill: Beside the baseline.
+        p_value: Of the difference to it.
+        parity: Whether ONNX and torch agreed.
+        classes: Outputs of the graph.
+
+    Returns:
+        The bundle.
+    """
+    place = folder / "models" / name
+    bundle = tiny_bundles.digits(place / "bundle", name)
+    model = onnx.load(bundle / "model.onnx")
+    for one in model.graph.initializer:
+        if one.name == "greys":
+            greys = 25 * np.arange(10, dtype=np.float32)
+            for digit in wrong:
+                greys[digit] = 5000 + digit
+            one.CopyFrom(numpy_helper.from_array(greys[None, :classes], "greys"))
+    model.doc_string = f"salt {salt}"
+    if classes != 10:
+        model.graph.output[1].type.tensor_type.shape.dim[1].dim_value = classes
+        card = json.loads((bundle / "card.json").read_text())
+        card["outputs"][1]["shape"][1] = classes
+        (bundle / "card.json").write_text(json.dumps(card))
+    (bundle / "model.onnx").write_bytes(model.SerializeToString())
+    tiny_bundles.seal(bundle)
+    accuracy = 1 - len(wrong) / 10
+    evaluation = {
+        "experiment": name,
+        "metric": "accuracy",
+        "test": {"accuracy": accuracy},
+        "baseline": {"majority": {"accuracy": 0.1}, "strong": {"accuracy": 0.4}},
+        "against": {"majority": {"skill": 0.9, "p_value": 1e-9}, "strong": {"skill": skill, "p_value": p_value}},
+    }
+    (place / "evaluation.json").write_text(json.dumps(evaluation))
+    found = {"max_relative_error": 1e-7, "tolerance": 1e-5, "finite": True, "shapes_tried": [[1]], "passed": parity}
+    (place / "parity.json").write_text(json.dumps(found))
+    (place / "provenance.json").write_text(json.dumps({"git_commit": COMMIT, "git_dirty": False}))
+    return bundle
+
+
+def forget(folder: Path, name: str) -> None:
+    """Takes an experiment's results away."""
+    shutil.rmtree(folder / "models" / name)

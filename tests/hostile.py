@@ -1,0 +1,96 @@
+"""Files that mean harm, and scoring in a process of its own, whose memory is measured."""
+
+import gzip
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_SCORE = """
+import json, os, resource, sys
+from pathlib import Path
+from unroll.errors import UnrollError
+from unroll.inference.predict import predict
+
+# Where a bound is missing, this process dies, and not the machine.
+resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+bundle, source, output = map(Path, sys.argv[1:])
+rows, error = 0, None
+try:
+    rows = predict(bundle, source, output).rows
+except UnrollError as caught:
+    error = str(caught)
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(json.dumps({"rows": rows, "error": error, "peak_mb": int(peak.split()[1]) / 1024}))
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a process said that scored a file.
+
+    Attributes:
+        rows: Scored.
+        error: Of unroll's, where it raised one.
+        peak_mb: The most memory that it had, in MiB (VmHWM).
+    """
+
+    rows: int
+    error: str | None
+    peak_mb: float
+
+
+def scored_elsewhere(bundle: Path, source: Path, output: Path, seconds: float = 300.0) -> Outcome:
+    """Scores a file in another process; fails where it hangs, crashes, or raises anything else."""
+    arguments = [sys.executable, "-c", _SCORE, *map(os.fsencode, (bundle, source, output))]
+    done = subprocess.run(arguments, capture_output=True, timeout=seconds, check=False)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]
+    return Outcome(**json.loads(done.stdout))
+
+
+def gzip_bomb(unit: bytes, size: int, head: bytes = b"") -> bytes:
+    """A gzip file of members, about a thousandth of `size`, whose content repeats `unit`."""
+    chunk = unit * max(1, (1 << 24) // len(unit))
+    member = gzip.compress(chunk, 9, mtime=0)
+    return (gzip.compress(head, mtime=0) if head else b"") + member * (size // len(chunk))
+
+
+def parquet(columns: dict[str, pa.Array], **options: object) -> bytes:
+    """A Parquet file."""
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink, **{"compression": "zstd", "write_statistics": False, **options})
+    return sink.getvalue()
+
+
+def pointing(text: str, rows: int) -> pa.Array:
+    """A column that holds a text once and says it in all rows."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([text]))
+
+
+def lists(sizes: Sequence[int], values: pa.Array) -> pa.Array:
+    """A column of lists of these sizes."""
+    return pa.ListArray.from_arrays(pa.array(np.cumsum([0, *sizes]), pa.int32()), values)
+
+
+class _Trap:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mknod, (str(self._path),)
+
+
+def pickle_trap(path: Path, protocol: int = 4) -> bytes:
+    """A pickle that makes `path` when it is read."""
+    return pickle.dumps(_Trap(path), protocol)

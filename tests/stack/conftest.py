@@ -1,0 +1,20 @@
+"""Real servers for these tests, and for them alone."""
+
+from collections.abc import Iterator
+
+import pytest
+from stack_processes import Stack, new_stack
+
+
+@pytest.fixture(scope="module")
+def stores() -> Iterator[Stack]:
+    """PostgreSQL and the S3-compatible store."""
+    for stack in new_stack():
+        stack.start("--services", "postgres,s3")
+        yield stack
+
+
+@pytest.fixture
+def empty() -> Iterator[Stack]:
+    """Nothing that runs."""
+    yield from new_stack()

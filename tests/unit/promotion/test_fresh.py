@@ -1,0 +1,57 @@
+"""A bundle in a new process."""
+
+import os
+
+import candidates
+import pytest
+import tiny_bundles
+
+from unroll.inference.bundle import load_bundle
+from unroll.promotion import gates, rescoring
+from unroll.promotion.fresh import score_afresh
+
+CARD = {"inputs": candidates.samples(8).at(slice(20, 28))["inputs"]}
+
+
+@pytest.fixture
+def rows(tmp_path):
+    return rescoring.record_batch(CARD, load_bundle(tiny_bundles.digits(tmp_path / "whole")).card)
+
+
+def test_it_scores_without_torch(tmp_path, rows):
+    report = score_afresh(tmp_path / "whole", rows)
+    assert not isinstance(report, str), report
+    assert (report["rows"], report["torch"]) == (8, False)
+    assert report["model_version"].startswith("tiny-digits@")
+    assert gates.fresh_process(report).passed
+
+
+def test_a_byte_that_was_flipped(tmp_path, rows):
+    path = tmp_path / "whole/model.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    report = score_afresh(tmp_path / "whole", rows)
+    assert "was altered" in report
+    assert not gates.fresh_process(report).passed
+
+
+def test_a_graph_that_onnxruntime_cannot_load(tmp_path, rows):
+    (tmp_path / "whole/model.onnx").write_bytes(b"no graph")
+    tiny_bundles.seal(tmp_path / "whole")
+    assert "cannot be loaded" in score_afresh(tmp_path / "whole", rows)
+
+
+def test_torch_would_be_noticed(tmp_path, rows, monkeypatch):
+    """A stand-in by the name of torch, imported at the start of the new process."""
+    (tmp_path / "site/torch").mkdir(parents=True)
+    (tmp_path / "site/torch/__init__.py").write_text("")
+    (tmp_path / "site/sitecustomize.py").write_text("import torch\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    report = score_afresh(tmp_path / "whole", rows)
+    assert report["torch"] is True
+    assert not gates.fresh_process(report).passed
+
+
+def test_a_process_that_does_not_end(tmp_path, rows):
+    assert "within 0 s" in score_afresh(tmp_path / "whole", rows, seconds=0.01)

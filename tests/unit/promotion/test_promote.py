@@ -1,0 +1,250 @@
+"""From results on disk to aliases in the registry, on a SQLite store."""
+
+import json
+
+import candidates
+import pytest
+
+from unroll import cli
+from unroll.errors import DataError, TrackingError
+from unroll.promotion import promote, results
+from unroll.tracking import registry
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+NAMES = ("a", "b", "c")
+
+
+@pytest.fixture
+def project(own_store, tiny):
+    candidates.project(own_store, tiny, *NAMES)
+    return own_store
+
+
+def gate(*names):
+    """Verdicts by experiment, and what was said."""
+    said = []
+    return {verdict.experiment: verdict for verdict in promote.gate(names, said.append)}, said
+
+
+def aliases():
+    return {alias: one.experiment for one in registry.versions(candidates.TASK) for alias in one.aliases}
+
+
+def test_the_first_becomes_champion(project):
+    candidates.experiment(project, "a", wrong=(1, 2))
+    found, said = gate("a")
+    assert found["a"].decision == "champion"
+    assert [one.passed for one in found["a"].gates] == [True] * 4
+    assert "there is no champion yet" in said[0]
+    assert aliases() == {"champion": "a"}
+    one = registry.version_of(candidates.TASK, "champion")
+    assert one.model_version.startswith("a@")
+    assert one.tags["unroll.git_commit"] == "None"  # no git here
+    assert one.tags["unroll.gate.fresh_process"].startswith("passed: 32 test rows")
+    tags = registry.run_of(one.run_id)["tags"]
+    assert tags["unroll.gate.parity"].startswith("passed: ")
+    assert tags["unroll.gate.decision"] == "champion"
+    assert results.decided("a") == found["a"]
+    assert results.undecided() == []
+
+
+def test_a_better_one_takes_its_place(project):
+    candidates.experiment(project, "a", wrong=(1, 2))
+    gate("a")
+    candidates.experiment(project, "b")
+    found, _ = gate("b")
+    assert found["b"].decision == "champion"
+    # A fifth of 200 rows: mean −0.2, and 1.96 · √(0.2 · 0.8 / 200) = 0.055 around it.
+    assert "mean loss -0.2, 95 % between -0.255 and -0.145 on 200 rows" in found["b"].why
+    assert aliases() == {"champion": "b", "previous": "a"}
+
+
+def test_a_worse_one_is_refused(project):
+    candidates.experiment(project, "a")
+    gate("a")
+    candidates.experiment(project, "b", wrong=(1,))
+    found, _ = gate("b")
+    assert found["b"].decision == "refused"
+    assert "worse than a@" in found["b"].why
+    assert aliases() == {"champion": "a"}
+    assert [one.experiment for one in registry.versions()] == ["a"]
+
+
+def test_a_tie_leaves_the_champion(project):
+    candidates.experiment(project, "a", wrong=(1,))
+    gate("a")
+    candidates.experiment(project, "b", wrong=(1,), salt=1)
+    found, _ = gate("b")
+    assert found["b"].decision == "challenger"
+    assert "as good as a@" in found["b"].why
+    assert aliases() == {"champion": "a", "challenger": "b"}
+
+
+def test_several_at_once_the_best_first(project):
+    candidates.experiment(project, "a", wrong=(1, 2))
+    candidates.experiment(project, "b", wrong=(1,))
+    candidates.experiment(project, "c", wrong=(1,), salt=1)
+    found, said = gate("a", "b", "c")
+    assert [found[name].decision for name in NAMES] == ["refused", "champion", "challenger"]
+    assert [line[0] for line in said] == ["b", "c", "a"]
+    assert aliases() == {"champion": "b", "challenger": "c"}
+
+
+def test_who_was_champion_for_a_moment(project):
+    """By its headline figure the best, but not on the test rows of the shipped network."""
+    candidates.experiment(project, "a", wrong=(1, 2))
+    path = project / "models/a/evaluation.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"test": {"accuracy": 1.0}}))
+    candidates.experiment(project, "b", wrong=(1,))
+    found, _ = gate("a", "b")
+    assert [found[name].decision for name in ("a", "b")] == ["previous", "champion"]
+    assert results.decided("a").decision == "previous"
+    assert aliases() == {"champion": "b", "previous": "a"}
+
+
+@pytest.mark.parametrize(
+    ("options", "which", "why"),
+    [
+        ({"parity": False}, "parity", "largest relative error"),
+        ({"skill": -3.0, "p_value": 1e-6}, "baseline", "worse than strong: accuracy 1, strong 0.4"),
+    ],
+)
+def test_refused_before_the_champion_is_asked(project, options, which, why):
+    candidates.experiment(project, "a", **options)
+    found, _ = gate("a")
+    assert found["a"].decision == "refused"
+    assert [one.name for one in found["a"].gates if one.passed is False] == [which]
+    assert why in found["a"].why
+    assert registry.versions() == []
+
+
+def test_a_corrupt_bundle_is_refused(project):
+    bundle = candidates.experiment(project, "a")
+    (bundle / "card.json").write_text("{}")
+    found, _ = gate("a")
+    assert "card.json was altered" in found["a"].why
+    assert found["a"].gates[1].passed is False
+
+
+def test_a_champion_that_cannot_take_the_rows(project):
+    candidates.experiment(project, "a", wrong=(9,), classes=9)
+    gate("a")
+    candidates.experiment(project, "b")
+    found, _ = gate("b")
+    assert found["b"].decision == "held"
+    assert "cannot be compared with a@" in found["b"].why
+    assert "probabilities" in found["b"].why
+    assert aliases() == {"champion": "a"}
+    assert "b@" in promote.promote(candidates.TASK, found["b"].version)
+    assert aliases() == {"champion": "b", "previous": "a"}
+
+
+def test_a_champion_whose_files_are_gone(project):
+    candidates.experiment(project, "a")
+    gate("a")
+    one = registry.version_of(candidates.TASK, "champion")
+    for path in project.glob(f"mlruns/**/{one.place}/bundle/model.onnx"):
+        path.write_bytes(b"")
+    candidates.experiment(project, "b", salt=1)
+    found, _ = gate("b")
+    assert found["b"].decision == "held"
+    assert "not what was registered" in found["b"].why
+
+
+def test_the_same_graph_again_is_nothing_to_do(project):
+    candidates.experiment(project, "a")
+    gate("a")
+    found, said = gate("a")
+    assert found["a"].decision == "champion"
+    assert "decided before; its aliases now: champion" in said[0]
+    assert len(found["a"].gates) == 4
+    assert promote.unregistered(["a"]) == []
+    assert len(registry.versions()) == 1
+
+
+def test_a_registration_that_was_broken_off_is_made_again(project, monkeypatch):
+    candidates.experiment(project, "a")
+    real = registry.crown
+
+    def killed(name, version):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(registry, "crown", killed)
+    with pytest.raises(KeyboardInterrupt):
+        gate("a")
+    assert [one.aliases for one in registry.versions()] == [()]
+    assert promote.unregistered(["a"]) == results.undecided() == ["a"]
+    monkeypatch.setattr(registry, "crown", real)
+    gate("a")
+    assert aliases() == {"champion": "a"}
+    assert len(registry.versions()) == 1
+
+
+def test_rollback_and_back(project):
+    candidates.experiment(project, "a", wrong=(1, 2))
+    gate("a")
+    with pytest.raises(TrackingError, match="no alias 'previous'"):
+        promote.rollback(candidates.TASK)
+    candidates.experiment(project, "b")
+    gate("b")
+    told = promote.rollback(candidates.TASK)
+    assert "version 1 (a@" in told
+    assert "version 2 (b@" in told
+    assert aliases() == {"champion": "a", "previous": "b"}
+    # What was rolled back is not promoted again by itself.
+    assert promote.unregistered(["a", "b"]) == []
+    promote.rollback(candidates.TASK)
+    assert aliases() == {"champion": "b", "previous": "a"}
+
+
+def test_without_results(project):
+    with pytest.raises(DataError, match="unroll export a"):
+        gate("a")
+
+
+def test_a_store_that_is_away_is_told_before_any_work(project, monkeypatch):
+    candidates.experiment(project, "a")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingError, match=r"127.0.0.1:1"):
+        gate("a")
+    assert results.undecided() == ["a"]
+
+
+def run(capsys, *arguments):
+    code = cli.main(arguments)
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_the_command_line(project, capsys):
+    assert run(capsys, "models", "list")[1].startswith("Nothing is registered")
+    assert run(capsys, "models", "gate")[1].startswith("No experiment has a bundle")
+    candidates.experiment(project, "a", wrong=(1,))
+    candidates.experiment(project, "b", skill=-1.0, p_value=1e-9)
+    code, out, err = run(capsys, "models", "gate")
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines()[2:])) <= 140
+    row = next(line for line in out.splitlines() if line.startswith("│ b "))
+    assert row.split("│")[5].strip() == "–"
+    assert "refused" in row
+    assert "worse than strong" in row
+    code, out, _ = run(capsys, "models", "gate", "--no-table", "a")
+    assert "decided before" in out
+    assert "│" not in out
+
+    out = run(capsys, "models", "list")[1]
+    assert out.splitlines()[0] == candidates.TASK
+    assert out.splitlines()[1].endswith("champion")
+    out = run(capsys, "models", "show", candidates.TASK, "champion")[1]
+    for words in ("aliases", "champion", "a@", "data/raw/mnist, DVC md5", "passed: 32 test rows"):
+        assert words in out
+    code, _, err = run(capsys, "models", "show", "nothing")
+    assert code == 2
+    assert f"registered: {candidates.TASK}" in err
+    candidates.experiment(project, "c")
+    assert run(capsys, "models", "gate", "c")[0] == 0
+    assert "version 1" in run(capsys, "models", "rollback", candidates.TASK)[1]
+    assert "version 2" in run(capsys, "models", "promote", candidates.TASK, "2")[1]
+    code, _, err = run(capsys, "models", "promote", candidates.TASK, "9")
+    assert (code, len(err.splitlines())) == (2, 1)

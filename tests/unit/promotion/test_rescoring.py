@@ -1,0 +1,125 @@
+"""Test rows through a bundle, and bundles that cannot take each other's rows."""
+
+import candidates
+import numpy as np
+import pytest
+import tiny_bundles
+
+from unroll.errors import DataError
+from unroll.inference.bundle import load_bundle
+from unroll.promotion import rescoring
+
+
+def test_losses_of_chosen_errors(tiny, tmp_path):
+    """A tenth of the rows shows each digit."""
+    bundle = load_bundle(candidates.experiment(tmp_path, "a", wrong=(3, 4)))
+    rows = rescoring.test_rows(candidates.samples())
+    found = rescoring.losses(bundle, tiny.task("digits"), rows)
+    assert found.tolist() == [float(label in (3, 4)) for label in rows["targets"]]
+
+
+@pytest.mark.parametrize("kind", ["price", "price_steps", "log_return", "recording_class", "strip_columns"])
+def test_rows_of_every_reader_become_a_batch(tiny, tmp_path, kind):
+    samples = tiny.samples(kind)
+    rows = rescoring.test_rows(samples)
+    make = {"recording_class": tiny_bundles.recordings, "strip_columns": lambda folder: tiny_bundles.strips(folder, 70)}
+    card = load_bundle(make.get(kind, tiny_bundles.last_price)(tmp_path / "b")).card
+    batch = rescoring.record_batch(rows, card)
+    assert len(batch) == len(rows["targets"])
+    flat = batch.column("inputs")[0].values.to_numpy()
+    valid = rows["lengths"][0] if card.takes_lengths else rows["inputs"].shape[1]
+    assert flat.tolist() == rows["inputs"][0, :valid].reshape(-1).tolist()
+    if card.reader == "prices":
+        last = rows["last"][0] if rows["last"].ndim == 1 else rows["last"][0, -1]
+        assert batch.column("last_price")[0].as_py() == pytest.approx(float(last))
+
+
+def test_texts_are_written_and_judged(tiny, tmp_path):
+    """The echo of a source is another sentence: every row is lost, but each is scored, whatever its length."""
+    samples, task = tiny.samples("translation"), tiny.task("translation")
+    rows = rescoring.test_rows(samples)
+    bundle = load_bundle(tiny_bundles.translator(tmp_path / "b"))
+    found = rescoring.losses(bundle, task, rows)
+    assert found.shape == (len(rows["targets"]),)
+    assert np.isfinite(found).all()
+
+
+def test_only_the_last_folds_rows_are_judged(tiny):
+    """The shipped network was trained on the test rows of the folds before."""
+    samples = tiny.samples("return_quantiles")
+    assert len(samples.folds) > 1
+    assert len(rescoring.test_rows(samples)["targets"]) == len(samples.folds[-1].test)
+
+
+def test_recordings_of_the_last_fold_count(tiny):
+    assert rescoring.test_rows(tiny.samples("recording_class"))["held_out"].all()
+
+
+class TestDifferences:
+    @pytest.fixture
+    def new(self, tmp_path):
+        return load_bundle(tiny_bundles.digits(tmp_path / "new"))
+
+    def test_none(self, new, tmp_path):
+        other = load_bundle(candidates.experiment(tmp_path, "a", wrong=(1,)))
+        assert rescoring.differences(other, new) == ""
+
+    def test_other_outputs(self, new, tmp_path):
+        other = load_bundle(candidates.experiment(tmp_path, "a", classes=9))
+        assert "probabilities" in rescoring.differences(other, new)
+
+    def test_another_kind(self, new, tmp_path):
+        told = rescoring.differences(load_bundle(tiny_bundles.recordings(tmp_path / "r")), new)
+        assert "recording_class" in told
+        assert "lengths" in told
+
+    def test_other_columns(self, tmp_path):
+        one, two = (
+            load_bundle(tiny_bundles.last_price(tmp_path / name, columns=columns))
+            for name, columns in (("one", ("close",)), ("two", ("open", "close")))
+        )
+        assert "columns" in rescoring.differences(one, two)
+        assert "open" in rescoring.differences(one, two)
+
+    def test_another_window(self, tmp_path):
+        one, two = (load_bundle(tiny_bundles.last_price(tmp_path / str(size), window=size)) for size in (3, 4))
+        assert "window 3" in rescoring.differences(one, two)
+
+    def test_another_vocabulary(self, tmp_path):
+        one = load_bundle(tiny_bundles.classifier(tmp_path / "one"))
+        two = tiny_bundles.classifier(tmp_path / "two")
+        (two / tiny_bundles.BOOK).write_text(tiny_bundles.book(words=("x", "y")).to_json())
+        assert "vocabulary" in rescoring.differences(one, load_bundle(tiny_bundles.seal(two)))
+
+    def test_other_labels(self, tmp_path):
+        one = load_bundle(tiny_bundles.classifier(tmp_path / "one"))
+        two = load_bundle(tiny_bundles.classifier(tmp_path / "two", labels=("a", "b", "c")))
+        assert "labels" in rescoring.differences(one, two)
+
+
+class TestKeptLosses:
+    """Of models that write, whose graphs give no likelihood of a given text."""
+
+    def test_there_and_back(self, tmp_path):
+        rows = rescoring.test_rows(candidates.samples())
+        rescoring.keep(tmp_path / "l.parquet", np.arange(3.0), rows)
+        assert rescoring.kept(tmp_path / "l.parquet", rows).tolist() == [0, 1, 2]
+
+    def test_of_other_rows(self, tmp_path):
+        rescoring.keep(tmp_path / "l.parquet", np.arange(3.0), rescoring.test_rows(candidates.samples()))
+        assert rescoring.kept(tmp_path / "l.parquet", rescoring.test_rows(candidates.samples(90))) is None
+        assert rescoring.kept(tmp_path / "none.parquet", {}) is None
+
+    def test_from_the_table_of_predictions(self, tiny, tmp_path):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        task, rows = tiny.task("language_model"), rescoring.test_rows(tiny.samples("language_model"))
+        told = np.random.default_rng(0).normal(-2, 0.1, rows["targets"].shape).astype(np.float32)
+        pq.write_table(pa.table({"prediction": list(told)}), tmp_path / "p.parquet")
+        found = rescoring.written_losses(tmp_path / "p.parquet", task, rows)
+        assert found == pytest.approx(task.row_losses(told, rows))
+        assert not rescoring.can_be_asked(task)
+        pq.write_table(pa.table({"prediction": list(told[:1])}), tmp_path / "p.parquet")
+        with pytest.raises(DataError, match="evaluate again"):
+            rescoring.written_losses(tmp_path / "p.parquet", task, rows)
