@@ -39,7 +39,7 @@ bench: $(INSTALLED)
 ui: $(INSTALLED)
 	@store="$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"; \
 	case "$$store" in \
-		http*) echo "The runs are on the server that MLFLOW_TRACKING_URI names: $$store" ;; \
+		http*) echo "The runs are on the server that MLFLOW_TRACKING_URI names" ;; \
 		*) $(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri "$$store" ;; \
 	esac
 

@@ -83,6 +83,8 @@ def start_prefect(state: State) -> None:
         "PREFECT_HOME": str(state.folder / "prefect"),
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": state.postgres("prefect", "asyncpg"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # Where the pages look for it; by itself that is the usual port, whatever the command line says.
+        "PREFECT_SERVER_UI_API_URL": f"{state.address('prefect')}/api",
     }
     mine = environment(state, **settings)
     del mine["PREFECT_API_URL"]

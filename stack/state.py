@@ -46,8 +46,8 @@ class State:
 
     @property
     def pgpass(self) -> Path:
-        """PostgreSQL's passwords, in libpq's form."""
-        return self.folder / "pgpass"
+        """PostgreSQL's passwords, in libpq's form; the stack's own server keeps its one while yours is used."""
+        return self.folder / ("pgpass" if self.external is None else "pgpass-yours")
 
     @property
     def s3_keys(self) -> Path:

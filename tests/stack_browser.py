@@ -24,6 +24,8 @@ PICTURES = "UNROLL_PICTURES"
 """Environment variable: the folder to keep screenshots in; docs/pictures for those of the guides."""
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _COLOURS = 96
+_SEEN = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"
+"""MLflow's assistant opens over the page at the first visit; this says that it has been seen."""
 
 
 @contextlib.contextmanager
@@ -38,6 +40,7 @@ def chromium() -> Iterator[Page]:
             page = browser.new_page(viewport={"width": 1280, "height": 800})
             page.set_default_timeout(90_000)
             page.route("**/*", _on_loopback)
+            page.add_init_script(f"localStorage.setItem('{_SEEN}', 'true')")
             yield page
         finally:
             browser.close()

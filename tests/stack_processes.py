@@ -1,5 +1,6 @@
 """Stacks of a test's own: other ports than usual, other state, and nothing left of them."""
 
+import contextlib
 import os
 import re
 import shlex
@@ -26,7 +27,10 @@ class Stack:
 
     folder: Path
 
-    def call(self, verb: str, *options: str) -> subprocess.CompletedProcess[str]:
+    def call(
+        self, verb: str, *options: str, code: Path = ROOT / "src", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs the command; `code` is what the worker's flows import."""
         mine = {
             name: value for name, value in os.environ.items() if not re.match("MLFLOW_|PREFECT_|AWS_|PG|UNROLL_", name)
         }
@@ -37,15 +41,15 @@ class Stack:
         return subprocess.run(
             [sys.executable, "-m", "stack", verb, "--state", str(self.folder), *ports, *options],
             cwd=ROOT,
-            env=mine,
+            env=mine | {"PYTHONPATH": str(code)} | environment,
             capture_output=True,
             text=True,
             timeout=600,
             check=False,
         )
 
-    def start(self, *options: str) -> str:
-        done = self.call("start", *options)
+    def start(self, *options: str, code: Path = ROOT / "src") -> str:
+        done = self.call("start", *options, code=code)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -77,6 +81,7 @@ class Stack:
         return found
 
 
+@contextlib.contextmanager
 def new_stack() -> Iterator[Stack]:
     """An empty one, in a folder that PostgreSQL's user can enter where root runs the tests."""
     try:
@@ -86,11 +91,13 @@ def new_stack() -> Iterator[Stack]:
     folder = Path(tempfile.mkdtemp(prefix="unroll-stack-"))
     folder.chmod(0o755)
     stack = Stack(folder)
-    yield stack
-    stopped = stack.call("stop")
-    left = stack.processes()
-    for one in left:
-        one.kill()
-    shutil.rmtree(folder)
+    try:
+        yield stack
+    finally:
+        stopped = stack.call("stop")
+        left = stack.processes()
+        for one in left:
+            one.kill()
+        shutil.rmtree(folder)
     assert stopped.returncode == 0, stopped.stderr
     assert left == []

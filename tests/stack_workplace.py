@@ -44,6 +44,7 @@ def run(path: Path, environment: Mapping[str, str], *command: str) -> str:
     programs = str(Path(sys.executable).parent)
     mine = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
     mine |= {"PATH": os.pathsep.join([programs, os.environ["PATH"]]), "DVC_NO_ANALYTICS": "1"}
+    mine["PYTHONPATH"] = str(path / "src")
     done = subprocess.run(command, cwd=path, env=mine, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

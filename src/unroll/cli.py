@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from unroll import __version__
 from unroll.errors import PASSING_EXIT, UnrollError, is_passing
 from unroll.promotion import cli as promotion
+from unroll.telling import printable
 
 if TYPE_CHECKING:
     from unroll import params
@@ -170,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 os.environ.setdefault(f"{library}_NUM_THREADS", "1")
             importlib.import_module(f"unroll.stages.{options.verb}").run(getattr(options, "name", ""))
     except UnrollError as error:
-        print(f"unroll {options.verb}: {error}", file=sys.stderr)
+        print(f"unroll {options.verb}: {printable(str(error))}", file=sys.stderr)
         return PASSING_EXIT if is_passing(error) else 2
     return 0
 
@@ -187,9 +188,9 @@ def _predict(options: argparse.Namespace) -> None:
         wishes=_wishes(options),
     )
     for file in done.files:
-        print(f"{file.source}: {file.rows:,} rows in {file.output}")
+        print(printable(f"{file.source}: {file.rows:,} rows in {file.output}"))
         for note in file.notes():
-            print(f"{file.source}: {note}")
+            print(printable(f"{file.source}: {note}"))
     speed = done.rows / done.seconds if done.seconds else 0.0
     print(f"{done.rows:,} rows scored with {done.model_version} in {done.seconds:.1f} s ({speed:,.0f} rows/s)")
 

@@ -21,6 +21,8 @@ exits 1.
 
 import socket
 
+from unroll.telling import redacted
+
 PASSING_EXIT = 75
 """Exit code where the same command may succeed later (EX_TEMPFAIL of sysexits.h)."""
 
@@ -36,7 +38,10 @@ _PASSING = {
 
 
 class UnrollError(Exception):
-    """Base of every error that unroll raises on purpose."""
+    """Base of every error that unroll raises on purpose. Its text holds no password, whatever it was made of."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(redacted(one) if isinstance(one, str) else one for one in args))
 
 
 class ParameterError(UnrollError):

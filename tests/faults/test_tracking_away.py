@@ -7,10 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import yaml
-from safetensors.numpy import save_file
 from servers import free_port, mlflow_server
 
 UNROLL = Path(sys.executable).parent / "unroll"
@@ -18,27 +15,8 @@ EPOCHS = 5
 
 
 @pytest.fixture
-def project(tiny, tmp_path):
-    """Parameters, features and baselines of one small experiment."""
-    experiment = {
-        "task": "steps",
-        "model": {"kind": "recurrent", "layers": [{"cell": "lstm", "units": 16}, {"cell": "lstm", "units": 16}]},
-        "training": {"epochs": EPOCHS, "batch_size": 2, "learning_rate": 0.002, "device": "cpu"},
-    }
-    content = {
-        "datasets": {"stock": {"kind": "prices", "sources": [{"kind": "path", "path": "x.csv"}], "ticker": "X"}},
-        "tasks": {"steps": tiny.plain("price")},
-        "experiments": {"lstm": experiment},
-        "scoring": {"experiment": "lstm"},
-    }
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
-    samples = tiny.samples("price")
-    samples.save(tmp_path / "data/features/steps")
-    found = tiny.task("price").baselines(samples)
-    (tmp_path / "data/baselines/steps").mkdir(parents=True)
-    contiguous = {key: np.ascontiguousarray(value) for key, value in found.items()}
-    save_file(contiguous, tmp_path / "data/baselines/steps/predictions.safetensors")
-    return tmp_path
+def project(small_project):
+    return small_project
 
 
 def environment(port):

@@ -9,7 +9,7 @@ from stack_processes import Stack, new_stack
 @pytest.fixture(scope="module")
 def stores() -> Iterator[Stack]:
     """PostgreSQL and the S3-compatible store."""
-    for stack in new_stack():
+    with new_stack() as stack:
         stack.start("--services", "postgres,s3")
         yield stack
 
@@ -17,4 +17,5 @@ def stores() -> Iterator[Stack]:
 @pytest.fixture
 def empty() -> Iterator[Stack]:
     """Nothing that runs."""
-    yield from new_stack()
+    with new_stack() as stack:
+        yield stack

@@ -115,8 +115,8 @@ class Story:
 def story(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """The week."""
     place = stack_workplace.make(tmp_path_factory.mktemp("team") / "workplace", tiny)
-    for stack in new_stack():
-        stack.start("--workplace", str(place))
+    with new_stack() as stack:
+        stack.start("--workplace", str(place), code=place / "src")
         story = Story(stack, place)
         story.train()
         story.unroll("models", "list")
@@ -246,10 +246,13 @@ def test_mlflow_compares_the_runs(story: Story, tmp_path: Path) -> None:
     runs = [run["info"]["run_id"] for run in answer["runs"]]
     with chromium() as page:
         page.goto(f"{server}/#/compare-runs?runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([number]))}")
-        page.get_by_text("test.accuracy").first.wait_for()
+        page.get_by_text("Comparing 2 Runs").wait_for()
+        # Closed, the pictures leave room for the figures.
+        page.get_by_text("Visualizations").click()
+        page.get_by_text("baseline.majority.accuracy").wait_for()
         told = page.inner_text("body")
-        assert "large" in told
-        assert "small" in told
+        assert "unroll.gate.decision" in told
+        assert {"large", "small"} <= set(told.split())
         keep(page, "mlflow-comparison", tmp_path)
 
 
@@ -257,7 +260,8 @@ def test_prefect_shows_a_run_with_its_artifacts(story: Story, tmp_path: Path) ->
     server = story.api.removesuffix("/api")
     run = story.scorings["wednesday"]["id"]
     with chromium() as page:
-        page.goto(f"{server}/runs/flow-run/{run}?tab=Artifacts")
+        page.goto(f"{server}/runs/flow-run/{run}")
+        page.get_by_text("Artifacts", exact=True).last.click()
         page.get_by_text("scored-files").first.wait_for()
         told = page.inner_text("body")
         assert "drift" in told

@@ -81,6 +81,24 @@ def test_a_wrong_password_is_refused(stores: Stack) -> None:
         s3fs.S3FileSystem(key="unroll", secret="guess", endpoint_url=address).ls("unroll")  # noqa: S106
 
 
+def test_a_postgresql_of_yours_is_used(stores: Stack, empty: Stack) -> None:
+    port, secret = stores.environment()["UNROLL_LEDGER_URL"].rpartition(":")[2].partition("/")[0], stores.secrets()[1]
+    url = f"postgresql://unroll:{secret}@127.0.0.1:{port}/postgres"
+
+    done = empty.call("start", "--services", "postgres", UNROLL_POSTGRES_URL=url)
+
+    assert done.returncode == 0, done.stderr
+    assert secret not in done.stdout + (empty.folder / "env").read_text()
+    assert not (empty.folder / "postgres").exists()
+    mine = empty.environment()
+    ledger = mine["UNROLL_LEDGER_URL"].replace("postgresql+psycopg", "postgresql")
+    with psycopg.connect(ledger, passfile=mine["PGPASSFILE"]) as connection:
+        assert connection.execute("SELECT current_database()").fetchone() == ("unroll_ledger",)
+    wrong = empty.call("start", "--services", "postgres", UNROLL_POSTGRES_URL=url.replace(secret, "guess"))
+    assert wrong.returncode == 2
+    assert "PostgreSQL cannot be used" in wrong.stderr
+
+
 def test_a_start_that_fails_leaves_nothing_behind(empty: Stack) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -156,6 +156,16 @@ def test_our_errors_are_one_line_and_exit_2(capsys, monkeypatch, project, error)
     assert run(capsys, "validate", "stock") == (2, "", "unroll validate: stock is wrong\n")
 
 
+def test_a_server_that_is_away_exits_75(capsys, monkeypatch, project):
+    from unroll.stages import validate
+
+    def fail(name):
+        raise UnrollError("the store is away") from ConnectionError("refused")
+
+    monkeypatch.setattr(validate, "run", fail)
+    assert run(capsys, "validate", "stock") == (75, "", "unroll validate: the store is away\n")
+
+
 def test_a_stage_gets_its_name(capsys, monkeypatch, project):
     from unroll.stages import compare, validate
 

@@ -45,9 +45,10 @@ def area(module):
     return module.split(".")[1] if "." in module else ""
 
 
-LOW = {"params", "errors", "paths", "files"}
+LOW = {"params", "errors", "paths", "files", "telling"}
 MAY = {
-    "errors": set(),
+    "telling": set(),
+    "errors": {"telling"},
     "paths": set(),
     "files": {"errors"},
     "params": {"params", "errors", "paths"},

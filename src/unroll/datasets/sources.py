@@ -21,6 +21,7 @@ from unroll import files, paths
 from unroll.datasets import packed
 from unroll.errors import SourceAwayError, SourceError
 from unroll.params import PackageSource, PathSource, Source, UrlSource
+from unroll.telling import redacted
 
 DOWNLOADS = paths.STATE / "downloads"
 """Verified bytes under their SHA-256, and downloads that broke off and wait for their rest."""
@@ -68,7 +69,7 @@ def fetch(source: Source, work: Path, downloads: Path = DOWNLOADS) -> Fetched:
         path = _kept(source.sha256, _name_of(source.url), work, downloads) or _keep(
             _fetch_url(source, work, downloads), source.sha256, downloads
         )
-        record = {"kind": "url", "url": source.url}
+        record = {"kind": "url", "url": redacted(source.url)}
     else:
         path = _find_path(source)
         written = Path(source.path)

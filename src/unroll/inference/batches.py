@@ -195,7 +195,8 @@ def row_ids(values: Sequence[Any], whole: bool, first: int) -> tuple[pa.Array, d
         if value is None or value == "":
             reasons[row] = f"row {first + row} of the file has no row_id"
         elif isinstance(value, str) and len(value) > _ID:
-            reasons[row] = f"row {first + row} of the file has a row_id of {len(value):,} characters; it may have {_ID:,}"
+            most = f"{len(value):,} characters; it may have {_ID:,}"
+            reasons[row] = f"row {first + row} of the file has a row_id of {most}"
         elif not (is_whole(value) if whole else isinstance(value, str) and not HALF.search(value)):
             kind = "a whole number below 2^63" if whole else "text"
             reasons[row] = f"row {first + row} of the file has the row_id {str(value)[:60]!r}, expected {kind}"

@@ -114,9 +114,7 @@ def _digits_of_idx(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
         first += len(images)
 
 
-def _digit_batch(
-    values: np.ndarray, reasons: Reasons, ids: pa.Array | None, path: Path, first: int
-) -> pa.RecordBatch:
+def _digit_batch(values: np.ndarray, reasons: Reasons, ids: pa.Array | None, path: Path, first: int) -> pa.RecordBatch:
     """One batch of `SCHEMA` and reason from uint8 [rows, 784]; without ids, rows count on from `first`."""
     if ids is None:
         ids = pa.array(np.arange(first, first + len(values), dtype=np.int64))

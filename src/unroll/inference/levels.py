@@ -14,15 +14,6 @@ from numpy.typing import NDArray
 from unroll.errors import FormatError
 from unroll.inference.pages import Page
 
-_CODECS = {
-    "SNAPPY": "snappy",
-    "GZIP": "gzip",
-    "ZSTD": "zstd",
-    "BROTLI": "brotli",
-    "LZ4": "lz4_raw",
-    "LZ4_RAW": "lz4_raw",
-}
-
 
 def longest_row(file: BinaryIO, found: Sequence[Page], depth: int, codec: str, what: str) -> int:
     """Values of the longest row of a column chunk.
@@ -31,7 +22,7 @@ def longest_row(file: BinaryIO, found: Sequence[Page], depth: int, codec: str, w
         file: Of which this moves the position.
         found: The chunk's pages.
         depth: The column's highest repetition level.
-        codec: Parquet's name of what the pages are packed with.
+        codec: What the pages are packed with, as Arrow calls it, or `none`.
         what: The chunk in messages, with its file.
 
     Raises:
@@ -62,8 +53,8 @@ def _levels(file: BinaryIO, page: Page, codec: str) -> bytes:
     if page.levels is not None:
         return file.read(page.levels)
     content = file.read(page.packed)
-    if codec != "UNCOMPRESSED":
-        content = pa.Codec(_CODECS[codec]).decompress(content, page.unpacked, asbytes=True)
+    if codec != "none":
+        content = pa.Codec(codec).decompress(content, page.unpacked, asbytes=True)
     return content[4 : 4 + int.from_bytes(content[:4], "little")]
 
 

@@ -1,25 +1,49 @@
-"""Headers of a Parquet file's pages: what each unpacks to, read before anything is unpacked.
+"""Where the pages of a Parquet file lie and what each unpacks to, read before anything is unpacked.
 
 The footer tells sizes, too, but nothing holds a file to them; a page, however, cannot become more than its own header
-says without an error.
+says without an error. The footer is read here and not by pyarrow, whose accessors end the process where its statistics
+do not fit together (25.0.1: `Definition level histogram size mismatch`).
 
-Source: Apache Parquet, parquet.thrift, `PageHeader`; Apache Thrift, "Thrift Compact protocol encoding".
+Source: Apache Parquet, parquet.thrift: `FileMetaData`, `PageHeader`.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import BinaryIO
 
 from unroll.errors import FormatError
+from unroll.inference.thrift import Cursor
 
 DELTA_BYTE_ARRAY = 7
 """Encoding in which a value may repeat all of the one before it in no space at all."""
+FOOTER = 1 << 22
+"""Bytes of a footer that is read. A column of a row group takes about 100, and Arrow makes some 600 of 3."""
 
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
 _WINDOWS = (1 << 9, 1 << 14, 1 << 20)
-"""Bytes that are taken for a header; the next where it does not end within: it may hold a page's least and greatest."""
-_DEPTH = 4
-"""Structures within each other; Parquet's headers have three."""
+"""Bytes that are taken for a page's header; the next where it does not end within: it may hold the least and greatest
+value."""
+_CODECS = ("none", "snappy", "gzip", "lzo", "brotli", "lz4", "zstd", "lz4_raw")
+"""By Parquet's numbers, as Arrow calls them."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A column of a row group, as the footer has it.
+
+    Attributes:
+        start: Offset of its first page.
+        size: Its bytes.
+        values: Their number.
+        codec: What its pages are packed with.
+    """
+
+    start: int
+    size: int
+    values: int
+    codec: str
 
 
 @dataclass(frozen=True)
@@ -27,8 +51,8 @@ class Page:
     """One page.
 
     Attributes:
-        start: Offset of its content in the file, after the header.
-        packed: Its bytes in the file, without the header.
+        start: Offset of its content, after the header.
+        packed: Its bytes in the file.
         unpacked: Its bytes in memory.
         values: That it promises; 0 of a dictionary.
         encoding: Parquet's number of it.
@@ -44,41 +68,104 @@ class Page:
     levels: int | None
 
 
-def pages(file: BinaryIO, start: int, size: int, values: int, what: str) -> Iterator[Page]:
-    """Headers of one column chunk's pages.
+def require_small_footer(path: Path) -> None:
+    """Raises FormatError where the footer is missing, or larger than is read."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 8))
+        end = file.read(8)
+    length = int.from_bytes(end[:4], "little")
+    if end[4:] != b"PAR1" or length + 12 > size:
+        raise FormatError(f"{path} cannot be read after row 0: it does not end as a Parquet file does; it is cut short")
+    if length > FOOTER:
+        raise FormatError(
+            f"{path} has a footer of {length:,} bytes, of which {FOOTER:,} are read; write fewer row groups or columns"
+        )
+
+
+def chunks(path: Path, leaves: Collection[int]) -> list[dict[int, Chunk]]:
+    """Some columns of each row group, by their places among all columns that are no groups.
+
+    Raises:
+        FormatError: The footer is damaged.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(size - 8)
+        length = int.from_bytes(file.read(4), "little")
+        file.seek(size - 8 - length)
+        cursor = Cursor(file.read(length))
+    found: list[dict[int, Chunk]] = []
+    try:
+        for number, kind in cursor.fields():
+            if number != 4:
+                cursor.skip(kind)
+                continue
+            found += [_row_group(cursor, leaves) for _ in cursor.items()]
+    except (IndexError, ValueError) as error:
+        raise FormatError(f"{path} has a damaged footer: {error}; write it again") from None
+    if any(set(group) != set(leaves) for group in found):
+        raise FormatError(f"{path} has a row group that lacks a column; write it again")
+    return found
+
+
+def _row_group(cursor: Cursor, leaves: Collection[int]) -> dict[int, Chunk]:
+    found = {}
+    for number, kind in cursor.fields():
+        if number != 1:
+            cursor.skip(kind)
+            continue
+        for leaf, item in enumerate(cursor.items()):
+            if leaf not in leaves:
+                cursor.skip(item)
+                continue
+            for field, inner in cursor.fields():
+                if field == 3:
+                    found[leaf] = _chunk(cursor)
+                else:
+                    cursor.skip(inner)
+    return found
+
+
+def _chunk(cursor: Cursor) -> Chunk:
+    """Of `ColumnMetaData`: 4 codec, 5 values, 7 bytes, 9 and 11 offsets of the first page and of the dictionary."""
+    told = dict.fromkeys((4, 5, 7, 9, 11), 0)
+    for number, kind in cursor.fields():
+        if number in told:
+            told[number] = cursor.whole(kind)
+        else:
+            cursor.skip(kind)
+    start = told[11] if 0 < told[11] < told[9] else told[9]
+    if min(told.values()) < 0 or told[4] >= len(_CODECS):
+        raise ValueError("a column of less than nothing")
+    return Chunk(start, told[7], told[5], _CODECS[told[4]])
+
+
+def pages(file: BinaryIO, chunk: Chunk, what: str) -> Iterator[Page]:
+    """Headers of a chunk's pages, up to the one that has the last of its values: a reader stops there, too.
 
     Args:
-        file: Of which this may move the position.
-        start: Offset of the chunk's first page.
-        size: Bytes of the chunk.
-        values: That the footer promises. Where the pages have as many, the chunk ends: a reader stops there, too.
-        what: The chunk in messages, with its file.
+        file: Of which this moves the position.
+        chunk: The column of a row group.
+        what: It in messages, with its file.
 
     Raises:
         FormatError: A header is damaged.
     """
-    end, seen = start + size, 0
-    while start < end and seen < values:
-        header, length = _header(file, start, what)
-        kind, unpacked, packed = (header.get(field, -1) for field in (1, 2, 3))
-        inner = header.get({_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}.get(kind, 0), {})
-        if packed < 0 or unpacked < 0 or not isinstance(inner, dict):
-            raise FormatError(f"{what}: the page at byte {start:,} is damaged; write the file again")
-        count = max(0, inner.get(1, 0)) if kind in (_DATA, _DATA_V2) else 0
-        is_second = kind == _DATA_V2
-        levels = inner.get(6, 0) if is_second else None
-        yield Page(start + length, packed, unpacked, count, inner.get(4 if is_second else 2, 0), levels)
-        start += length + packed
-        seen += count
+    start, end, seen = chunk.start, chunk.start + chunk.size, 0
+    while start < end and seen < chunk.values:
+        page = _page(file, start, what)
+        yield page
+        start = page.start + page.packed
+        seen += page.values
 
 
-def _header(file: BinaryIO, start: int, what: str) -> tuple[dict[int, Any], int]:
-    """Fields of a page's header by number, and its bytes."""
+def _page(file: BinaryIO, start: int, what: str) -> Page:
     for window in _WINDOWS:
         file.seek(start)
-        content = file.read(window)
+        cursor = Cursor(file.read(window))
         try:
-            return _struct(content, 0, _DEPTH)
+            return _header(cursor, start)
         except IndexError:
             continue
         except ValueError:
@@ -86,56 +173,32 @@ def _header(file: BinaryIO, start: int, what: str) -> tuple[dict[int, Any], int]
     raise FormatError(f"{what}: no page begins at byte {start:,}; the file is damaged, write it again")
 
 
-def _struct(content: bytes, at: int, depth: int) -> tuple[dict[int, Any], int]:
-    """Fields that hold whole numbers or structures, and where the structure ends.
-
-    Raises:
-        IndexError: It does not end within the content.
-        ValueError: It is none.
-    """
-    if not depth:
-        raise ValueError("too deep")
-    fields: dict[int, Any] = {}
-    number = 0
-    while kind := content[at] & 0xF:
-        step = content[at] >> 4
-        at += 1
-        if step:
-            number += step
+def _header(cursor: Cursor, start: int) -> Page:
+    """Of `PageHeader`: 1 kind, 2 and 3 sizes, then one structure for each kind."""
+    told = {1: -1, 2: -1, 3: -1}
+    inner: dict[int, dict[int, int]] = {}
+    wanted = {5: (1, 2), 7: (1, 2), 8: (1, 4, 6)}
+    for number, kind in cursor.fields():
+        if number in told:
+            told[number] = cursor.whole(kind)
+        elif number in wanted:
+            inner[number] = {}
+            for field, one in cursor.fields():
+                if field in wanted[number]:
+                    inner[number][field] = cursor.whole(one)
+                else:
+                    cursor.skip(one)
         else:
-            number, at = _zigzag(content, at)
-        fields[number], at = _value(content, at, kind, depth)
-    return fields, at + 1
-
-
-def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
-    if kind in (1, 2):  # true and false, in the field's own byte
-        return kind == 1, at
-    if kind == 3:
-        return content[at], at + 1
-    if kind in (4, 5, 6):
-        return _zigzag(content, at)
-    if kind == 8:  # bytes, of which none are needed
-        length, at = _varint(content, at)
-        content[at + length - 1 if length else at - 1]
-        return None, at + length
-    if kind == 12:
-        return _struct(content, at, depth - 1)
-    raise ValueError(f"a field of type {kind}")
-
-
-def _zigzag(content: bytes, at: int) -> tuple[int, int]:
-    """0, −1, 1, −2 … of 0, 1, 2, 3 …"""
-    number, at = _varint(content, at)
-    return (number >> 1) ^ -(number & 1), at
-
-
-def _varint(content: bytes, at: int) -> tuple[int, int]:
-    """Seven bits a byte, the lowest first."""
-    number = 0
-    for shift in range(0, 70, 7):
-        number |= (content[at] & 0x7F) << shift
-        at += 1
-        if content[at - 1] < 0x80:
-            return number, at
-    raise ValueError("a number of more than ten bytes")
+            cursor.skip(kind)
+    kind, unpacked, packed = told[1], told[2], told[3]
+    about = inner.get({_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}.get(kind, 0), {})
+    if unpacked < 0 or packed < 0 or min(about.values(), default=0) < 0:
+        raise ValueError("a page of less than nothing")
+    return Page(
+        start=start + cursor.at,
+        packed=packed,
+        unpacked=unpacked,
+        values=about.get(1, 0) if kind in (_DATA, _DATA_V2) else 0,
+        encoding=about.get(4 if kind == _DATA_V2 else 2, 0),
+        levels=about.get(6, 0) if kind == _DATA_V2 else None,
+    )

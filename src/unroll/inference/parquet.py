@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from unroll.errors import FormatError
 from unroll.inference.levels import longest_row
-from unroll.inference.pages import DELTA_BYTE_ARRAY, pages
+from unroll.inference.pages import DELTA_BYTE_ARRAY, Chunk, chunks, pages, require_small_footer
 
 HELD = 1 << 25
 """Bytes that the rows of one read may have at worst."""
@@ -80,26 +80,22 @@ class ParquetSource:
             if any(path == name or path.startswith(f"{name}.") for name in columns)
         ]
         packed = unpacked = 0
-        for group in range(self._file.num_row_groups):
+        for group, found in enumerate(chunks(self.path, leaves)):
             at_once = rows
-            for leaf in leaves:
-                chunk = self._looked_at(group, leaf)
-                at_once = min(at_once, max(1, HELD // max(1, chunk.largest)))
-                packed, unpacked = packed + chunk.packed, unpacked + chunk.unpacked
+            for leaf, one in found.items():
+                seen = self._looked_at(group, leaf, one)
+                at_once = min(at_once, max(1, HELD // max(1, seen.largest)))
+                packed, unpacked = packed + seen.packed, unpacked + seen.unpacked
                 self._require_ratio(packed, unpacked)
             options = {"row_groups": [group], "columns": list(columns), "use_threads": False}
             for batch in self._file.iter_batches(at_once, **options):
                 yield _decoded(batch)
 
-    def _looked_at(self, group: int, leaf: int) -> "_Chunk":
+    def _looked_at(self, group: int, leaf: int, chunk: Chunk) -> "_Seen":
         """What a column of a row group unpacks to."""
-        about = self._file.metadata.row_group(group).column(leaf)
         column = self._file.schema.column(leaf)
         what = f"{self.path}, row group {group}, column {column.path}"
-        start = about.data_page_offset
-        if about.dictionary_page_offset and about.dictionary_page_offset < start:
-            start = about.dictionary_page_offset
-        found = list(pages(self._raw, start, about.total_compressed_size, about.num_values, what))
+        found = list(pages(self._raw, chunk, what))
         packed, unpacked, values = (
             sum(getattr(page, name) for page in found) for name in ("packed", "unpacked", "values")
         )
@@ -123,13 +119,13 @@ class ParquetSource:
             width += _LEVELS
             longest = values
             if values * width > LISTS:
-                longest = longest_row(self._raw, found, column.max_repetition_level, about.compression, what)
+                longest = longest_row(self._raw, found, column.max_repetition_level, chunk.codec, what)
             if longest * width > LISTS:
                 raise FormatError(
                     f"{what}: a row has a list of {longest:,} values, of which {LISTS // width:,} are read"
                 )
             width *= longest if values * width > LISTS else 1
-        return _Chunk(packed, unpacked + values * (1 if in_list else 8), largest if is_text and not in_list else width)
+        return _Seen(packed, unpacked + values * (1 if in_list else 8), largest if is_text and not in_list else width)
 
     def _require_ratio(self, packed: int, unpacked: int) -> None:
         if unpacked > max(FLOOR, RATIO * packed):
@@ -140,7 +136,7 @@ class ParquetSource:
 
 
 @dataclass(frozen=True)
-class _Chunk:
+class _Seen:
     """A column of a row group: bytes in the file, bytes in memory, and the most bytes that one row may have."""
 
     packed: int
@@ -155,6 +151,7 @@ def opened(path: Path) -> Iterator[ParquetSource]:
     Raises:
         FormatError: It is none; what breaks later is raised as Arrow has it.
     """
+    require_small_footer(path)
     # Buffered, and without reading ahead: a row group may be the whole file.
     options: dict[str, Any] = {"buffer_size": 1 << 20, "pre_buffer": False}
     with path.open("rb") as raw, path.open("rb") as headers, _file(path, raw, options) as file:

@@ -162,7 +162,8 @@ def _data(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         dirty = " with changes that were not committed" if provenance.get("git_dirty") else ""
         found.append(("git commit", f"{commit}{dirty}"))
     else:
-        found.append(("git commit", "not told: no provenance.json lay beside the bundle"))
+        why = "it was trained outside git" if provenance else "no provenance.json lay beside the bundle"
+        found.append(("git commit", f"not told: {why}"))
     found += [("data", f"{path}, DVC md5 {md5}") for path, md5 in sorted((about.get("data") or {}).items())]
     return found
 

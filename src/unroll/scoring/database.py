@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from unroll.errors import UnrollError
+from unroll.telling import redacted
 
 _RETRY_SECONDS = 0.5
 _Result = TypeVar("_Result")
@@ -59,7 +60,7 @@ class Database:
     @property
     def name(self) -> str:
         """As messages have it, without a password."""
-        return self._url.render_as_string(hide_password=True)
+        return redacted(self._url.render_as_string(hide_password=True))
 
     def open(self) -> None:
         """Connects and takes the lock.

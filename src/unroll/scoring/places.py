@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from unroll.errors import UnrollError
+from unroll.errors import ParameterError, UnrollError
 from unroll.files import replacing, sha256_of
 from unroll.inference.stamps import ChangedError, require_same, stamp_of
 
@@ -193,8 +193,17 @@ def place_of(address: str) -> Place:
     Credentials are those of the protocol's own environment variables or files; none stand in the address.
 
     Raises:
+        ParameterError: A password stands in the address, or several protocols do.
         UnrollError: The protocol is not known here, or its package is not installed.
     """
+    host = address.partition("://")[2].partition("/")[0]
+    if "@" in host:
+        raise ParameterError(
+            f"the address of {host.rpartition('@')[2]} has a user or a password in it, which would be in every log and "
+            "in the ledger; leave it out and set what the protocol reads from the environment"
+        )
+    if "::" in address:
+        raise ParameterError(f"{address} has several protocols; name one place, such as s3://bucket/inbox")
     if "://" not in address:
         return Folder(Path(address))
     if address.startswith("file://"):

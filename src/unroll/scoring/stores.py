@@ -161,7 +161,7 @@ class Store:
 
 
 def _stamp(info: Mapping[str, Any]) -> str:
-    """Tag of an object's content and its size; where the store has no tags, the time of the last change and its size."""
+    """Tag of an object's content, or the time of its last change where the store has no tags; and its size."""
     tag = next((info[key] for key in _TAGS if info.get(key)), None)
     return f"{tag if tag is not None else f'{_changed(info):.6f}'}-{info.get('size')}"
 

@@ -3,14 +3,15 @@
 import contextlib
 import logging
 import os
-import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
 from unroll import paths
 from unroll.errors import TrackingError
+from unroll.telling import redacted
 
 DEFAULT_STORE = "sqlite:///mlflow.db"
 # A server that is away must not hold training up: fail within seconds, and send later what is missing.
@@ -31,6 +32,7 @@ def store() -> Iterator[Any]:
     """
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    _take_password_out()
     uri = os.environ.setdefault("MLFLOW_TRACKING_URI", DEFAULT_STORE)
     import mlflow
 
@@ -48,6 +50,17 @@ def store() -> Iterator[Any]:
         yield client
 
 
+def _take_password_out() -> None:
+    """Moves user and password of an HTTP address to where MLflow looks for them, for it tells the address in errors."""
+    uri = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if uri.scheme not in ("http", "https") or "@" not in uri.netloc:
+        return
+    user, _, place = uri.netloc.rpartition("@")
+    name, _, password = user.partition(":")
+    os.environ["MLFLOW_TRACKING_URI"] = uri._replace(netloc=place).geturl()
+    os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(name), unquote(password)
+
+
 @contextlib.contextmanager
 def reachable() -> Iterator[None]:
     """Turns what MLflow raises while the block runs into a TrackingError that says what to do."""
@@ -62,7 +75,7 @@ def reachable() -> Iterator[None]:
 
 def address() -> str:
     """Of the store, without user and password."""
-    return os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_STORE).rpartition("@")[2]
+    return redacted(os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_STORE))
 
 
 def store_errors() -> tuple[type[Exception], ...]:
@@ -77,8 +90,7 @@ def store_errors() -> tuple[type[Exception], ...]:
 
 def short(error: Exception) -> str:
     """An error in 200 characters of one line."""
-    text = re.sub(r"//[^/@\s]+@", "//", " ".join(str(error).split()))  # no password in a log
-    return text[:200]
+    return redacted(" ".join(str(error).split()))[:200]
 
 
 def known(client: Any, run_id: str) -> bool:

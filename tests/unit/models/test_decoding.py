@@ -11,7 +11,7 @@ from torch import nn
 
 from unroll.features.chance import uniforms as seeded
 from unroll.models.decoder import Decoder
-from unroll.models.decoding import BeamStep, decode
+from unroll.models.decoding import BeamStep, Start, decode, ranked_scores
 from unroll.models.embedding import EOS, GO, PAD, UNK, TokenEmbedding
 
 NEVER = {PAD, UNK, GO}
@@ -119,6 +119,22 @@ def test_greedy_is_the_most_probable_token_each_time(make):
             written.append(max(MAY, key=lambda token, logs=logs: float(logs[token])))
         assert trimmed(tokens[row]) == [written]
         assert float(scores[row, 0]) == pytest.approx(score(network, own, written), abs=1e-5)
+
+
+@every_network
+def test_greedy_is_a_search_with_one_beam(make):
+    network, penalty = make(), torch.tensor(1.0)
+    inputs, lengths = sequences("tokens")
+    search = BeamStep(network)
+    with torch.no_grad():
+        hypotheses, state, memory = Start(network)(inputs, lengths, torch.arange(1))
+        for _ in range(7):
+            hypotheses, state = search(hypotheses, state, memory, penalty)
+    expected, expected_scores = ranked_scores(hypotheses, penalty)
+    tokens, scores = decode(network, inputs, lengths, max_length=7)
+    assert torch.equal(tokens, expected[:, :, : tokens.shape[2]])
+    assert not expected[:, :, tokens.shape[2] :].any()
+    torch.testing.assert_close(scores, expected_scores)
 
 
 # Beam search

@@ -1,0 +1,32 @@
+"""What the tests of faults share."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.numpy import save_file
+
+
+@pytest.fixture
+def small_project(tiny: Any, tmp_path: Path) -> Path:
+    """Parameters, features and baselines of one small experiment, `lstm`, of five epochs."""
+    experiment = {
+        "task": "steps",
+        "model": {"kind": "recurrent", "layers": [{"cell": "lstm", "units": 16}, {"cell": "lstm", "units": 16}]},
+        "training": {"epochs": 5, "batch_size": 2, "learning_rate": 0.002, "device": "cpu"},
+    }
+    content = {
+        "datasets": {"stock": {"kind": "prices", "sources": [{"kind": "path", "path": "x.csv"}], "ticker": "X"}},
+        "tasks": {"steps": tiny.plain("price")},
+        "experiments": {"lstm": experiment},
+    }
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
+    samples = tiny.samples("price")
+    samples.save(tmp_path / "data/features/steps")
+    found = tiny.task("price").baselines(samples)
+    (tmp_path / "data/baselines/steps").mkdir(parents=True)
+    contiguous = {key: np.ascontiguousarray(value) for key, value in found.items()}
+    save_file(contiguous, tmp_path / "data/baselines/steps/predictions.safetensors")
+    return tmp_path
