@@ -137,7 +137,7 @@ def _make_cluster(bin_: Path, state: State, cluster: Path, who: str | None) -> N
 
 def _check_reach(folder: Path, who: str) -> None:
     """Raises StackError where the user cannot enter the folder: a home of mode 700 above it, say."""
-    done = subprocess.run(["test", "-x", str(folder)], user=who, extra_groups=[], cwd="/", check=False)  # noqa: S607
+    done = subprocess.run(["test", "-x", str(folder)], user=who, extra_groups=[], cwd="/", check=False)  # noqa: S607 -- that of PATH
     if done.returncode != 0:
         raise StackError(
             f"PostgreSQL does not run as root, and the user {who} cannot enter {folder}: start as another user, "

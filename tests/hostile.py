@@ -81,6 +81,25 @@ def lists(sizes: Sequence[int], values: pa.Array) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(np.cumsum([0, *sizes]), pa.int32()), values)
 
 
+def parquet_of_footer(columns: int) -> bytes:
+    """A Parquet file that is a footer alone, which promises so many columns of three bytes in its one row group."""
+    schema = b"\x48\x01s\x15\x02\x00", b"\x15\x0c\x25\x02\x18\x04text\x25\x00\x00"
+    group = b"\x19" + _thrift_list(b"\x26\x00\x00" * columns, columns) + b"\x16\x00\x16\x02\x00"
+    about = b"\x15\x02\x19" + _thrift_list(b"".join(schema), 2) + b"\x16\x02\x19" + _thrift_list(group, 1) + b"\x00"
+    return b"PAR1" + about + len(about).to_bytes(4, "little") + b"PAR1"
+
+
+def _thrift_list(structures: bytes, count: int) -> bytes:
+    """A list of structures, in Thrift's compact form."""
+    if count < 15:
+        return bytes([count << 4 | 12]) + structures
+    head = [0xFC]
+    while count >= 0x80:
+        head.append(count & 0x7F | 0x80)
+        count >>= 7
+    return bytes([*head, count]) + structures
+
+
 class _Trap:
     """Makes a file where it is unpickled."""
 

@@ -120,7 +120,7 @@ def object_store(folder: Path) -> Iterator[dict[str, str]]:
         deadline = time.monotonic() + 60
         while True:
             try:
-                urllib.request.urlopen(environment["AWS_ENDPOINT_URL"], timeout=5).close()  # noqa: S310
+                urllib.request.urlopen(environment["AWS_ENDPOINT_URL"], timeout=5).close()  # noqa: S310 -- of its own
                 break
             except urllib.error.HTTPError:
                 break  # it answers

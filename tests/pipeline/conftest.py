@@ -54,7 +54,7 @@ def _is_up(server: Server) -> bool:
 def dvc_repo(tmp_path: Path) -> DvcRepo:
     repo = DvcRepo(tmp_path / "repo")
     repo.path.mkdir()
-    subprocess.run(["git", "init", "--quiet"], cwd=repo.path, check=True)  # noqa: S607
+    subprocess.run(["git", "init", "--quiet"], cwd=repo.path, check=True)  # noqa: S607 -- that of PATH
     repo.dvc("init", "--quiet")
     repo.dvc("config", "core.analytics", "false")
     return repo

@@ -92,7 +92,7 @@ def place(prefect_server: Server, tmp_path_factory: pytest.TempPathFactory) -> I
     """Flows over a graph of one stage that does not end by itself, and a worker of one place."""
     repo = DvcRepo(tmp_path_factory.mktemp("worker") / "repo")
     repo.path.mkdir()
-    subprocess.run(["git", "init", "--quiet"], cwd=repo.path, check=True)  # noqa: S607
+    subprocess.run(["git", "init", "--quiet"], cwd=repo.path, check=True)  # noqa: S607 -- that of PATH
     repo.dvc("init", "--quiet")
     (repo.path / "stage.py").write_text(STUBBORN)
     stage = {"cmd": "python stage.py stage", "deps": ["stage.py"], "outs": ["out"]}

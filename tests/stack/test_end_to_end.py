@@ -247,8 +247,9 @@ def test_mlflow_compares_the_runs(story: Story, tmp_path: Path) -> None:
     with chromium() as page:
         page.goto(f"{server}/#/compare-runs?runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([number]))}")
         page.get_by_text("Comparing 2 Runs").wait_for()
-        # Closed, the pictures leave room for the figures.
-        page.get_by_text("Visualizations").click()
+        # Closed, these leave room for the figures.
+        for section in ("Visualizations", "Parameters"):
+            page.get_by_text(section, exact=True).first.click()
         page.get_by_text("baseline.majority.accuracy").wait_for()
         told = page.inner_text("body")
         assert "unroll.gate.decision" in told

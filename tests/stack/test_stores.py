@@ -75,10 +75,10 @@ def test_a_server_that_was_killed_is_started_again_with_its_data(stores: Stack) 
 def test_a_wrong_password_is_refused(stores: Stack) -> None:
     url = stores.environment()["UNROLL_LEDGER_URL"].replace("postgresql+psycopg", "postgresql")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        psycopg.connect(url, password="guess")  # noqa: S106
+        psycopg.connect(url, password="guess")  # noqa: S106 -- it is refused
     address = stores.environment()["AWS_ENDPOINT_URL"]
     with pytest.raises(PermissionError):
-        s3fs.S3FileSystem(key="unroll", secret="guess", endpoint_url=address).ls("unroll")  # noqa: S106
+        s3fs.S3FileSystem(key="unroll", secret="guess", endpoint_url=address).ls("unroll")  # noqa: S106 -- it is refused
 
 
 def test_a_postgresql_of_yours_is_used(stores: Stack, empty: Stack) -> None:

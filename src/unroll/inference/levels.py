@@ -4,7 +4,7 @@ Source: Apache Parquet, "Nested encoding" and "Run Length Encoding / Bit-Packing
 row; levels stand at the beginning of each page, in runs of one level or of eight packed ones.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 
 from unroll.errors import FormatError
 from unroll.inference.pages import Page
+
+_ZEROS = [[place for place in range(8) if not byte >> place & 1] for byte in range(256)]
+"""Of a byte, the lowest bit first."""
+_MOST = 1 << 22
+"""Rows of a page."""
 
 
 def longest_row(file: BinaryIO, found: Sequence[Page], depth: int, codec: str, what: str) -> int:
@@ -33,7 +38,7 @@ def longest_row(file: BinaryIO, found: Sequence[Page], depth: int, codec: str, w
         for page in found:
             if not page.values:
                 continue
-            starts = np.concatenate(list(_starts(_levels(file, page, codec), page.values, depth.bit_length())))
+            starts = _starts(_levels(file, page, codec), page.values, depth.bit_length())
             if len(starts):
                 inner = int(np.diff(starts).max(initial=0))
                 longest = max(longest, before + int(starts[0]) - begun, inner)
@@ -58,34 +63,45 @@ def _levels(file: BinaryIO, page: Page, codec: str) -> bytes:
     return content[4 : 4 + int.from_bytes(content[:4], "little")]
 
 
-def _starts(content: bytes, values: int, bits: int) -> Iterator[NDArray[np.int64]]:
+def _starts(content: bytes, values: int, bits: int) -> NDArray[np.int64]:
     """Places of the values that begin a row.
 
     Worked example: `03 02` is one packed run of eight levels, of one bit each, the lowest first: 0 1 0 0 0 0 0 0; all
     but the second begin a row. `0c 01` is a run of six levels 1: none does.
     """
+    found: list[int] = []
     at = done = 0
     width = (bits + 7) // 8
     while done < values:
         header = shift = 0
         while True:
-            header |= (content[at] & 0x7F) << shift
-            shift += 7
+            byte = content[at]
             at += 1
-            if content[at - 1] < 0x80:
+            header |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
                 break
         count = header >> 1
-        if header & 1:
-            packed = np.frombuffer(content, np.uint8, count * bits, at)
-            at += count * bits
-            levels = np.unpackbits(packed, bitorder="little").reshape(-1, bits).max(axis=1)
-            yield done + np.flatnonzero(levels[: values - done] == 0)
-            done += 8 * count
-        else:
-            if not any(content[at : at + width]):
-                yield np.arange(done, min(done + count, values))
-            at += width
-            done += count
         if not count:
             raise ValueError("a run of no levels")
-    yield np.empty(0, np.int64)
+        begins = not header & 1 and not any(content[at : at + width])
+        if (header & 1 and 8 * count > _MOST) or len(found) + count * begins > _MOST:
+            raise ValueError(f"a page of more than {_MOST:,} rows")
+        if header & 1 and count == bits == 1:
+            # The most frequent by far: where a row of more than eight values begins.
+            found += [done + place for place in _ZEROS[content[at]]]
+            at += 1
+            done += 8
+        elif header & 1:
+            packed = np.frombuffer(content, np.uint8, count * bits, at)
+            levels = np.unpackbits(packed, bitorder="little").reshape(-1, bits).max(axis=1)
+            found += (done + np.flatnonzero(levels == 0)).tolist()
+            at += count * bits
+            done += 8 * count
+        else:
+            if begins:
+                found += range(done, min(done + count, values))
+            at += width
+            done += count
+    starts = np.array(found, np.int64)
+    return starts[starts < values]

@@ -18,7 +18,7 @@ from unroll.inference.thrift import Cursor
 
 DELTA_BYTE_ARRAY = 7
 """Encoding in which a value may repeat all of the one before it in no space at all."""
-FOOTER = 1 << 22
+FOOTER = 1 << 21
 """Bytes of a footer that is read. A column of a row group takes about 100, and Arrow makes some 600 of 3."""
 
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3

@@ -40,11 +40,7 @@ class AdditiveAttention(nn.Module):
             valid steps.
         """
         values, keys, valid = memory
-        weights = self.weights(self.query(query), keys, valid)
+        hidden = torch.tanh(self.query(query).unsqueeze(2) + keys.unsqueeze(1))  # [batch, beam, time, size]
+        scores = self.score(hidden).squeeze(-1).masked_fill(~valid.unsqueeze(1), -1e9)
+        weights = scores.softmax(-1)
         return weights @ values, weights
-
-    def weights(self, queried: Tensor, keys: Tensor, valid: Tensor) -> Tensor:
-        """Weights float32 [batch, beam, time], from the query's share of the hidden layer [batch, beam, size]."""
-        hidden = torch.tanh(queried.unsqueeze(2) + keys.unsqueeze(1))  # [batch, beam, time, size]
-        scores: Tensor = self.score(hidden).squeeze(-1)
-        return scores.masked_fill(~valid.unsqueeze(1), -1e9).softmax(-1)

@@ -5,8 +5,6 @@ from torch import Tensor, nn
 
 from unroll.models.attention import AdditiveAttention, Memory
 from unroll.models.embedding import TokenEmbedding
-from unroll.models.heads import token_loss
-from unroll.models.products import RepeatedProduct
 from unroll.models.recurrent import RecurrentLayer, State, initialise
 
 
@@ -68,43 +66,27 @@ class Decoder(nn.Module):
             Logits float32 [batch, time, vocabulary], and attention weights float32 [batch, time, source] (with no
             source step where there is no attention).
         """
-        features, looks = self._features(tokens, state, memory)
-        return self._logits(features), looks
-
-    def loss(self, tokens: Tensor, targets: Tensor, state: State, memory: Memory) -> Tensor:
-        """Mean cross-entropy of `forward`'s logits for targets int64 [batch, time], in nats."""
-        features, _ = self._features(tokens, state, memory)
-        return token_loss(features, targets, self.embedding.tokens.weight, self.bias)
-
-    def _features(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, Tensor]:
-        """As `forward`, with what logits are told from, float32 [batch, time, size], in their place."""
         embedded = self.embedding(tokens)
         if self.attention is None:
             outputs, _ = self.layer(embedded, None, tuple(part.unsqueeze(0) for part in state))
-            return self._read(outputs, embedded), embedded.new_zeros((*tokens.shape, 0))
-        values, keys, valid = memory
+            return self._logits(outputs, embedded), embedded.new_zeros((*tokens.shape, 0))
         weight, bias = self.layer.input_parameters
         # The tokens' share of the gates is computed for all steps at once.
         of_tokens = nn.functional.linear(embedded, weight[:, : embedded.shape[-1]], bias)
-        of_context = RepeatedProduct(weight[:, embedded.shape[-1] :].T)
-        # The query and the state's share of the gates are of the same state: one product.
-        weight, bias = self.layer.state_parameters
-        query = self.attention.query.weight
-        of_state = RepeatedProduct(torch.cat([query, weight]).T, nn.functional.pad(bias, (len(query), 0)))
-        of_values = RepeatedProduct(values)
+        of_context = weight[:, embedded.shape[-1] :]
+        # Taken apart once: a slice a step would fill a gradient of the whole with zeros at each of them.
+        shares = of_tokens.unsqueeze(2).unbind(1)
         outputs, contexts, looks = [], [], []
         state = tuple(part.unsqueeze(1) for part in state)
-        # Taken apart once: a slice a step would fill a gradient of the whole with zeros at each of them.
-        for share in of_tokens.unsqueeze(2).unbind(1):
-            queried, from_state = of_state(state[0]).split([len(query), len(weight)], -1)
-            weights = self.attention.weights(queried, keys, valid)
-            context = of_values(weights)
-            output, state = self.layer.step_of(share + of_context(context), from_state, state)
+        for share in shares:
+            context, weights = self.attention(state[0], memory)
+            from_input = share + nn.functional.linear(context, of_context)
+            output, state = self.layer.step_from(from_input, state)
             outputs.append(output)
             contexts.append(context)
             looks.append(weights)
         seen = torch.cat([torch.cat(outputs, 1), torch.cat(contexts, 1)], -1)
-        return self._read(seen, embedded), torch.cat(looks, 1)
+        return self._logits(seen, embedded), torch.cat(looks, 1)
 
     def step(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
         """One token further, for every hypothesis.
@@ -120,14 +102,11 @@ class Decoder(nn.Module):
         embedded = self.embedding(tokens)
         if self.attention is None:
             output, state = self.layer.step(embedded, state)
-            return self._logits(self._read(output, embedded)), state
+            return self._logits(output, embedded), state
         context, _ = self.attention(state[0], memory)
         output, state = self.layer.step(torch.cat([embedded, context], -1), state)
-        return self._logits(self._read(torch.cat([output, context], -1), embedded)), state
+        return self._logits(torch.cat([output, context], -1), embedded), state
 
-    def _read(self, seen: Tensor, embedded: Tensor) -> Tensor:
-        read: Tensor = self.dropout(torch.tanh(self.readout(torch.cat([seen, embedded], -1))))
-        return read
-
-    def _logits(self, features: Tensor) -> Tensor:
-        return nn.functional.linear(features, self.embedding.tokens.weight, self.bias)
+    def _logits(self, seen: Tensor, embedded: Tensor) -> Tensor:
+        read = torch.tanh(self.readout(torch.cat([seen, embedded], -1)))
+        return nn.functional.linear(self.dropout(read), self.embedding.tokens.weight, self.bias)

@@ -12,8 +12,7 @@ from unroll.models.attention import Memory
 from unroll.models.decoder import Decoder
 from unroll.models.dense import DenseEncoder
 from unroll.models.embedding import GO, IGNORED, TokenEmbedding
-from unroll.models.heads import LinearHead
-from unroll.models.network import SequenceNetwork, States, TiedHead, Units, last_state
+from unroll.models.network import SequenceNetwork, States, Units, last_state
 from unroll.models.recurrent import RecurrentEncoder, State
 from unroll.models.units import valid_steps
 
@@ -34,14 +33,13 @@ class LanguageModel(SequenceNetwork):
 
     embedding: TokenEmbedding
     encoder: RecurrentEncoder
-    head: LinearHead | TiedHead
 
     def __init__(
         self,
         units: Units,
         embedding: TokenEmbedding,
         encoder: RecurrentEncoder,
-        head: LinearHead | TiedHead,
+        head: nn.Module,
         *,
         dropout: float = 0.0,
     ) -> None:
@@ -60,13 +58,6 @@ class LanguageModel(SequenceNetwork):
         to be left out by the targets, and the state is that after the last step, padding or not.
         """
         return super().output(inputs, None, targets, state)
-
-    def loss(
-        self, inputs: Tensor, lengths: Tensor | None, targets: Tensor, state: States | None = None
-    ) -> tuple[Tensor, States | None]:
-        """Mean cross-entropy of `output`'s logits for targets int64 [batch, time], in nats; and the state after."""
-        encoding, after = self.encode(self.units.prepare(inputs, None), None, state)
-        return self.head.loss(encoding, targets), after
 
     def log_probabilities(
         self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None, state: States | None = None
@@ -152,12 +143,6 @@ class EncoderDecoder(nn.Module):
             raise ValueError("a decoder is trained on targets: without them, use `unroll.models.decoding.decode`")
         logits, _ = self.decoder(after_go(targets), *self.encode(inputs, lengths))
         return logits, None
-
-    def loss(
-        self, inputs: Tensor, lengths: Tensor | None, targets: Tensor, state: States | None = None
-    ) -> tuple[Tensor, None]:
-        """Mean cross-entropy of `output`'s logits, in nats."""
-        return self.decoder.loss(after_go(targets), targets, *self.encode(inputs, lengths)), None
 
     def attention(self, inputs: Tensor, lengths: Tensor | None, targets: Tensor) -> Tensor:
         """Attention weights float32 [batch, target, source] while `targets` are written."""

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from unroll.models.dense import DenseEncoder
 from unroll.models.embedding import TokenEmbedding
-from unroll.models.heads import token_loss
 from unroll.models.recurrent import RecurrentEncoder, State
 from unroll.models.units import ByteImages, EwmaReturns, Frames, LogReturns, PriceLevels, Tokens, valid_steps
 
@@ -70,17 +69,12 @@ class SequenceNetwork(nn.Module):
         self, features: Tensor, lengths: Tensor | None = None, state: States | None = None
     ) -> tuple[Tensor, States | None]:
         """As `output`, from prepared features, float32 [batch, time, feature]."""
-        encoding, after = self.encode(features, lengths, state)
-        return self.head(encoding), after
-
-    def encode(self, features: Tensor, lengths: Tensor | None, state: States | None) -> tuple[Tensor, States | None]:
-        """As `read`, without the head."""
         if isinstance(self.encoder, DenseEncoder):
-            return self.dropout(self.encoder(features)), None
+            return self.head(self.dropout(self.encoder(features))), None
         embedded = features if self.embedding is None else self.embedding(features)
         outputs, after = self.encoder(embedded, lengths, state)
         encoding = outputs if self.every_step else pooled(outputs, after, lengths, self.pooling)
-        return self.dropout(encoding), after
+        return self.head(self.dropout(encoding)), after
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Raw inputs [batch, time, feature] → raw outputs, in the task's unit."""
@@ -130,18 +124,10 @@ class TiedHead(nn.Module):
 
     def forward(self, encoding: Tensor) -> Tensor:
         """float32 [..., input_size] → float32 [..., vocabulary]."""
-        return F.linear(self.project(encoding), self.embedding.tokens.weight, self.bias)
-
-    def loss(self, encoding: Tensor, targets: Tensor) -> Tensor:
-        """As `LinearHead.loss`."""
-        return token_loss(self.project(encoding), targets, self.embedding.tokens.weight, self.bias)
-
-    def project(self, encoding: Tensor) -> Tensor:
-        """float32 [..., input_size] → float32 [..., embedding's size]."""
-        if isinstance(self.projection, nn.Identity):
-            return encoding
-        projected: Tensor = self.dropout(self.projection(encoding))
-        return projected
+        projected = self.projection(encoding)
+        if not isinstance(self.projection, nn.Identity):
+            projected = self.dropout(projected)
+        return F.linear(projected, self.embedding.tokens.weight, self.bias)
 
 
 class Ensemble(nn.Module):

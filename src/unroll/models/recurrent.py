@@ -96,16 +96,9 @@ class RecurrentLayer(nn.Module):
 
     def step_from(self, from_input: Tensor, state: State) -> tuple[Tensor, State]:
         """As `step`, from the input's share of the gates, float32 [..., gate × unit], its bias included."""
-        return self.step_of(from_input, F.linear(state[0], *self.state_parameters), state)
-
-    @property
-    def state_parameters(self) -> tuple[Tensor, Tensor]:
-        """Weight [gate × unit, unit] and bias [gate × unit] of the hidden state, forward direction."""
-        return self.rnn.get_parameter("weight_hh_l0"), self.rnn.get_parameter("bias_hh_l0")
-
-    def step_of(self, from_input: Tensor, from_state: Tensor, state: State) -> tuple[Tensor, State]:
-        """As `step_from`, from the hidden state's share of the gates, too, likewise."""
         hidden = state[0]
+        weight, bias = self.rnn.get_parameter("weight_hh_l0"), self.rnn.get_parameter("bias_hh_l0")
+        from_state = F.linear(hidden, weight, bias)
         if self.cell == "lstm":
             enter, forget, new, out = (from_input + from_state).chunk(4, -1)
             memory = forget.sigmoid() * state[1] + enter.sigmoid() * new.tanh()

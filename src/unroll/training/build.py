@@ -8,7 +8,6 @@ from unroll.models.decoder import Decoder
 from unroll.models.dense import DenseEncoder
 from unroll.models.embedding import TokenEmbedding
 from unroll.models.generators import EncoderDecoder, LanguageModel
-from unroll.models.heads import LinearHead
 from unroll.models.network import SequenceNetwork, TiedHead
 from unroll.models.recurrent import RecurrentEncoder
 from unroll.tasks.task import Task
@@ -47,8 +46,7 @@ def build_model(task: Task, model: params.Model, vectors: Tensor | None = None) 
     if model.tied and not (task.writes and encoder_embedding):
         raise ParameterError(f"tied weights are for language models; task {task.name!r} writes no tokens: leave it out")
     if task.writes and encoder_embedding:
-        size = encoder.output_size
-        head = TiedHead(size, encoder_embedding) if model.tied else LinearHead(size, task.writes)
+        head = TiedHead(encoder.output_size, encoder_embedding) if model.tied else task.make_head(encoder.output_size)
         return LanguageModel(units, encoder_embedding, encoder, head, dropout=dropout)
     return SequenceNetwork(
         units,

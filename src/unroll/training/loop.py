@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from unroll import params
 from unroll.errors import TrainingError
 from unroll.models.embedding import IGNORED
-from unroll.models.generators import EncoderDecoder, Generator
+from unroll.models.generators import EncoderDecoder
 from unroll.models.network import SequenceNetwork, States
-from unroll.training.batches import Batch, Batches
+from unroll.training.batches import Batches
 from unroll.training.checkpoints import Progress, load_checkpoint, save_checkpoint
 from unroll.training.optimisers import make_optimiser, rate_share
 
@@ -124,11 +124,13 @@ def _epoch(
             group["lr"] = rate
         batch = data.at(index)
         with _precision(settings, device):
-            value, after = _loss(network, loss, batch, state)
+            output, after = network.output(batch.inputs, batch.lengths, batch.targets, state)
+        targets = network.units.encode_target(batch.targets, batch.inputs)
+        value = loss(output.float(), targets)
         value.backward()
         norms[step] = nn.utils.clip_grad_norm_(parameters, settings.clip_norm or float("inf"))
         losses[step] = value.detach()
-        weights[step] = (batch.targets != IGNORED).sum()
+        weights[step] = (targets != IGNORED).sum()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         if data.carried and after is not None:
@@ -138,14 +140,6 @@ def _epoch(
     # Each target counts alike, however many a batch has.
     mean = (losses.double() * weights).sum() / weights.sum()
     return float(mean), float(norms.double().mean())
-
-
-def _loss(network: Network, loss: Loss, batch: Batch, state: States | None) -> tuple[Tensor, States | None]:
-    """Of a batch, and the state after it. Tokens' logits are too large to be kept: such networks have their own."""
-    if isinstance(network, Generator):
-        return network.loss(batch.inputs, batch.lengths, batch.targets, state)
-    output, after = network.output(batch.inputs, batch.lengths, batch.targets, state)
-    return loss(output.float(), network.units.encode_target(batch.targets, batch.inputs)), after
 
 
 def _precision(settings: params.Training, device: torch.device) -> AbstractContextManager[Any]:

@@ -456,7 +456,7 @@ def test_bundle_of_a_dense_network_is_readable_too(exported, tmp_path, kind):
 )
 def test_checksums_are_those_of_the_files(exported, tmp_path, which, more):
     sealed(exported, which, tmp_path / "bundle")
-    names = ["card.json", "model.onnx", *more]
+    names = sorted(["card.json", "model.onnx", *more])
     lines = (tmp_path / "bundle" / "SHA256SUMS").read_text().splitlines()
     assert lines == [f"{sha256_of(tmp_path / 'bundle' / name)}  {name}" for name in names]
     assert sorted(path.name for path in (tmp_path / "bundle").iterdir()) == sorted(["SHA256SUMS", *names])
