@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from stack import processes
-from stack.services import ORDER, ROOT, STARTS
+from stack.services import ORDER, ROOT, STARTS, STEPS
 from stack.state import BUCKET, DATABASES, PORTS, State, open_state
 from unroll.errors import UnrollError
 
@@ -50,8 +50,7 @@ def start(state: State, wanted: Sequence[str], workplace: Path) -> None:
     state.write()
     started: list[str] = []
     try:
-        # Each step needs those before it; within a step, nothing waits for the other.
-        for step in (("postgres", "s3"), ("mlflow", "prefect"), ("worker",)):
+        for step in STEPS:
             ready = [one for one in step if one in wanted and processes.running(state, one) is None]
             started += ready
             with ThreadPoolExecutor() as pool:
@@ -67,7 +66,13 @@ def start(state: State, wanted: Sequence[str], workplace: Path) -> None:
 
 def stop(state: State, wanted: Sequence[str]) -> list[str]:
     """Stops services, the last that was started first; gives those that were running."""
-    return [one for one in reversed(ORDER) if one in wanted and processes.stop(state, one)]
+    stopped: list[str] = []
+    for step in reversed(STEPS):
+        ready = [one for one in step if one in wanted]
+        with ThreadPoolExecutor() as pool:
+            were_running = pool.map(lambda one: processes.stop(state, one), ready)
+            stopped += [one for one, ran in zip(ready, were_running, strict=True) if ran]
+    return stopped
 
 
 def show(state: State, wanted: Sequence[str]) -> None:

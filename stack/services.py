@@ -14,8 +14,10 @@ from stack.state import BUCKET, HOST, StackError, State, check_port
 
 ROOT = Path(__file__).resolve().parent.parent
 POOL = "unroll"
-ORDER = ("postgres", "s3", "mlflow", "prefect", "worker")
-"""In the order in which they are started; they are stopped the other way round."""
+STEPS = (("postgres", "s3"), ("mlflow", "prefect"), ("worker",))
+"""The services in the order in which they are started; they are stopped the other way round. Within a step, none waits
+for another."""
+ORDER = tuple(service for step in STEPS for service in step)
 
 _FOREIGN = ("MLFLOW_", "PREFECT_", "AWS_", "PG", "NANIO_", "UNROLL_")
 
