@@ -94,13 +94,10 @@ def stop(state: State, service: str) -> bool:
     if process is None:
         state.pid(service).unlink(missing_ok=True)
         return False
-    # Asked for before it is gone: a worker's flows lead sessions of their own.
-    tree = _with_children(process)
     # PostgreSQL waits for its clients on SIGTERM, and does not on SIGINT.
     _signal([process], signal.SIGINT if service == "postgres" else signal.SIGTERM)
-    _wait([process], STOP_SECONDS)
-    # What is left was not told, or did not listen.
-    left = _wait(tree, 0.0)
+    # What is left was not told, or did not listen: a worker's flows lead sessions of their own.
+    left = _wait([process], STOP_SECONDS)
     _signal(left, signal.SIGTERM)
     left = _wait(left, STOP_SECONDS / 2)
     _signal(left, signal.SIGKILL)
@@ -123,12 +120,14 @@ def _signal(processes: Sequence[psutil.Process], number: signal.Signals) -> None
 
 
 def _wait(processes: Sequence[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Those that are still there after the time."""
+    """Waits until all have ended, or for so long; gives those that are left, and what any of them has started."""
     deadline = time.monotonic() + seconds
+    # Looked for again and again: a worker may start a flow while it is told to end, and ends before that.
+    seen = set(processes)
     while True:
-        left = [process for process in processes if _lives(process)]
-        if not left or time.monotonic() >= deadline:
-            return left
+        seen.update(child for one in list(seen) for child in _with_children(one))
+        if time.monotonic() >= deadline or not any(_lives(one) for one in processes):
+            return [one for one in seen if _lives(one)]
         time.sleep(0.1)
 
 

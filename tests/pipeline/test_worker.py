@@ -189,7 +189,12 @@ def test_runs_that_came_due_meanwhile_become_one(place: Place) -> None:
         return [str(one["state_name"]) for one in place.server.ask("flow_runs", flow_runs=mine)]
 
     def ask(address: str, content: Any, method: str = "post") -> Any:
-        answer = requests.request(method, address, json=content, timeout=30)
+        for _ in range(20):
+            answer = requests.request(method, address, json=content, timeout=30)
+            # Of a server on SQLite, while it writes something else.
+            if answer.status_code != requests.codes.service_unavailable:
+                break
+            time.sleep(1)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
