@@ -297,6 +297,15 @@ class Tiny:
         }
         return make[TABLES[section.kind]]()
 
+    def card(self, kind: str) -> Any:
+        """Of a model of the task, as its bundle would tell it."""
+        from unroll.export.bundle import card
+        from unroll.inference.card import Card
+
+        task = self.task(kind)
+        content = card("tiny", task, task.topology, free_time=True, data={}, figures={})
+        return Card.model_validate_json(json.dumps(content, default=str))
+
     def samples(self, kind: str, **changes: Any) -> Any:
         """Samples of a task on the small table."""
         if not changes:

@@ -120,7 +120,8 @@ _STARTER = """
 import itertools, json, os, signal, sys
 from pathlib import Path
 from unroll import params
-from unroll.inference.scorer import RowFile, Scorer
+from unroll.inference.file_scorer import FileScorer, RowFile
+from unroll.inference.scorer import Scorer
 from unroll.scoring import job
 from unroll.scoring.ledger import Ledger
 from unroll.scoring.places import Folder
@@ -130,7 +131,7 @@ from unroll.scoring.stores import Store
 STEPS = [
     *((Ledger, name) for name in ("claim", "supersede", "moved", "done", "rejected", "release", "restamp")),
     *((place, name) for place in (Folder, Store) for name in ("publish", "take", "remove")),
-    (Scorer, "score_file"), (Scorer, "_score"), (RowFile, "finish"), (job, "_require_balance"),
+    (FileScorer, "score_file"), (Scorer, "score_piece"), (RowFile, "finish"), (job, "_require_balance"),
 ]
 
 def run(order):

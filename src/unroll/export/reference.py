@@ -1,20 +1,14 @@
 """What travels with a model besides its card: what its training rows were like, and what every row has to keep."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
-import onnxruntime
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from unroll.export.rows import is_prompted, rows_of
 from unroll.features.samples import Fold, Index, Tensors, spread
-from unroll.features.text import PAD
-from unroll.inference.answers import DECODERS, Context
-from unroll.inference.bundle import Bundle, open_session
-from unroll.inference.card import Card, TextInput, stated
-from unroll.inference.decoding import Decoding, Wishes, settled
-from unroll.inference.feeds import feed, pieces
+from unroll.inference.bundle import Bundle
+from unroll.inference.card import Card, stated
 from unroll.inference.profile import Numbers, answers, profile
 from unroll.inference.reference import (
     Bounds,
@@ -25,6 +19,7 @@ from unroll.inference.reference import (
     count_categories,
     count_numbers,
 )
+from unroll.inference.scorer import Scorer
 from unroll.training.inspection import PROMPT_STEPS
 
 ANSWERED = 5_000
@@ -33,7 +28,6 @@ WRITTEN = 500
 """The same of a model that writes, which takes longer."""
 _ROWS = 8192
 """Rows that are looked at together."""
-_BATCH = 500
 _ENOUGH = 100
 """Rows of a validation split that make a distribution."""
 _FITTED = ("unknown_share",)
@@ -55,14 +49,14 @@ def describe(bundle: Bundle, tensors: Tensors, fold: Fold) -> tuple[Reference, t
     held_out = fold.valid if len(fold.valid) >= _ENOUGH else fold.train
     columns = _profiled(tensors, fold.train, card)
     counted = columns | {name: values for name, values in _profiled(tensors, held_out, card).items() if name in _FITTED}
-    if _prompted(card):
+    if is_prompted(card):
         # A prompt is a beginning, samples are whole: their lengths tell nothing of each other.
         del counted["tokens"]
     few = held_out[spread(len(held_out), ANSWERED if card.kind.decoding is None else WRITTEN)]
     found = {name: count_numbers(values) for name, values in counted.items()}
     reference = Reference(
         rows={name: column for name, column in found.items() if column},
-        answers=_answer_columns(bundle, rows_of(tensors, few, card, prompts=True)),
+        answers=_answer_columns(bundle, rows_of(tensors, few, card, prompt_steps=PROMPT_STEPS)),
     )
     return reference, expectations_of(columns, card)
 
@@ -73,86 +67,16 @@ def _profiled(tensors: Tensors, index: Index, card: Card) -> dict[str, Numbers]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _prompted(card: Card) -> bool:
-    return card.text is not None and card.text.column == "prompt"
-
-
-def rows_of(tensors: Tensors, index: Index, card: Card, *, prompts: bool = False) -> pa.RecordBatch:
-    """Samples as a batch that a reader could have given: `inputs`, and of prices `last_price`.
-
-    Args:
-        tensors: `inputs` [sample, time, …], `lengths` where they vary, `last` of prices.
-        index: Which samples.
-        card: Of the model that reads them.
-        prompts: Whether a model that goes on with a prompt gets samples cut to one.
-    """
-    inputs = tensors["inputs"][index]
-    if card.reader in ("digits", "prices"):
-        size = int(np.prod(inputs.shape[1:]))
-        columns = {"inputs": pa.FixedSizeListArray.from_arrays(pa.array(inputs.reshape(-1)), size)}
-        if card.reader == "prices":
-            last = tensors["last"][index].astype(np.float64)
-            columns["last_price"] = pa.array(last[:, -1] if last.ndim == 2 else last)
-        return pa.record_batch(columns)
-    if card.reader == "arrays" and "lengths" not in tensors:
-        lengths = np.full(len(inputs), inputs.shape[1])
-    else:
-        lengths = tensors["lengths"][index] if "lengths" in tensors else (inputs != PAD).sum(axis=1)
-    if _prompted(card):
-        inputs, lengths = _as_prompts(inputs, lengths, stated(card.text), PROMPT_STEPS if prompts else inputs.shape[1])
-    inside = np.arange(inputs.shape[1]) < lengths[:, None]
-    ends = np.concatenate([[0], np.cumsum(lengths)]) * int(np.prod(inputs.shape[2:]))
-    return pa.record_batch(
-        {"inputs": pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), pa.array(inputs[inside].reshape(-1)))}
-    )
-
-
-def _as_prompts(
-    inputs: NDArray[Any], lengths: NDArray[np.int64], spec: TextInput, most: int
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The first tokens of each sample, so many at most, after the one that stands before every text."""
-    before = spec.first_token
-    if before is None or (inputs[:, 0] == before).all():
-        return inputs[:, : most + 1], np.minimum(lengths, most + 1)
-    return np.insert(inputs[:, :most], 0, before, axis=1), np.minimum(lengths, most) + 1
-
-
 def _answer_columns(bundle: Bundle, rows: pa.RecordBatch) -> dict[str, NumberColumn | CategoryColumn]:
-    numbers: dict[str, list[Numbers]] = {}
-    categories: dict[str, dict[str, int]] = {}
-    for predictions in _predictions(bundle, rows):
-        for name, values in answers(predictions, bundle.card).items():
-            if isinstance(values, np.ndarray):
-                numbers.setdefault(name, []).append(values)
-                continue
-            there = categories.setdefault(name, {})
-            for category, count in count_categories(values).items():
-                there[category] = there.get(category, 0) + count
-    counted = {name: count_numbers(np.concatenate(parts)) for name, parts in numbers.items()}
-    found: dict[str, NumberColumn | CategoryColumn] = {name: column for name, column in counted.items() if column}
-    return found | {name: CategoryColumn(counts=counts) for name, counts in categories.items() if counts}
-
-
-def _predictions(bundle: Bundle, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """What the graph says of rows, as it stands in a file of predictions."""
-    session = open_session(bundle, threads=1)
-    decoder, context = DECODERS[bundle.card.kind.answer], Context(bundle)
-    decoding = settled(bundle, Wishes())
-    for cut in pieces(rows, _BATCH):
-        batch = rows.slice(cut.start, _BATCH) if isinstance(cut, slice) else rows.take(pa.array(cut))
-        columns = decoder.columns(_outputs(session, batch, bundle.card, decoding), batch, context)
-        fields = decoder.fields(context)
-        yield pa.record_batch(
-            [pa.array(columns[name], kind, from_pandas=True) for name, kind in fields],
-            names=[name for name, _ in fields],
-        )
-
-
-def _outputs(
-    session: onnxruntime.InferenceSession, batch: pa.RecordBatch, card: Card, decoding: Decoding | None
-) -> dict[str, NDArray[Any]]:
-    names = [tensor.name for tensor in card.outputs]
-    return dict(zip(names, session.run(names, feed(batch, card, decoding)), strict=True))
+    predictions = Scorer(bundle).score(rows)
+    found: dict[str, NumberColumn | CategoryColumn] = {}
+    for name, values in answers(predictions, bundle.card).items():
+        if isinstance(values, np.ndarray):
+            if column := count_numbers(values):
+                found[name] = column
+        elif counts := count_categories(values):
+            found[name] = CategoryColumn(counts=counts)
+    return found
 
 
 def expectations_of(columns: Mapping[str, Numbers], card: Card) -> tuple[Expectation, ...]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from unroll.inference.card import Card
 from unroll.inference.decoding import Decoding
 
-_NO_LIMIT = 1 << 62
+NO_LIMIT = 1 << 62
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -26,7 +26,7 @@ def feed(batch: pa.RecordBatch, card: Card, decoding: Decoding | None) -> Arrays
     return inputs
 
 
-def pieces(batch: pa.RecordBatch, rows: int, values: int = _NO_LIMIT) -> Iterator[NDArray[np.int64] | slice]:
+def pieces(batch: pa.RecordBatch, rows: int, values: int = NO_LIMIT) -> Iterator[NDArray[np.int64] | slice]:
     """Which rows go through the graph together, at most so many at once: neighbours, or rows of like length.
 
     Rows of varying length are of no more than `values` values together, padded ones included, or a row is alone.

@@ -8,9 +8,9 @@ from pathlib import Path
 from unroll.errors import DataError
 from unroll.inference.bundle import load_bundle
 from unroll.inference.decoding import Wishes
+from unroll.inference.file_scorer import FileScorer, Scored
 from unroll.inference.forms import NAMES, form_of, stem_of
 from unroll.inference.readers import READERS
-from unroll.inference.scorer import Scored, Scorer
 
 _NO_WISHES = Wishes()
 
@@ -53,7 +53,7 @@ def predict(
         UnrollError: An output cannot be written.
     """
     start = time.perf_counter()
-    scorer = Scorer(load_bundle(model), threads, batch_rows, wishes)
+    scorer = FileScorer(load_bundle(model), threads, batch_rows, wishes)
     reader = READERS[scorer.bundle.card.reader]
     forms = " or ".join(NAMES[form] for form in reader.forms)
     files = tuple(

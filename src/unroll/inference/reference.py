@@ -132,8 +132,11 @@ def count_numbers(values: NDArray[np.float64]) -> NumberColumn | None:
     values = values[np.isfinite(values)]
     if not len(values):
         return None
-    steps = np.quantile(values, np.linspace(0, 1, _CELLS + 1), method="inverted_cdf")
-    edges = np.unique(np.concatenate([[np.nextafter(values.min(), -np.inf)], steps]))
+    ordered = np.sort(values)
+    # Values that are there, by whole numbers: np.quantile interpolates, and on some processors misses them by a bit.
+    ranks = -(-np.arange(_CELLS + 1) * len(ordered) // _CELLS) - 1
+    steps = ordered[np.maximum(ranks, 0)]
+    edges = np.unique(np.concatenate([[np.nextafter(ordered[0], -np.inf)], steps]))
     return NumberColumn(edges=tuple(edges.tolist()), counts=tuple(cells(values, edges).tolist()))
 
 

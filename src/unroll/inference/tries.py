@@ -54,7 +54,7 @@ def classify(model: Path, text: str) -> Tried:
     """A text and the probability of every class. Raises as `translate`."""
     bundle = _load(model, "classify")
     batch, notes = _one_row(bundle, text)
-    probabilities = Scorer(bundle, threads=1).outputs(batch)["probabilities"][0].tolist()
+    probabilities = Scorer(bundle).outputs(batch)["probabilities"][0].tolist()
     names = bundle.card.labels or tuple(map(str, range(len(probabilities))))
     found = sorted(zip(names, probabilities, strict=True), key=lambda one: -one[1])
     return Tried(tuple(found), notes, bundle.card.task.kind, bundle.version)
@@ -95,7 +95,7 @@ def _written(bundle: Bundle, batch: pa.RecordBatch, wishes: Wishes, prompt: str)
     """What the model writes, `wishes.n_best` times; after the prompt's tokens, where there is a prompt."""
     count = wishes.n_best or 1
     wishes = replace(wishes, n_best=count)
-    outputs = Scorer(bundle, threads=1, wishes=wishes).outputs(batch)
+    outputs = Scorer(bundle, wishes=wishes).outputs(batch)
     card = bundle.card
     vocabulary = bundle.vocabularies[stated(card.output_vocabulary)]
     skipped = int(stated(card.text).first_token is not None)

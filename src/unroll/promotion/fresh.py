@@ -55,7 +55,7 @@ def main(bundle: str, rows: str) -> int:
     with pa.OSFile(rows, "rb") as file:
         batch = pa.ipc.open_file(file).read_all().combine_chunks().to_batches()[0]
     try:
-        scorer = Scorer(load_bundle(Path(bundle)), threads=1)
+        scorer = Scorer(load_bundle(Path(bundle)))
         scored = scorer.score(batch)
     except UnrollError as error:
         print(error, file=sys.stderr)  # noqa: T201

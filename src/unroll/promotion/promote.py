@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from unroll import params, paths
 from unroll.errors import BundleError, DataError, TrackingError
+from unroll.export.rows import rows_of
 from unroll.features.samples import Samples, Tensors, spread
 from unroll.files import read_json, require, sha256_of, write_json
 from unroll.inference.bundle import PROVENANCE, Bundle, load_bundle
@@ -191,7 +192,7 @@ def _ask(
     except BundleError as error:
         return gates.not_asked([parity, gates.fresh_process(str(error))]), None, None
     some = spread(len(contest.rows["inputs"]), FRESH_ROWS)
-    rows = rescoring.record_batch({key: tensor[some] for key, tensor in contest.rows.items()}, bundle.card)
+    rows = rows_of(contest.rows, some, bundle.card)
     fresh = gates.fresh_process(score_afresh(bundle.folder, rows))
     if not fresh.passed:
         return gates.not_asked([parity, fresh]), None, bundle

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from unroll.errors import DataError
+from unroll.export.rows import rows_of
 from unroll.features.samples import Samples, Tensors
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card
@@ -114,30 +115,10 @@ def differences(champion: Bundle, challenger: Bundle) -> str:
     return "; ".join(found)
 
 
-def record_batch(rows: Tensors, card: Card) -> pa.RecordBatch:
-    """Test rows as a reader would give them: row_id, inputs and last_price."""
-    inputs = rows["inputs"]  # [row, time, …]
-    count = len(inputs)
-    if card.takes_lengths:
-        lengths = rows.get("lengths", np.full(count, inputs.shape[1]))
-        inside = np.arange(inputs.shape[1]) < lengths[:, None]
-        width = int(np.prod(inputs.shape[2:], dtype=np.int64))
-        ends = np.concatenate([[0], np.cumsum(lengths)]) * width
-        column = pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), pa.array(inputs[inside].reshape(-1)))
-    else:
-        flat = pa.array(np.ascontiguousarray(inputs).reshape(-1))
-        column = pa.FixedSizeListArray.from_arrays(flat, inputs[0].size)
-    columns = {"row_id": pa.array(np.arange(count)), "inputs": column}
-    if card.reader == "prices":
-        last = rows["last"].astype(np.float64)
-        columns["last_price"] = pa.array(last if last.ndim == 1 else last[:, -1])
-    return pa.record_batch(columns)
-
-
 def _predictions(bundle: Bundle, task: Task, rows: Tensors) -> Prediction:
-    scorer = Scorer(bundle, threads=1)
+    scorer = Scorer(bundle)
     name = {"label": "probabilities", "labels": "labels", "tokens": "tokens"}.get(task.output, task.outputs[0].name)
-    batch = record_batch(rows, bundle.card)
+    batch = rows_of(rows, np.arange(len(rows["inputs"])), bundle.card)
     cuts = list(pieces(batch, _WRITTEN_ROWS if task.output == "tokens" else _ROWS))
     places = [np.arange(len(batch))[cut] for cut in cuts]
 

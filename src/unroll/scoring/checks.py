@@ -29,7 +29,7 @@ _FORMAT = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
 
 
 def checks_of(bundle: Bundle) -> Check | None:
-    """What tells the Scorer which rows of a reader's batch fail, and why; None for a bundle without expectations.
+    """What tells the FileScorer which rows of a reader's batch fail, and why; None for a bundle without expectations.
 
     Great Expectations takes seconds to import: that waits for the first rows, for most jobs find nothing new.
     """

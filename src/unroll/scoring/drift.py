@@ -129,7 +129,7 @@ def _measures(one: ColumnDrift, names: Sequence[str]) -> str:
 
 
 class Watch:
-    """Counts the rows and predictions of a run; a hook of the Scorer.
+    """Counts the rows and predictions of a run; a hook of the FileScorer.
 
     Args:
         bundle: Whose reference the run is held against; without one, nothing is counted.

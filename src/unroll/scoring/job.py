@@ -21,7 +21,7 @@ from unroll import params, paths
 from unroll.errors import DataError, UnrollError
 from unroll.inference.batches import Check
 from unroll.inference.bundle import Bundle, load_bundle
-from unroll.inference.scorer import Scored, Scorer
+from unroll.inference.file_scorer import FileScorer, Scored
 from unroll.inference.stamps import ChangedError
 from unroll.scoring import names
 from unroll.scoring.database import Database
@@ -97,7 +97,7 @@ def score_inbox(
     model = resolve(scoring.model)
     bundle = load_bundle(model.folder)
     watch = Watch(bundle)
-    scorer = Scorer(
+    scorer = FileScorer(
         bundle,
         scoring.threads,
         scoring.batch_rows,
@@ -126,7 +126,7 @@ class _Job:
 
     def __init__(
         self,
-        scorer: Scorer,
+        scorer: FileScorer,
         registered: Mapping[str, str] | None,
         shelves: Shelves,
         ledger: Ledger,

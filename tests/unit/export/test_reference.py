@@ -1,35 +1,26 @@
 """What travels with a bundle: made of training rows, for every kind of task, and so that none of them fails it."""
 
 import dataclasses
-import json
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import tiny_bundles
 from conftest import SECTIONS
 
-from unroll.export.bundle import add, card
-from unroll.export.reference import _ENOUGH, describe, expectations_of, rows_of
+from unroll.export.bundle import add
+from unroll.export.reference import _ENOUGH, describe, expectations_of
+from unroll.export.rows import rows_of
 from unroll.features.samples import Fold
-from unroll.features.text import EOS, UNK
+from unroll.features.text import UNK
 from unroll.inference.bundle import load_bundle
-from unroll.inference.card import Card
 from unroll.inference.profile import profile
 from unroll.inference.reference import PROFILED
 
 every_kind = pytest.mark.parametrize("kind", SECTIONS)
 
 
-def card_of(tiny, kind):
-    task = tiny.task(kind)
-    return Card.model_validate_json(
-        json.dumps(card("tiny", task, task.topology, free_time=True, data={}, figures={}), default=str)
-    )
-
-
 def profiled(tiny, kind, index):
-    about = card_of(tiny, kind)
+    about = tiny.card(kind)
     return profile(rows_of(tiny.samples(kind).tensors, index, about), about)
 
 
@@ -46,7 +37,7 @@ def fails(values, options):
 @every_kind
 def test_no_row_of_the_data_fails(tiny, kind):
     for fold in tiny.samples(kind).folds:
-        expectations = expectations_of(profiled(tiny, kind, fold.train), card_of(tiny, kind))
+        expectations = expectations_of(profiled(tiny, kind, fold.train), tiny.card(kind))
         assert expectations
         for split in (fold.train, fold.valid, fold.test):
             if not len(split):
@@ -58,7 +49,7 @@ def test_no_row_of_the_data_fails(tiny, kind):
 
 @every_kind
 def test_columns_are_those_of_the_reader(tiny, kind):
-    about = card_of(tiny, kind)
+    about = tiny.card(kind)
     fold = tiny.samples(kind).folds[-1]
     columns = profiled(tiny, kind, fold.train)
     assert tuple(columns) == PROFILED[about.reader]
@@ -67,7 +58,7 @@ def test_columns_are_those_of_the_reader(tiny, kind):
 
 def allowed(tiny, kind, column):
     fold = tiny.samples(kind).folds[-1]
-    found = expectations_of(profiled(tiny, kind, fold.train), card_of(tiny, kind))
+    found = expectations_of(profiled(tiny, kind, fold.train), tiny.card(kind))
     return next(one.options for one in found if one.column == column)
 
 
@@ -90,7 +81,7 @@ def test_a_text_of_unknown_words_is_garbage(tiny):
 
 def test_whoever_reads_characters_may_know_no_word(tiny):
     fold = tiny.samples("tags").folds[-1]
-    found = expectations_of(profiled(tiny, "tags", fold.train), card_of(tiny, "tags"))
+    found = expectations_of(profiled(tiny, "tags", fold.train), tiny.card("tags"))
     assert "unknown_share" not in {one.column for one in found}
 
 
@@ -106,28 +97,6 @@ def test_recordings_may_be_longer_and_louder_within_reason(tiny):
         True,
         True,
     ]
-
-
-def test_prompts_begin_as_prompts_do(tiny):
-    """Windows of a stream begin anywhere; the model is asked for what follows `<eos>` and a prompt."""
-    about, tensors = card_of(tiny, "language_model"), tiny.samples("language_model").tensors
-    whole = rows_of(tensors, np.array([1]), about)["inputs"][0].as_py()
-    prompt = rows_of(tensors, np.array([1]), about, prompts=True)["inputs"][0].as_py()
-    assert whole == [EOS, *tensors["inputs"][1]]
-    assert prompt == whole[:6]
-
-
-def test_tunes_have_their_beginning_already(tiny):
-    about, tensors = card_of(tiny, "melody"), tiny.samples("melody").tensors
-    length = tensors["lengths"][0]
-    assert rows_of(tensors, np.array([0]), about)["inputs"][0].as_py() == tensors["inputs"][0, :length].tolist()
-
-
-def test_prices_carry_the_last_known_one(tiny):
-    tensors = tiny.samples("price_steps").tensors
-    batch = rows_of(tensors, np.array([3, 5]), card_of(tiny, "price_steps"))
-    assert batch["last_price"].to_pylist() == tensors["last"][[3, 5], -1].astype(float).tolist()
-    assert pa.types.is_fixed_size_list(batch["inputs"].type)
 
 
 # With a graph: references as they are counted and read back

@@ -18,6 +18,7 @@ from unroll.files import write_json
 from unroll.inference.batches import checked
 from unroll.inference.bundle import load_bundle
 from unroll.inference.digits import SCHEMA
+from unroll.inference.file_scorer import FileScorer
 from unroll.inference.predict import predict
 from unroll.inference.scorer import Scorer
 from unroll.inference.writing import METADATA_KEY
@@ -79,7 +80,7 @@ def test_neither_batch_nor_threads_change_the_predictions(
 
 
 def test_score_is_a_pure_function_of_its_batch(digits: Path) -> None:
-    scorer = Scorer(load_bundle(digits), threads=1, batch_rows=8)
+    scorer = Scorer(load_bundle(digits), batch_rows=8)
     pixels = tiny_bundles.images(30)
     inputs = pa.FixedSizeListArray.from_arrays(pa.array(pixels.reshape(-1)), 784)
     batch = pa.record_batch([pa.array(range(30)), inputs], schema=SCHEMA)
@@ -254,7 +255,7 @@ def test_a_check_sets_rows_aside_and_a_watch_sees_the_others(tmp_path: Path, dig
         assert rows["row_id"] == predictions["row_id"]
         watched.extend(predictions["row_id"].to_pylist())
 
-    scorer = Scorer(load_bundle(digits), threads=2, batch_rows=64, check=check, watch=watch)
+    scorer = FileScorer(load_bundle(digits), threads=2, batch_rows=64, check=check, watch=watch)
     done = scorer.score_file(path, tmp_path / "o.parquet", quarantine=tmp_path / "q.parquet", note={})
     assert seen == [700]
     assert watched == pq.read_table(tmp_path / "o.parquet")["row_id"].to_pylist() == list(range(0, 700, 2))
@@ -274,14 +275,16 @@ def test_a_check_of_few_bytes_is_called_with_few_rows(tmp_path: Path, digits: Pa
     assert [batch["reason"].to_pylist() for batch in found] == [["no None", None, None]] * 4
 
 
-def test_what_does_not_fit_into_memory_is_cut_smaller_or_set_aside(tmp_path: Path) -> None:
+def test_what_does_not_fit_into_memory_is_cut_smaller_or_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = load_bundle(tiny_bundles.recordings(tmp_path / "bundle"))
     frames = [[[1.0, 2.0]] * steps for steps in (1, 300_000, 2, 90_000, 180_000)]
     pq.write_table(pa.table({"frames": frames}), tmp_path / "a.parquet")
     asked: list[int] = []
-    scorer = Scorer(bundle, threads=2, memory_mb=256)
-    real = scorer.outputs
-    scorer.outputs = lambda batch: asked.append(len(batch)) or real(batch)  # type: ignore[method-assign,func-returns-value]
+    scorer = FileScorer(bundle, threads=2, memory_mb=256)
+    real = Scorer.outputs
+    monkeypatch.setattr(Scorer, "outputs", lambda self, batch: asked.append(len(batch)) or real(self, batch))
     done = scorer.score_file(tmp_path / "a.parquet", tmp_path / "o.parquet", quarantine=tmp_path / "q.parquet", note={})
     assert sorted(asked) == [1, 1, 2]
     assert (done.rows, done.set_aside and done.set_aside.rows) == (4, 1)

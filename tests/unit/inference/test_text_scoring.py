@@ -12,13 +12,14 @@ import pytest
 import tiny_bundles
 
 from unroll.errors import BundleError, DataError, ParameterError, UnrollError
-from unroll.inference import scorer as scorer_module
+from unroll.inference import file_scorer
 from unroll.inference.bundle import load_bundle
 from unroll.inference.decoding import Wishes
 from unroll.inference.feeds import feed, pieces
+from unroll.inference.file_scorer import Scored
 from unroll.inference.predict import predict
 from unroll.inference.readers import open_file
-from unroll.inference.scorer import Scored, Scorer
+from unroll.inference.scorer import Scorer
 from unroll.inference.writing import METADATA_KEY
 
 
@@ -81,7 +82,7 @@ def test_neither_batch_nor_threads_nor_neighbours_change_a_row(
     assert (one.rows, one.set_aside.rows) == (88, 2)
     # Each row as it is when it is scored all alone.
     bundle = load_bundle(model)
-    alone = Scorer(bundle, threads=1, batch_rows=1, wishes=wishes)
+    alone = Scorer(bundle, batch_rows=1, wishes=wishes)
     (batch,) = open_file(path, bundle, 1000).batches
     rows = [alone.score(batch.slice(row, 1)) for row in kept]
     assert out.equals(pa.Table.from_batches(rows))
@@ -126,7 +127,7 @@ def test_the_count_of_rows_balances_and_is_kept_in_both_files(tmp_path: Path) ->
 def test_rows_that_get_lost_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_bundles.classifier(tmp_path / "model")
     path = text_file(tmp_path / "t.parquet", ["a", ""])
-    monkeypatch.setattr(scorer_module, "set_aside", lambda batch: batch.slice(0, 0))
+    monkeypatch.setattr(file_scorer, "set_aside", lambda batch: batch.slice(0, 0))
     with pytest.raises(UnrollError, match=r"2 rows were read, but \{'rows': 1, 'set_aside': 0\}"):
         scored(model, path)
     assert not list((tmp_path / "out").iterdir())

@@ -3,19 +3,21 @@
 import os
 
 import candidates
+import numpy as np
 import pytest
 import tiny_bundles
 
+from unroll.export.rows import rows_of
 from unroll.inference.bundle import load_bundle
-from unroll.promotion import gates, rescoring
+from unroll.promotion import gates
 from unroll.promotion.fresh import score_afresh
 
-CARD = {"inputs": candidates.samples(8).at(slice(20, 28))["inputs"]}
+ROWS = {"inputs": candidates.samples(8).at(slice(20, 28))["inputs"]}
 
 
 @pytest.fixture
 def rows(tmp_path):
-    return rescoring.record_batch(CARD, load_bundle(tiny_bundles.digits(tmp_path / "whole")).card)
+    return rows_of(ROWS, np.arange(8), load_bundle(tiny_bundles.digits(tmp_path / "whole")).card)
 
 
 def test_it_scores_without_torch(tmp_path, rows):

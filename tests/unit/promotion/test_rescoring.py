@@ -18,22 +18,6 @@ def test_losses_of_chosen_errors(tiny, tmp_path):
     assert found.tolist() == [float(label in (3, 4)) for label in rows["targets"]]
 
 
-@pytest.mark.parametrize("kind", ["price", "price_steps", "log_return", "recording_class", "strip_columns"])
-def test_rows_of_every_reader_become_a_batch(tiny, tmp_path, kind):
-    samples = tiny.samples(kind)
-    rows = rescoring.test_rows(samples)
-    make = {"recording_class": tiny_bundles.recordings, "strip_columns": lambda folder: tiny_bundles.strips(folder, 70)}
-    card = load_bundle(make.get(kind, tiny_bundles.last_price)(tmp_path / "b")).card
-    batch = rescoring.record_batch(rows, card)
-    assert len(batch) == len(rows["targets"])
-    flat = batch.column("inputs")[0].values.to_numpy()
-    valid = rows["lengths"][0] if card.takes_lengths else rows["inputs"].shape[1]
-    assert flat.tolist() == rows["inputs"][0, :valid].reshape(-1).tolist()
-    if card.reader == "prices":
-        last = rows["last"][0] if rows["last"].ndim == 1 else rows["last"][0, -1]
-        assert batch.column("last_price")[0].as_py() == pytest.approx(float(last))
-
-
 def test_texts_are_written_and_judged(tiny, tmp_path):
     """The echo of a source is another sentence: every row is lost, but each is scored, whatever its length."""
     samples, task = tiny.samples("translation"), tiny.task("translation")

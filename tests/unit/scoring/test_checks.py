@@ -12,8 +12,8 @@ import pytest
 import tiny_bundles
 
 from unroll.inference.bundle import load_bundle
+from unroll.inference.file_scorer import FileScorer
 from unroll.inference.reference import Bounds, Expectation
-from unroll.inference.scorer import Scorer
 from unroll.scoring import checks
 from unroll.scoring.checks import checks_of, failing
 
@@ -92,7 +92,7 @@ def test_the_scorer_sets_aside_what_fails(tmp_path: Path) -> None:
     pixels[:, 1] = 9
     pixels[[3, 599]] = 0
     pq.write_table(tiny_bundles.digits_table(pixels, row_id=np.arange(600) * 10), tmp_path / "d.parquet")
-    scorer = Scorer(bundle, 2, 64, check=checks_of(bundle))
+    scorer = FileScorer(bundle, 2, 64, check=checks_of(bundle))
     aside = tmp_path / "q.parquet"
     done = scorer.score_file(tmp_path / "d.parquet", tmp_path / "p.parquet", quarantine=aside, note={})
     assert done.rows == 598

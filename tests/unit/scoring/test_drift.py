@@ -100,7 +100,7 @@ def bundle_of(folder: Path, pixels: np.ndarray) -> Bundle:
     means = count_numbers(pixels.mean(1))
     assert means is not None
     reference["rows"]["mean"] = means.model_dump()
-    predictions = Scorer(bundle, threads=1).score(batch_of(pixels))
+    predictions = Scorer(bundle).score(batch_of(pixels))
     counts = {str(label): predictions["prediction"].to_pylist().count(label) for label in range(10)}
     reference["answers"]["prediction"] = {"kind": "category", "counts": counts}
     (folder / "reference.json").write_text(json.dumps(reference))
@@ -113,7 +113,7 @@ def batch_of(pixels: np.ndarray) -> pa.RecordBatch:
 
 
 def watched(bundle: Bundle, pixels: np.ndarray, min_rows: int = 200, size: int = 100) -> DriftReport:
-    watch, scorer = Watch(bundle), Scorer(bundle, threads=1)
+    watch, scorer = Watch(bundle), Scorer(bundle)
     for start in range(0, len(pixels), size):
         batch = batch_of(pixels[start : start + size])
         watch(batch, scorer.score(batch))
@@ -186,7 +186,7 @@ def test_no_reference_no_report(tmp_path: Path) -> None:
     plain = load_bundle(tiny_bundles.digits(tmp_path / "b"))
     watch = Watch(plain)
     batch = batch_of(tiny_bundles.images(3))
-    watch(batch, Scorer(plain, threads=1).score(batch))
+    watch(batch, Scorer(plain).score(batch))
     assert watch.report(psi_limit=0.25, ks_limit=0.2, min_rows=1) is None
 
 
