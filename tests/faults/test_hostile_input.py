@@ -17,8 +17,8 @@ from inboxes import Inbox
 
 from unroll.datasets.sources import _extract
 from unroll.errors import DataError, FormatError, SourceError, UnrollError
-from unroll.inference.predict import predict
 from unroll.inference.file_scorer import Scored
+from unroll.inference.predict import predict
 
 Bundle = Callable[[Path], Path]
 ONE = tiny_bundles.images(1)
