@@ -1,4 +1,4 @@
-"""The project's own graph, small: it runs, a second run does nothing, and two runs write the same dvc.lock."""
+"""The project's own graph, small: it runs, a second run does nothing, and two runs write the same into dvc.lock."""
 
 import csv
 import json
@@ -104,10 +104,10 @@ class Project:
 
 @pytest.fixture(scope="module")
 def projects(tiny, tmp_path_factory):
-    """Two of them, the whole graph run in each, side by side."""
+    """Two of them, side by side: one runs the whole graph, the other what an experiment of several networks needs."""
     folder = tmp_path_factory.mktemp("repro")
     both = [Project(folder / name, tiny) for name in ("one", "two")]
-    processes = [project.started("dvc", "repro") for project in both]
+    processes = [both[0].started("dvc", "repro"), both[1].started("dvc", "repro", "export@fan")]
     told = [process.communicate(timeout=900)[0] for process in processes]
     for process, text in zip(processes, told, strict=True):
         assert process.returncode == 0, text[-5000:]
@@ -119,18 +119,13 @@ def project(projects):
     return projects[0]
 
 
-def test_two_runs_write_the_same_lock_file(projects):
-    locks = [(project.path / "dvc.lock").read_text() for project in projects]
-    one, two = (yaml.safe_load(lock)["stages"] for lock in locks)
-    assert one.keys() == two.keys()
-    differing = {
-        (stage, out["path"])
-        for stage in one
-        for out, other in zip(one[stage].get("outs", []), two[stage].get("outs", []), strict=True)
-        if out != other
-    }
-    assert not differing
-    assert locks[0] == locks[1]
+def test_two_runs_write_the_same_into_the_lock_file(projects):
+    whole, part = (yaml.safe_load((project.path / "dvc.lock").read_text())["stages"] for project in projects)
+    assert set(part) == {
+        "ingest@stock", "validate@stock", "featurize@quantiles", "baseline@quantiles", "train@fan", "evaluate@fan",
+        "export@fan",
+    }  # fmt: skip
+    assert {stage: whole[stage] for stage in part} == part
 
 
 def test_a_second_run_does_nothing(project):
