@@ -7,6 +7,7 @@ once.
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,16 +32,17 @@ _FORMAT = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
 def checks_of(bundle: Bundle) -> Check | None:
     """What tells the FileScorer which rows of a reader's batch fail, and why; None for a bundle without expectations.
 
-    Great Expectations takes seconds to import: that waits for the first rows, for most jobs find nothing new.
+    Great Expectations takes seconds to import. That begins here and goes on beside the caller, who has a file to hash
+    and to read before there are rows to check.
     """
     if not bundle.expectations:
         return None
-    made: list[_Validate] = []
+    aside = ThreadPoolExecutor(1)
+    made = aside.submit(validator, bundle.expectations)
+    aside.shutdown(wait=False)
 
     def check(batch: pa.RecordBatch) -> dict[int, str]:
-        if not made:
-            made.append(validator(bundle.expectations))
-        return made[0](profile(batch, bundle.card))
+        return made.result()(profile(batch, bundle.card))
 
     return check
 

@@ -97,20 +97,23 @@ def score_inbox(
     model = resolve(scoring.model)
     bundle = load_bundle(model.folder)
     watch = Watch(bundle)
-    scorer = FileScorer(
-        bundle,
-        scoring.threads,
-        scoring.batch_rows,
-        memory_mb=scoring.memory_mb,
-        check=check(bundle),
-        watch=watch,
-    )
     inbox, output, quarantine = places_apart(scoring.input, scoring.output, scoring.quarantine)
     url = ledger_url or scoring.ledger or f"sqlite:///{paths.LEDGER}"
     database = Database(url, inbox.address, lock_seconds, away_seconds)
+
+    def new_scorer() -> FileScorer:
+        return FileScorer(
+            bundle,
+            scoring.threads,
+            scoring.batch_rows,
+            memory_mb=scoring.memory_mb,
+            check=check(bundle),
+            watch=watch,
+        )
+
     with Ledger(database) as ledger:
         shelves = Shelves(inbox, output, quarantine, ledger, work, database.key)
-        files = _Job(scorer, model.registered, shelves, ledger, scoring, tell).run()
+        files = _Job(new_scorer, bundle.version, model.registered, shelves, ledger, scoring, tell).run()
     limits = scoring.drift
     return JobReport(
         model_version=bundle.version,
@@ -126,14 +129,16 @@ class _Job:
 
     def __init__(
         self,
-        scorer: FileScorer,
+        new_scorer: Callable[[], FileScorer],
+        version: str,
         registered: Mapping[str, str] | None,
         shelves: Shelves,
         ledger: Ledger,
         scoring: params.Scoring,
         tell: Tell,
     ) -> None:
-        self._scorer, self._registered = scorer, registered
+        self._new_scorer = new_scorer
+        self._version, self._registered = version, registered
         self._shelves, self._inbox, self._ledger = shelves, shelves.inbox, ledger
         self._settle, self._max_bad_share = scoring.settle_seconds, scoring.max_bad_share
         self._tell_one = tell
@@ -143,11 +148,8 @@ class _Job:
         try:
             self._shelves.tidy()
             seen, settled = self._look()
-            for found in settled:
-                try:
-                    self._one(found)
-                except ChangedError:
-                    self._wait(found, "changed while it was read")
+            if settled:
+                self._all(settled)
             for entry in self._ledger.unfinished():
                 if entry.path not in seen:
                     self._tell(entry.path, "gone", reason=_GONE.format(f"{entry.place}/{entry.output}"))
@@ -158,6 +160,18 @@ class _Job:
                 f"({self._shelves.addresses()}); what is done is kept: mend it and run again"
             ) from error
         return self._files
+
+    def _all(self, settled: list[Found]) -> None:
+        # Made here, for most jobs find nothing new; what checks rows gets ready while files settle.
+        scorer = self._new_scorer()
+        if self._settle:
+            # A copy that keeps the old file's time looks settled, but grows.
+            time.sleep(min(self._settle, _SECOND_LOOK_SECONDS))
+        for found in settled:
+            try:
+                self._one(scorer, found)
+            except ChangedError:
+                self._wait(found, "changed while it was read")
 
     def _look(self) -> tuple[set[str], list[Found]]:
         """Every file's name, and the files that nobody seems to be writing and that are not known by their stamp."""
@@ -179,12 +193,9 @@ class _Job:
                 self._wait(found, f"changed within the last {self._settle:g} s, perhaps still being written")
             else:
                 settled.append(found)
-        if settled and self._settle:
-            # A copy that keeps the old file's time looks settled, but grows.
-            time.sleep(min(self._settle, _SECOND_LOOK_SECONDS))
         return seen, settled
 
-    def _one(self, found: Found) -> None:
+    def _one(self, scorer: FileScorer, found: Found) -> None:
         name = names.shown(found.name)
         try:
             with self._inbox.fetched(found, self._shelves.work) as (path, sha256):
@@ -195,7 +206,7 @@ class _Job:
                     return
                 entry = self._claim(found, name, sha256, known)
                 try:
-                    self._score(found, path, entry)
+                    self._score(scorer, found, path, entry)
                 except ChangedError:
                     self._shelves.clear(entry)
                     self._ledger.release(entry)
@@ -214,18 +225,18 @@ class _Job:
             stamp=found.stamp,
             place=place,
             quarantine=quarantine,
-            model_version=self._scorer.bundle.version,
+            model_version=self._version,
             registered=self._registered,
         )
         return self._ledger.claim(claim, new_token(), lambda day: names.outputs(found.name, sha256, day))
 
-    def _score(self, found: Found, path: Path, entry: Entry) -> None:
+    def _score(self, scorer: FileScorer, found: Found, path: Path, entry: Entry) -> None:
         staged, aside = self._shelves.staged(entry)
         note: dict[str, Any] = {"source": entry.path, "source_sha256": entry.sha256}
         if self._registered:
             note["registered"] = dict(self._registered)
         try:
-            scored = self._scorer.score_file(
+            scored = scorer.score_file(
                 path,
                 staged,
                 quarantine=aside,
