@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TASK = "digit-rows"
 MODEL = f"models:/{TASK}@champion"
 STORE = "s3://unroll"
-SCORE_SECONDS = 10
+SCORE_SECONDS = 15
 """Between two scheduled scorings; prefect.yaml has a quarter of an hour."""
 
 

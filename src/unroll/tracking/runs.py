@@ -18,6 +18,8 @@ from unroll.files import digest_of, read_json, write_json
 from unroll.tracking.store import known, reachable, short, store, store_errors
 
 _ARTIFACTS = Path("mlruns")
+_MOST_METRICS = 500
+"""Of one call; MLflow takes 1,000 entries."""
 
 
 class Run:
@@ -103,12 +105,14 @@ class Run:
 
     def log_figures(self, figures: Mapping[str, Any]) -> None:
         """Logs nested numbers under dotted names, and texts (a metric's signature) as tags."""
+        from mlflow.entities import Metric, RunTag
+
+        found, now = list(flat(figures)), int(time.time() * 1000)
+        metrics = [Metric(name, float(value), now, 0) for name, value in found if isinstance(value, int | float)]
+        tags = [RunTag(name, value) for name, value in found if isinstance(value, str)]
         with reachable():
-            for name, value in flat(figures):
-                if isinstance(value, int | float):
-                    self._client.log_metric(self.run_id, name, value)
-                elif isinstance(value, str):
-                    self._client.set_tag(self.run_id, name, value)
+            self._log_metrics(metrics)
+            self._client.log_batch(self.run_id, tags=tags)
 
     def log_files(self, folder: Path, place: str) -> None:
         """Logs a folder's files as artifacts."""
@@ -160,8 +164,11 @@ class Run:
             for name, value in row.items()
             if name not in ("fold", "seed", "epoch") and value not in (None, "")
         ]
-        for start in range(0, len(metrics), 500):
-            self._client.log_batch(self.run_id, metrics[start : start + 500])
+        self._log_metrics(metrics)
+
+    def _log_metrics(self, metrics: Sequence[Any]) -> None:
+        for start in range(0, len(metrics), _MOST_METRICS):
+            self._client.log_batch(self.run_id, metrics[start : start + _MOST_METRICS])
 
     def _try(self, call: Any) -> bool:
         """Calls the store; once it was away, not again before `send_history`."""
@@ -214,7 +221,8 @@ def data_hashes(*folders: Path) -> dict[str, str]:
 def _hashes(text: str) -> dict[str, str]:
     """Path → md5 of every output in a lock file; what is cut off is left out."""
     try:
-        stages = (yaml.safe_load(text) or {}).get("stages") or {}
+        # dvc.lock has thousands of lines, which take a second without libyaml.
+        stages = (yaml.load(text, Loader=yaml.CSafeLoader) or {}).get("stages") or {}
         outputs = [out for stage in stages.values() for out in (stage or {}).get("outs") or []]
         pairs = {str(out["path"]): str(out["md5"]) for out in outputs if "md5" in out}
     except (yaml.YAMLError, AttributeError, KeyError, TypeError):
