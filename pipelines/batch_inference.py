@@ -28,7 +28,8 @@ RETRAIN = "Retrain: "
 def score() -> State[Any]:
     """Scores the inbox with the model that params.yaml names under `scoring`.
 
-    A file that had to be set aside does not fail the run: it is reported, and the others are scored.
+    A file that had to be set aside does not fail the run: it is reported, and the others are scored. One at which the
+    program or the model failed does, at the end.
 
     Returns:
         Completed; its name is Drifted where rows or predictions are no longer like those of training.
@@ -37,14 +38,13 @@ def score() -> State[Any]:
         ParameterError: params.yaml has faults.
         TrackingError: The registry does not have the model, or is away.
         BundleError: The bundle is missing, incomplete or altered.
-        UnrollError: Another job holds the lock, or the ledger or a place cannot be used.
+        UnrollError: Another job holds the lock, the ledger or a place cannot be used, or scoring failed at a file.
     """
     drop_others_that_are_due()
     scoring = params.load_all().scoring
     report = score_new_files(scoring)
-    tell(report.summary())
-    create_table_artifact(key="scored-files", table=report.lines(), description=report.summary())
-    show_drift(report, tell)
+    show(report)
+    report.require_no_failure()
     if report.drift and report.drift.drifted:
         wish = RETRAIN if scoring.drift.retrain else ""
         return Completed(name="Drifted", message=f"{wish}{report.drift.verdict()}")
@@ -53,8 +53,18 @@ def score() -> State[Any]:
 
 @task(name="score-new-files", cache_policy=NO_CACHE, **AFTER_NETWORK_FAULTS)
 def score_new_files(scoring: Scoring) -> JobReport:
-    """Scores every file that was not scored before; the ledger knows which those are."""
-    return score_new(scoring, tell_file)
+    """Scores every file that was not scored before; the ledger knows which those are.
+
+    What a try has done that breaks off is shown by itself: to the next one, its files are known.
+    """
+    return score_new(scoring, tell_file, show)
+
+
+def show(report: JobReport) -> None:
+    """Shows files, sums and drift."""
+    tell(report.summary())
+    create_table_artifact(key="scored-files", table=report.lines(), description=report.summary())
+    show_drift(report, tell)
 
 
 def tell_file(file: FileReport) -> None:

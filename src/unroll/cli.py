@@ -4,7 +4,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -226,8 +226,17 @@ def _score(options: argparse.Namespace) -> None:
 
     given = {name: getattr(options, name) for name in SCORE_OPTIONS if getattr(options, name) is not None}
     scoring = params.load_all().scoring.model_copy(update=given)
-    report = score_new(scoring, lambda file: print("{file}: {state}: {what}".format(**file.line())))
-    print(report.summary())
+
+    def show(report: "JobReport") -> None:
+        print(report.summary())
+        _show_drift(report)
+
+    report = score_new(scoring, lambda file: print("{file}: {state}: {what}".format(**file.line())), show)
+    show(report)
+    report.require_no_failure()
+
+
+def _show_drift(report: "JobReport") -> None:
     if report.drift and report.drift.rows:
         from unroll.scoring.drift_page import write_page
 
@@ -255,18 +264,19 @@ def _score_truth(options: argparse.Namespace) -> None:
     print(f"logged to MLflow's experiment {EXPERIMENT}")
 
 
-def score_new(scoring: "params.Scoring", tell: "Tell") -> "JobReport":
+def score_new(scoring: "params.Scoring", tell: "Tell", stopped: Callable[["JobReport"], None]) -> "JobReport":
     """Scores what is new in the inbox, as `unroll score` and the flow do; raises what `score_inbox` raises.
 
     Args:
         scoring: Model, places, and how.
         tell: Is called with each file as it is done.
+        stopped: Is called with what was done so far where the job does not come to its end.
     """
     from unroll.scoring.checks import checks_of
     from unroll.scoring.job import score_inbox
 
     ledger_url = os.environ.get("UNROLL_LEDGER_URL")
-    return score_inbox(scoring, resolve=model_of, ledger_url=ledger_url, check=checks_of, tell=tell)
+    return score_inbox(scoring, resolve=model_of, ledger_url=ledger_url, check=checks_of, tell=tell, stopped=stopped)
 
 
 def model_of(address: str) -> "Model":

@@ -12,6 +12,7 @@
     ├── ExportError           ONNX and torch disagree, or a module cannot be exported
     ├── BundleError           a bundle that is incomplete, altered, or of another format
     ├── TrackingError         the MLflow store cannot be used
+    │   └── VersionError      a registered version that cannot be used, although the store answers
     └── (pipelines)           DvcError, StageError, GatesError, TrainingFlowError: what a flow started failed
 
 A message says what was found, what was expected, in which file, row or key, and what to do.
@@ -86,6 +87,10 @@ class BundleError(UnrollError):
 
 class TrackingError(UnrollError):
     """An MLflow store that cannot be used."""
+
+
+class VersionError(TrackingError):
+    """A registered version that cannot be used, although the store answers: its files are gone or others."""
 
 
 def is_passing(error: BaseException) -> bool:

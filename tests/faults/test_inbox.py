@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,7 @@ from unroll.files import sha256_of
 from unroll.inference.scorer import Scorer
 from unroll.scoring import job, places
 from unroll.scoring.job import Model, score_inbox
+from unroll.scoring.ledger import Claim, Entry, Ledger
 
 
 @pytest.fixture
@@ -208,6 +210,49 @@ def test_a_rejected_file_that_is_put_again_is_tried_again(inbox: Inbox, monkeypa
     rejected.rename(inbox.root / "inbox/a.parquet")
     assert inbox.score().files[0].rows_scored == 2
     assert inbox.ids("predictions") == [0, 1]
+
+
+def test_an_inbox_that_is_called_otherwise_is_the_same(inbox: Inbox) -> None:
+    inbox.put("a.parquet", 2)
+    inbox.score()
+    (inbox.root / "link").symlink_to("inbox")
+    for one in (f"{inbox.root}/link", f"{inbox.root}/predictions/../inbox"):
+        assert inbox.score(input=one).totals.known == 1
+    assert len(list((inbox.root / "state").glob("*.lock"))) == 1
+    assert inbox.ids("predictions") == [0, 1]
+
+
+def test_four_inboxes_with_the_same_file_share_an_output(inbox: Inbox) -> None:
+    content = inbox.put("a.parquet", 2, bad=(1,))
+    for name in ("inbox", "second", "third", "fourth"):
+        (inbox.root / name).mkdir(exist_ok=True)
+        (inbox.root / name / "a.parquet").write_bytes(content)
+        assert inbox.score(input=inbox.address(name)).totals.scored == 1
+    assert inbox.ids("predictions") == [0] * 4
+    assert inbox.ids("quarantine") == [1] * 4
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_mended_file_that_comes_while_the_old_one_is_rejected_stays(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    if kept:  # the same garbage came before, and stays with its note
+        inbox.put_bytes("a.parquet", b"garbage")
+        inbox.score()
+    inbox.put_bytes("a.parquet", b"garbage")
+    real = Ledger.rejected
+
+    def rejected(self: Ledger, entry: Entry, reason: str) -> None:
+        real(self, entry, reason)
+        inbox.put("a.parquet", 3)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "rejected", rejected)
+        (waits,) = inbox.score().files
+    assert (waits.state, waits.reason) == ("waiting", "changed while it was read")
+    assert inbox.names("quarantine") == (["a.parquet", "a.parquet.reason.json"] if kept else [])
+    assert inbox.score().totals.scored == 1
+    assert inbox.ids("predictions") == [0, 1, 2]
 
 
 def test_what_is_still_being_written_waits(inbox: Inbox) -> None:
@@ -408,7 +453,72 @@ def test_a_killed_jobs_claim_of_a_file_that_is_gone_is_told(inbox: Inbox, monkey
         with pytest.raises(KeyboardInterrupt):
             inbox.score()
     (inbox.root / "inbox/a.parquet").unlink()
-    assert [(one.file, one.state) for one in inbox.score().files] == [("a.parquet", "gone")]
+    (gone,) = inbox.score().files
+    assert (gone.file, gone.state) == ("a.parquet", "gone")
+    assert str(gone.reason).endswith("nothing of it was put into place")
+    assert inbox.score().files == ()
+    inbox.put("a.parquet", 2)
+    assert inbox.score().totals.scored == 1
+
+
+def test_predictions_of_a_file_that_is_gone_stay(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job was killed after it had put them into place, and before the ledger knew."""
+    content = inbox.put("a.parquet", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr("unroll.scoring.ledger.Ledger.done", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            inbox.score()
+    (inbox.root / "inbox/a.parquet").unlink()
+    (gone,) = inbox.score().files
+    assert "its predictions are in" in str(gone.reason)
+    assert inbox.score().files == ()
+    assert inbox.ids("predictions") == [0, 1]
+    inbox.put_bytes("a.parquet", content)
+    assert [one.state for one in inbox.score().files] == ["known"]
+
+
+@pytest.mark.parametrize("error", [BundleError("the graph cannot be run"), RuntimeError("expectation broke")])
+def test_files_after_one_at_which_the_program_fails_are_scored(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    inbox.put("a.parquet", 2)
+    inbox.put("b.parquet", 3, seed=1)
+    real = Scorer.score
+
+    def score(self: Scorer, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if batch["row_id"][0].as_py() == 0:
+            raise error
+        return real(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Scorer, "score", score)
+        report = inbox.score()
+    assert [(one.file, one.state) for one in report.files] == [("a.parquet", "failed"), ("b.parquet", "scored")]
+    assert str(error) in str(report.files[0].reason)
+    assert "1 FAILED" in report.summary()
+    with pytest.raises(UnrollError, match="tried again by the next run"):
+        report.require_no_failure()
+    assert inbox.ids("predictions") == [1000, 1001, 1002]
+    inbox.score().require_no_failure()
+    assert inbox.ids("predictions") == [0, 1, 1000, 1001, 1002]
+
+
+def test_what_was_done_before_a_job_broke_off_is_told(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    inbox.put("a.parquet", 2)
+    inbox.put("b.parquet", 3, seed=1)
+    real, told = Ledger.claim, []
+
+    def claim(self: Ledger, what: Claim, *rest: Any) -> Any:
+        if what.path == "b.parquet":
+            raise ConnectionError("the wire is cut")
+        return real(self, what, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "claim", claim)
+        with pytest.raises(UnrollError, match="the wire is cut"):
+            score_inbox(inbox.scoring(), ledger_url=inbox.ledger_url, work=inbox.root / "work", stopped=told.append)
+    (report,) = told
+    assert [(one.file, one.rows_scored) for one in report.files] == [("a.parquet", 2)]
 
 
 def test_a_change_of_places_leaves_no_row_twice(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from unroll.errors import UnrollError, is_passing
 from unroll.inference.scorer import Scorer
 from unroll.scoring.database import Database
 from unroll.scoring.ledger import Claim, Ledger, new_token
+from unroll.scoring.stores import store_of
 
 pytestmark = pytest.mark.slow
 
@@ -243,6 +244,84 @@ def test_an_object_that_changes_while_it_is_scored_waits(
     assert inbox.ids("predictions") == list(range(1000, 1006))
 
 
+@pytest.mark.parametrize("quarantine", ["store", "folder"])
+def test_a_mended_object_that_comes_while_the_old_one_is_moved_stays(
+    tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch, quarantine: str
+) -> None:
+    inbox = Inbox(tmp_path, bucket)
+    tiny_bundles.digits(tmp_path / "bundle")
+    inbox.put_bytes("a.parquet", b"garbage")
+    step = "cp_file" if quarantine == "store" else "get_file"
+    system = store_of(inbox.address("inbox")).system
+    real = getattr(system, step)
+    places = {"quarantine": inbox.address("quarantine") if quarantine == "store" else str(tmp_path / "quarantine")}
+
+    def meanwhile(*names: str) -> None:
+        real(*names)
+        inbox.put("a.parquet", 3)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(system, step, meanwhile)
+        (waits,) = inbox.score(**places).files
+    assert (waits.state, waits.reason) == ("waiting", "changed while it was read")
+    assert inbox.score(**places).totals.scored == 1
+    assert inbox.ids("predictions") == [0, 1, 2]
+    # The garbage was moved already.
+    there = inbox if quarantine == "store" else Inbox(tmp_path)
+    assert there.names("quarantine") == ["a.parquet", "a.parquet.reason.json"]
+    assert there.content("quarantine", "/a.parquet") == b"garbage"
+
+
+def test_a_mended_object_is_not_kept_in_quarantine(
+    tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes after the last look, and before the copy."""
+    inbox = Inbox(tmp_path, bucket)
+    tiny_bundles.digits(tmp_path / "bundle")
+    inbox.put_bytes("a.parquet", b"garbage")
+    system = store_of(inbox.address("inbox")).system
+    real = system.cp_file
+
+    def meanwhile(*names: str) -> None:
+        inbox.put("a.parquet", 3)
+        real(*names)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(system, "cp_file", meanwhile)
+        assert inbox.score().totals.waiting == 1
+    assert inbox.names("quarantine") == []
+    assert inbox.score().totals.scored == 1
+    assert inbox.ids("predictions") == [0, 1, 2]
+
+
+def test_an_object_that_may_not_be_read_waits_and_those_after_it_are_scored(
+    tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from botocore.exceptions import ClientError
+    from s3fs.core import S3File
+    from s3fs.errors import translate_boto_error
+
+    inbox = Inbox(tmp_path, bucket)
+    ids = filled(inbox)
+    real = S3File._fetch_range
+
+    def fetch(self: Any, *range_: int) -> bytes:
+        if self.key.endswith("day=0/0.parquet"):
+            about = {"Code": "InvalidObjectState", "Message": "The object's storage class does not allow it"}
+            raise translate_boto_error(ClientError({"Error": about}, "GetObject"))
+        return bytes(real(self, *range_))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(S3File, "_fetch_range", fetch)
+        report = inbox.score()
+    assert [(one.file, one.reason) for one in report.of("waiting")] == [
+        ("day=0/0.parquet", "cannot be read: The object's storage class does not allow it")
+    ]
+    assert report.totals.scored == 2
+    assert inbox.score().totals.scored == 1
+    assert all_rows(inbox) == ids
+
+
 def test_keys_that_would_be_other_paths_become_names(tmp_path: Path, bucket: str) -> None:
     inbox = Inbox(tmp_path, bucket)
     tiny_bundles.digits(tmp_path / "bundle")
@@ -289,6 +368,10 @@ def test_a_bucket_that_is_not_there(tmp_path: Path, bucket: str) -> None:
     with pytest.raises(UnrollError, match="is a whole bucket"):
         inbox.score(output="s3://nowhere")
     local = Inbox(tmp_path)
+    with pytest.raises(UnrollError, match=r"s3://nowhere/x/inbox cannot be listed: there is no bucket nowhere"):
+        local.score(input="s3://nowhere/x/inbox")
+    # Nothing below a prefix is no fault.
+    assert local.score(input=f"{bucket}/inbox").files == ()
     local.put("a.parquet", 2)
     with pytest.raises(UnrollError, match=r"scoring stopped: .*bucket"):
         local.score(output="s3://nowhere/x/predictions")

@@ -41,7 +41,8 @@ class Verdict:
         task: Its task's, which is the registered model's, too.
         model_sha256: Of its graph.
         gates: What each gate says, in the order of GATES; none where nothing was to be decided.
-        decision: champion, challenger, refused, held (registered for a person to decide) or known (decided before).
+        decision: champion, challenger, passed, refused, held (registered for a person to decide), or previous (champion
+            until a better one of the same run came). That of its time: aliases may have moved since.
         version: Of the registered model; empty where it was not registered.
         note: What else is to be said.
     """
@@ -82,11 +83,11 @@ class Rivalry:
     """A bundle beside the present champion of its task.
 
     Attributes:
-        champion: The champion's `NAME@SHA12` and version; empty where there is none.
+        champion: The champion's `NAME@SHA12` and version; empty where there is none, or it is this bundle itself.
         rows: Test rows that both were judged on.
         interval: Of the mean difference of losses, challenger − champion; None where they cannot be compared.
         impossible: Why they cannot.
-        note: What is to be said of a comparison that was made.
+        note: What is to be said of a comparison that was made, or why there was none to make.
     """
 
     champion: str = ""
@@ -150,7 +151,7 @@ def baseline(evaluation: Mapping[str, Any], *, higher_is_better: bool) -> Gate:
 def champion(rivalry: Rivalry) -> Gate:
     """Not significantly worse than the present champion on the same test rows."""
     if not rivalry.champion:
-        return Gate(CHAMPION, True, "there is no champion yet")
+        return Gate(CHAMPION, True, rivalry.note or "there is no champion yet")
     if rivalry.interval is None:
         return Gate(CHAMPION, False, f"cannot be compared with {rivalry.champion}: {rivalry.impossible}")
     found = rivalry.interval
@@ -163,7 +164,7 @@ def champion(rivalry: Rivalry) -> Gate:
 
 
 def wins(rivalry: Rivalry) -> bool:
-    """Whether the champion's place is taken: surely better, or there is no champion yet."""
+    """Whether the champion's place is taken: surely better, or there is no other champion."""
     return not rivalry.champion or (rivalry.interval is not None and rivalry.interval.better)
 
 

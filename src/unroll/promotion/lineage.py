@@ -11,10 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from unroll.errors import DataError, TrackingError
+from unroll.inference.writing import METADATA_KEY
 from unroll.tracking import registry
-
-KEY = b"unroll"
-"""Of the metadata that unroll writes into a file of predictions, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def read_origin(path: Path) -> Origin:
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from error
     try:
-        about = json.loads(metadata[KEY])
+        about = json.loads(metadata[METADATA_KEY])
         about["model_version"], about["model_sha256"]
     except (KeyError, TypeError, ValueError):
         raise DataError(
@@ -91,15 +89,17 @@ def _row(origin: Origin, row: str) -> list[tuple[str, str]]:
         if found := found or _find(path, row):
             return [(f"row {row}", f"set aside, in {path}: {found['reason']}")]
     searched = ", ".join(map(str, (origin.path, *_set_aside(origin))))
-    raise DataError(f"there is no row_id {row} in {searched}; ids are those of the column row_id")
+    stated = str(origin.about.get("quarantine", ""))
+    elsewhere = f"; it may be in {stated}: fetch that file and ask of it" if "://" in stated else ""
+    raise DataError(f"there is no row_id {row} in {searched}; ids are those of the column row_id{elsewhere}")
 
 
 def _set_aside(origin: Origin) -> list[Path]:
-    """Files that may hold the rows which were set aside."""
+    """Files that may hold the rows which were set aside: the one that is stated, or those that are named alike."""
     path, about = origin.path, origin.about
     places = [Path(place)] if isinstance(place := about.get("quarantine"), str) else []
     places.append(path.with_name(f"{path.stem}.quarantine.parquet"))
-    # The scoring job writes the one tree beside the other, alike.
+    # Files of scoring jobs that did not state it: they wrote the one tree beside the other, alike.
     for index, part in enumerate(path.parts):
         if part == "predictions":
             mirrored = Path(*path.parts[:index], "quarantine", *path.parts[index + 1 :])

@@ -14,7 +14,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from unroll import params, paths
-from unroll.errors import BundleError, DataError, TrackingError
+from unroll.errors import BundleError, DataError, VersionError
 from unroll.export.rows import rows_of
 from unroll.features.samples import Samples, Tensors, spread
 from unroll.files import read_json, require, sha256_of, write_json
@@ -73,9 +73,7 @@ def gate(names: Sequence[str], say: Say) -> list[Verdict]:
                 say(f"{verdict.experiment}: {_told(verdict)}")
                 if verdict.decision == registry.CHAMPION and not verdict.note:
                     if champion:
-                        # It was champion for a moment.
-                        found[champion] = replace(found[champion], decision=registry.PREVIOUS)
-                        results.write(found[champion])
+                        found[champion] = _demoted(found[champion])
                     champion = verdict.experiment
     return [found[name] for name in names]
 
@@ -147,6 +145,17 @@ def _crowned(name: str, version: str) -> str:
     return told + (f"; version {old.version} ({old.model_version}) is previous" if old else "")
 
 
+def _demoted(verdict: Verdict) -> Verdict:
+    """Keeps of a champion of this run that it was champion for a moment."""
+    version = registry.version_of(verdict.task, verdict.version)
+    tags = {registry.DECISION: registry.PREVIOUS}
+    registry.tag_version(version.name, version.version, tags)
+    registry.tag_run(version.run_id, tags)
+    verdict = replace(verdict, decision=registry.PREVIOUS)
+    results.write(verdict)
+    return verdict
+
+
 def _contest(name: str) -> Contest:
     section = params.load_section("tasks", name)
     samples = Samples.load(require(paths.features(name), f"featurize {name}"))
@@ -205,9 +214,16 @@ def _ask(
 
 
 def _compare(name: str, bundle: Bundle, contest: Contest, champion: Version | None) -> Rivalry:
-    """Both bundles on the same test rows."""
+    """Both bundles on the same test rows.
+
+    Raises:
+        TrackingError: The champion cannot be had now; nothing is to be decided.
+    """
     if champion is None:
         return Rivalry()
+    if champion.model_sha256 == bundle.sha256:
+        # A job was killed after it had moved the alias, and before it wrote the decision down.
+        return Rivalry(note="it is the champion already")
     label = f"{champion.model_version} (version {champion.version})"
     try:
         folder = registry.resolve(f"models:/{contest.name}/{champion.version}").folder
@@ -219,7 +235,9 @@ def _compare(name: str, bundle: Bundle, contest: Contest, champion: Version | No
             theirs: NDArray[np.float64] | None = _losses(old, contest)
         else:
             theirs = rescoring.kept(folder / rescoring.LOSSES, contest.rows)
-    except (TrackingError, BundleError) as error:
+    except (VersionError, BundleError) as error:
+        if isinstance(error, BundleError) and isinstance(error.__cause__, OSError):
+            raise  # a file that this machine could not read just now
         return Rivalry(label, impossible=str(error))
     if theirs is None:
         what = "its graph gives no likelihood of a given text, and the test rows are not those that it was evaluated on"

@@ -39,10 +39,10 @@ def undecided() -> list[str]:
 
 
 def table(verdicts: Sequence[Verdict]) -> Any:
-    """A line an experiment, for the terminal: what each gate says, what was decided, and why."""
+    """A line an experiment, for the terminal: what each gate said, what was decided then, and why."""
     from rich.table import Table
 
-    shown = Table(title="Promotion: what may be used, and why", show_lines=False)
+    shown = Table(title="What the gates decided", show_lines=False)
     for name in ("experiment", *GATES, "decision"):
         shown.add_column(name, no_wrap=True)
     shown.add_column("why", overflow="fold")

@@ -7,6 +7,8 @@ on the file and the day of its first claim alone, so a second try replaces what 
     look → fetch and hash → claim → score into a staged file → older content's output away → rows set aside in place
          → predictions in place → done
                                   ↘ rejected → reason in place → file to quarantine
+
+A file at which the program itself fails keeps its claim and its place, and the others are scored.
 """
 
 import time
@@ -18,7 +20,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from unroll import params, paths
-from unroll.errors import DataError, UnrollError
+from unroll.errors import BundleError, DataError, UnrollError
 from unroll.inference.batches import Check
 from unroll.inference.bundle import Bundle, load_bundle
 from unroll.inference.file_scorer import FileScorer, Scored
@@ -35,7 +37,7 @@ from unroll.scoring.stores import store_errors
 UNFINISHED = (".part", ".partial", ".tmp", ".crdownload")
 """Endings of files that are still being written."""
 _SECOND_LOOK_SECONDS = 1.0
-_GONE = "a job that was killed was at it, and it is no longer in the inbox; {} may have been put into place before"
+_GONE = "a job that was killed was at it, and it is no longer in the inbox; "
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def score_inbox(
     ledger_url: str | None = None,
     check: Callable[[Bundle], Check | None] = lambda _: None,
     tell: Tell = lambda _: None,
+    stopped: Callable[[JobReport], None] = lambda _: None,
     work: Path = paths.STAGING,
     lock_seconds: float = 600.0,
     away_seconds: float = 60.0,
@@ -84,6 +87,7 @@ def score_inbox(
         ledger_url: Stands in for the parameter.
         check: Gives, for the bundle, what says of many rows which may not be scored, and why.
         tell: Is called with each file as it is done.
+        stopped: Is called with what was done so far where the job does not come to its end.
         work: Folder for files on their way from and to object stores.
         lock_seconds: How long to wait for another job to end.
         away_seconds: How long to wait for a ledger's server that goes away.
@@ -111,17 +115,32 @@ def score_inbox(
             watch=watch,
         )
 
-    with Ledger(database) as ledger:
-        shelves = Shelves(inbox, output, quarantine, ledger, work, database.key)
-        files = _Job(new_scorer, bundle.version, model.registered, shelves, ledger, scoring, tell).run()
-    limits = scoring.drift
-    return JobReport(
-        model_version=bundle.version,
-        registered=model.registered,
-        files=tuple(sorted(files, key=lambda one: one.file)),
-        drift=watch.report(psi_limit=limits.psi, ks_limit=limits.ks, min_rows=limits.min_rows),
-        seconds=time.perf_counter() - start,
-    )
+    files: list[FileReport] = []
+
+    def report() -> JobReport:
+        limits = scoring.drift
+        return JobReport(
+            model_version=bundle.version,
+            registered=model.registered,
+            files=tuple(sorted(files, key=lambda one: one.file)),
+            drift=watch.report(psi_limit=limits.psi, ks_limit=limits.ks, min_rows=limits.min_rows),
+            seconds=time.perf_counter() - start,
+        )
+
+    def told(one: FileReport) -> None:
+        files.append(one)
+        if one.state != "known":
+            tell(one)
+
+    try:
+        with Ledger(database) as ledger:
+            shelves = Shelves(inbox, output, quarantine, ledger, work, database.key)
+            _Job(new_scorer, bundle.version, model.registered, shelves, ledger, scoring, told).run()
+    except BaseException:
+        if any(one.state == "scored" for one in files):
+            stopped(report())
+        raise
+    return report()
 
 
 class _Job:
@@ -142,9 +161,8 @@ class _Job:
         self._shelves, self._inbox, self._ledger = shelves, shelves.inbox, ledger
         self._settle, self._max_bad_share = scoring.settle_seconds, scoring.max_bad_share
         self._tell_one = tell
-        self._files: list[FileReport] = []
 
-    def run(self) -> list[FileReport]:
+    def run(self) -> None:
         try:
             self._shelves.tidy()
             seen, settled = self._look()
@@ -152,14 +170,13 @@ class _Job:
                 self._all(settled)
             for entry in self._ledger.unfinished():
                 if entry.path not in seen:
-                    self._tell(entry.path, "gone", reason=_GONE.format(f"{entry.place}/{entry.output}"))
+                    self._settle_gone(entry)
             self._shelves.clean()
         except store_errors() as error:
             raise UnrollError(
                 f"scoring stopped: {' '.join(str(error).split()) or type(error).__name__} "
                 f"({self._shelves.addresses()}); what is done is kept: mend it and run again"
             ) from error
-        return self._files
 
     def _all(self, settled: list[Found]) -> None:
         # Made here, for most jobs find nothing new; what checks rows gets ready while files settle.
@@ -230,9 +247,22 @@ class _Job:
         )
         return self._ledger.claim(claim, new_token(), lambda day: names.outputs(found.name, sha256, day))
 
+    def _settle_gone(self, entry: Entry) -> None:
+        """Ends a claim whose file nobody can score any more."""
+        if self._shelves.is_published(entry):
+            # What is in place came there whole, and last.
+            self._ledger.done(entry)
+            what = f"its predictions are in {entry.place}/{entry.output}"
+        else:
+            self._shelves.clear(entry)
+            self._ledger.release(entry)
+            what = "nothing of it was put into place"
+        self._tell(entry.path, "gone", reason=_GONE + what)
+
     def _score(self, scorer: FileScorer, found: Found, path: Path, entry: Entry) -> None:
         staged, aside = self._shelves.staged(entry)
-        note: dict[str, Any] = {"source": entry.path, "source_sha256": entry.sha256}
+        aside_name = f"{entry.quarantine}/{names.aside(entry.output)}"
+        note: dict[str, Any] = {"source": entry.path, "source_sha256": entry.sha256, "quarantine": aside_name}
         if self._registered:
             note["registered"] = dict(self._registered)
         try:
@@ -249,11 +279,21 @@ class _Job:
             place = self._shelves.reject(found, entry, reason)
             self._tell(entry.path, "rejected", quarantine=f"{entry.quarantine}/{place}", reason=reason)
             return
+        except BundleError as error:
+            self._tell(entry.path, "failed", reason=str(error))
+            return
+        except (UnrollError, ChangedError):
+            raise
+        except store_errors():
+            raise
+        except Exception as error:
+            # Whatever a library makes of this one file, the files after it are not to wait for it.
+            self._tell(entry.path, "failed", reason=f"{type(error).__name__}: {error}; a fault of unroll's")
+            return
         quarantined = scored.set_aside.rows if scored.set_aside else 0
         _require_balance(scored, quarantined)
         self._shelves.publish(entry, staged, aside if scored.set_aside else None)
         self._ledger.done(entry, scored.rows_in, scored.rows, quarantined)
-        aside_name = f"{entry.quarantine}/{names.aside(entry.output)}"
         self._tell(
             entry.path,
             "scored",
@@ -269,10 +309,7 @@ class _Job:
         self._tell(names.shown(found.name), "waiting", reason=reason)
 
     def _tell(self, file: str, state: FileState, **what: Any) -> None:
-        one = FileReport(file, state, **what)
-        self._files.append(one)
-        if state != "known":
-            self._tell_one(one)
+        self._tell_one(FileReport(file, state, **what))
 
 
 def _require_balance(scored: Scored, quarantined: int) -> None:

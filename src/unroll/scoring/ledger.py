@@ -150,7 +150,7 @@ class Ledger:
             what: The file, the model and the places.
             token: New, of this claim.
             names: Gives names for the predictions, for the day of the first claim; the first that no other file has is
-                taken, once and for all.
+                taken, once and for all. Where other inboxes have them all, it is the last with this inbox's key.
         """
         row = {
             "size": what.size, "stamp": what.stamp, "state": "claimed", "token": token, "moved": False, "reason": None,
@@ -169,8 +169,10 @@ class Ledger:
                 output = known.output
             else:
                 taken = sql.select(_FILES.c.output).where(_FILES.c.place == what.place)
+                given = names(day)
+                own = f"{given[-1].removesuffix('.parquet')}-{self._database.key}.parquet"
                 output = next(
-                    name for name in names(day) if not connection.execute(taken.where(_FILES.c.output == name)).first()
+                    (one for one in given if not connection.execute(taken.where(_FILES.c.output == one)).first()), own
                 )
             if known:
                 changes = row | {"output": output, "claimed": now, "changed": now}
@@ -205,8 +207,14 @@ class Ledger:
         """Records that the files of what is superseded were moved away."""
         self._run(lambda connection: connection.execute(self._update(entry).values(moved=True)))
 
-    def done(self, entry: Entry, rows_in: int, rows_scored: int, rows_quarantined: int) -> None:
-        """Records that the output is in place; for the holder of the claim alone."""
+    def done(
+        self,
+        entry: Entry,
+        rows_in: int | None = None,
+        rows_scored: int | None = None,
+        rows_quarantined: int | None = None,
+    ) -> None:
+        """Records that the output is in place; for the holder of the claim alone. None: not counted."""
         counts = {"rows_in": rows_in, "rows_scored": rows_scored, "rows_quarantined": rows_quarantined}
         self._end(entry, {"state": "done", **counts})
 

@@ -8,6 +8,7 @@ import contextlib
 import os
 import shutil
 import stat
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,19 @@ class Place(Protocol):
     def sha256(self, name: str) -> str:
         """Of a file's content."""
 
-    def take(self, name: str, to: "Place", new_name: str, staging: Path) -> None:
-        """Moves a file from here into another place, whole."""
+    def take(self, name: str, to: "Place", new_name: str, staging: Path, found: Found | None = None) -> None:
+        """Moves a file from here into another place, whole.
+
+        Args:
+            name: The file's.
+            to: The other place.
+            new_name: The file's name there.
+            staging: Folder of this machine for a copy on its way.
+            found: What is to be moved, where others may write here: what has come in its place stays.
+
+        Raises:
+            ChangedError: It is gone, or no longer what was found. There may be a copy of what came in its place.
+        """
 
     def remove(self, name: str) -> None:
         """Removes a file, if it is there."""
@@ -151,15 +163,20 @@ class Folder:
     def publish(self, staged: Path, name: str) -> None:
         """Renames; across file systems, copies beside the place first. What is there then survives a power cut."""
         place = self.path / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if staged.stat().st_dev == place.parent.stat().st_dev:
+        if self._is_beside(staged, name):
             staged.replace(place)
         else:
             with replacing(place) as part:
                 shutil.copyfile(staged, part)
-                _sync(part)
+                sync(part)
             staged.unlink()
-        _sync(place.parent)
+        sync(place.parent)
+
+    def _is_beside(self, path: Path, name: str) -> bool:
+        """Whether a file can be renamed to a name of this place, whose folder is made."""
+        folder = (self.path / name).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        return path.stat().st_dev == folder.stat().st_dev
 
     def exists(self, name: str) -> bool:
         """Whether there is a file of the name."""
@@ -169,17 +186,30 @@ class Folder:
         """Of a file's content."""
         return sha256_of(self.path / name)
 
-    def take(self, name: str, to: Place, new_name: str, staging: Path) -> None:
-        """Moves a file from here into another place, whole."""
-        del staging
-        to.publish(self.path / name, new_name)
+    def take(self, name: str, to: Place, new_name: str, staging: Path, found: Found | None = None) -> None:
+        """Renames within a file system; else publishes a copy, and removes the file if it is still the same."""
+        path = self.path / name
+        if found:
+            self.require_same(found)
+        if isinstance(to, Folder) and to._is_beside(path, new_name):
+            to.publish(path, new_name)
+            return
+        staging.mkdir(parents=True, exist_ok=True)
+        copy = staging / uuid.uuid4().hex
+        shutil.copyfile(path, copy)
+        sync(copy)
+        to.publish(copy, new_name)
+        if found:
+            self.require_same(found)
+        path.unlink()
 
     def remove(self, name: str) -> None:
         """Removes a file, if it is there."""
         (self.path / name).unlink(missing_ok=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Returns when a file or a folder is on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -190,7 +220,9 @@ def _sync(path: Path) -> None:
 def place_of(address: str) -> Place:
     """The place of an address: a path, or `PROTOCOL://…` as fsspec has them.
 
-    Credentials are those of the protocol's own environment variables or files; none stand in the address.
+    Credentials are those of the protocol's own environment variables or files; none stand in the address. However a
+    folder is called, its place has one address: locks and the ledger go by that. It is relative to the current folder
+    where it lies below it, so that both can be moved together.
 
     Raises:
         ParameterError: A password stands in the address, or several protocols do.
@@ -204,10 +236,9 @@ def place_of(address: str) -> Place:
         )
     if "::" in address:
         raise ParameterError(f"{address} has several protocols; name one place, such as s3://bucket/inbox")
-    if "://" not in address:
-        return Folder(Path(address))
-    if address.startswith("file://"):
-        return Folder(Path(address.removeprefix("file://")))
+    if "://" not in address or address.startswith(("file://", "local://")):
+        path, here = Path(os.path.realpath(address.rpartition("://")[2])), Path.cwd()
+        return Folder(path.relative_to(here) if path.is_relative_to(here) else path)
     from unroll.scoring.stores import store_of
 
     return store_of(address)

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from unroll.errors import UnrollError
 from unroll.scoring.drift import DriftReport
 
-FileState = Literal["scored", "rejected", "waiting", "gone", "known"]
+FileState = Literal["scored", "rejected", "waiting", "failed", "gone", "known"]
 
 
 @dataclass(frozen=True)
@@ -15,8 +16,9 @@ class FileReport:
 
     Attributes:
         file: Its path below the input, as the ledger has it.
-        state: `scored`: now. `rejected`: moved to quarantine. `waiting`: left in the inbox for the next run. `gone`: a
-            job that died was at it, and it is no longer in the inbox. `known`: was scored before.
+        state: `scored`: now. `rejected`: moved to quarantine. `waiting`: left in the inbox for the next run. `failed`:
+            the same, but because the program or the model failed at it. `gone`: a job that died was at it, and it is no
+            longer in the inbox. `known`: was scored before.
         rows_in: Rows that it holds. 0 where they were not counted.
         rows_scored: Of these, those in `output`.
         rows_quarantined: Of these, those in `quarantine`, each with its reason.
@@ -49,6 +51,7 @@ class Totals:
     scored: int
     rejected: int
     waiting: int
+    failed: int
     known: int
     rows_in: int
     rows_scored: int
@@ -84,7 +87,8 @@ class JobReport:
         return Totals(
             scored=len(scored),
             rejected=len(self.of("rejected")),
-            waiting=len(self.of("waiting")) + len(self.of("gone")),
+            waiting=len(self.of("waiting")),
+            failed=len(self.of("failed")),
             known=len(self.of("known")),
             rows_in=sum(one.rows_in for one in scored),
             rows_scored=sum(one.rows_scored for one in scored),
@@ -95,12 +99,22 @@ class JobReport:
         """One row a file that something is to be said of."""
         return [one.line() for one in self.files if one.state != "known"]
 
+    def require_no_failure(self) -> None:
+        """Raises UnrollError where the program or the model failed at a file."""
+        failed = self.of("failed")
+        if failed:
+            raise UnrollError(
+                f"{len(failed):,} files could not be scored through no fault of theirs; they stay in the inbox and are "
+                f"tried again by the next run. The first is {failed[0].file}: {failed[0].reason}"
+            )
+
     def summary(self) -> str:
         """One line of totals."""
         sums = self.totals
+        failed = f"{sums.failed:,} FAILED, " if sums.failed else ""
         name = f" ({self.registered['name']} version {self.registered['version']})" if self.registered else ""
         return (
             f"{sums.scored:,} files scored with {self.model_version}{name} in {self.seconds:.1f} s: "
             f"{sums.rows_in:,} rows in, {sums.rows_scored:,} scored, {sums.rows_quarantined:,} set aside; "
-            f"{sums.rejected:,} files rejected, {sums.waiting:,} wait, {sums.known:,} were scored before"
+            f"{sums.rejected:,} files rejected, {failed}{sums.waiting:,} wait, {sums.known:,} were scored before"
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from unroll.errors import ParameterError
 from unroll.files import write_json
+from unroll.inference.stamps import ChangedError
 from unroll.scoring import names
 from unroll.scoring.ledger import Entry, Ledger
 from unroll.scoring.places import Found, Place, above, overlap, place_of
@@ -86,6 +87,10 @@ class Shelves:
             self.quarantine.remove(names.aside(entry.output))
         self.output.publish(staged, entry.output)
 
+    def is_published(self, entry: Entry) -> bool:
+        """Whether a claim's predictions are in place: the last step of `publish`, after which nothing is missing."""
+        return self._at(entry.place).exists(entry.output)
+
     def clear(self, entry: Entry) -> None:
         """Removes what a try of a claim, which was killed, may have put into place."""
         if entry.state == "claimed":
@@ -96,7 +101,7 @@ class Shelves:
         """Moves a file to quarantine, with a note beside it; gives its name there.
 
         Raises:
-            ChangedError: It changed: half a file is no reason to reject the whole.
+            ChangedError: It changed: half a file is no reason to reject the whole, and a mended one stays.
         """
         self.inbox.require_same(found)
         self.clear(entry)
@@ -116,7 +121,14 @@ class Shelves:
             },
         )
         self.quarantine.publish(note, f"{name}.reason.json")
-        self.inbox.take(found.name, self.quarantine, name, self.work)
+        try:
+            self.inbox.take(found.name, self.quarantine, name, self.work, found)
+        except ChangedError:
+            # The note stays only beside the content that it is about.
+            if not self.quarantine.exists(name) or self.quarantine.sha256(name) != entry.sha256:
+                self.quarantine.remove(name)
+                self.quarantine.remove(f"{name}.reason.json")
+            raise
         return name
 
     def _retire(self, entry: Entry) -> None:

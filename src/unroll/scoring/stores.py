@@ -17,12 +17,14 @@ import fsspec
 from unroll.errors import UnrollError
 from unroll.inference.stamps import ChangedError
 from unroll.scoring.names import local_name
-from unroll.scoring.places import Found, Place
+from unroll.scoring.places import Found, Place, UnreadableError, sync
 
 _BLOCK = 1 << 23
 """Bytes that are read or sent at once."""
 _TAGS = ("ETag", "etag", "generation", "md5Hash", "content_md5")
-_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
+_PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs"}
+_SAME = {"s3a": "s3", "gcs": "gs", "az": "abfs"}
+"""Protocol -> its other name, which addresses are kept under: locks and the ledger go by them."""
 
 
 def store_of(address: str) -> "Store":
@@ -31,15 +33,16 @@ def store_of(address: str) -> "Store":
     Raises:
         UnrollError: The protocol is not known here, or its package is not installed.
     """
-    protocol = address.partition("://")[0]
+    given, _, path = address.partition("://")
+    protocol = _SAME.get(given, given)
     options: dict[str, Any] = {}
-    if protocol in ("s3", "s3a"):
+    if protocol == "s3":
         # Listings are not remembered: each look is to see what is there now. One client, which is slow to make, serves
         # all places of a server.
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         options = {"use_listings_cache": False, "endpoint_url": endpoint}
     try:
-        system, root = fsspec.core.url_to_fs(address, **options)
+        system, root = fsspec.core.url_to_fs(f"{protocol}://{path}", **options)
     except ImportError as error:
         package = _PACKAGES.get(protocol)
         raise UnrollError(f"{address} needs the package {package or f'for {protocol}://'}: {error}") from None
@@ -73,11 +76,21 @@ class Store:
         return f"{self.protocol}://{self.root.lstrip('/')}"
 
     def files(self) -> Iterator[Found]:
-        """Every object below the prefix; those that end in `/`, which consoles make, are no files."""
+        """Every object below the prefix; those that end in `/`, which consoles make, are no files.
+
+        Raises:
+            UnrollError: There is no such bucket.
+        """
         self.system.invalidate_cache()
         try:
             listing = self.system.find(self.root, detail=True)
         except FileNotFoundError:
+            bucket = self.root.partition("/")[0]
+            if not self.system.exists(bucket):
+                raise UnrollError(
+                    f"{self.address} cannot be listed: there is no bucket {bucket}, or it is hidden from these "
+                    "credentials; correct the address or make the bucket"
+                ) from None
             return
         for key, info in listing.items():
             name = key.removeprefix(self.root).removeprefix("/")
@@ -101,13 +114,10 @@ class Store:
         path = staging / local_name(found.name)
         digest = hashlib.sha256()
         try:
-            try:
-                with path.open("wb") as copy:
-                    for block in self._blocks(found.name):
-                        digest.update(block)
-                        copy.write(block)
-            except FileNotFoundError:
-                raise ChangedError from None
+            with path.open("wb") as copy:
+                for block in self._blocks_of(found):
+                    digest.update(block)
+                    copy.write(block)
             self.require_same(found)
             yield path, digest.hexdigest()
         finally:
@@ -119,7 +129,7 @@ class Store:
 
     def publish(self, staged: Path, name: str) -> None:
         """Puts the file to its key, in one piece or in parts that become an object together."""
-        options = {"chunksize": _BLOCK, "max_concurrency": 2} if self.protocol in ("s3", "s3a") else {}
+        options = {"chunksize": _BLOCK, "max_concurrency": 2} if self.protocol == "s3" else {}
         self.system.put_file(str(staged), self._key(name), **options)
         staged.unlink()
 
@@ -134,21 +144,36 @@ class Store:
             digest.update(block)
         return digest.hexdigest()
 
-    def take(self, name: str, to: Place, new_name: str, staging: Path) -> None:
-        """Copies within the store, or over this machine; the object goes away afterwards."""
+    def take(self, name: str, to: Place, new_name: str, staging: Path, found: Found | None = None) -> None:
+        """Copies within the store, or over this machine; the object goes away afterwards, if it is still the same."""
+        if found:
+            self.require_same(found)
         if isinstance(to, Store) and to.protocol == self.protocol:
             self.system.cp_file(self._key(name), to._key(new_name))
         else:
             staging.mkdir(parents=True, exist_ok=True)
             copy = staging / uuid.uuid4().hex
             self.system.get_file(self._key(name), str(copy))
+            sync(copy)
             to.publish(copy, new_name)
+        if found:
+            self.require_same(found)
         self.remove(name)
 
     def remove(self, name: str) -> None:
         """Removes an object, if it is there."""
         with contextlib.suppress(FileNotFoundError):
             self.system.rm_file(self._key(name))
+
+    def _blocks_of(self, found: Found) -> Iterator[bytes]:
+        """Content of an inbox's object."""
+        try:
+            yield from self._blocks(found.name)
+        except FileNotFoundError:
+            raise ChangedError from None
+        except PermissionError as error:
+            # It is archived, say, or its owner lets nobody read it: no reason to leave those after it.
+            raise UnreadableError(str(error)) from error
 
     def _blocks(self, name: str) -> Iterator[bytes]:
         with self.system.open(self._key(name), "rb", block_size=_BLOCK, cache_type="none") as source:

@@ -1,15 +1,13 @@
 """What is seen of models at work: drift of each scoring run, and quality once the truth is known."""
 
-import os
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from unroll.tracking.store import store
+from unroll.tracking.store import experiment_id, store, store_errors
 
 EXPERIMENT = "live"
 """MLflow's experiment of all models at work."""
-_ARTIFACTS = Path("mlruns")
 
 
 def log_live(
@@ -21,7 +19,7 @@ def log_live(
     tags: Mapping[str, str] | None = None,
     files: Sequence[Path] = (),
 ) -> str:
-    """Logs a run that has ended into the experiment `live`.
+    """Logs a run that has ended into the experiment `live`; as failed, where not all of it could be logged.
 
     Args:
         name: Of the run: `drift mnist-lstm`, say.
@@ -42,24 +40,19 @@ def log_live(
         from mlflow.entities import Metric
 
         run = client.create_run(
-            _experiment(client),
+            experiment_id(client, EXPERIMENT),
             run_name=name,
             tags={"unroll.model_version": model_version, **about, **(tags or {})},
         )
         run_id = str(run.info.run_id)
-        client.log_batch(run_id, metrics=[Metric(key, float(value), 0, 0) for key, value in metrics.items()])
-        for path in files:
-            client.log_artifact(run_id, str(path))
+        try:
+            client.log_batch(run_id, metrics=[Metric(key, float(value), 0, 0) for key, value in metrics.items()])
+            for path in files:
+                client.log_artifact(run_id, str(path))
+        except BaseException:
+            # Or it would be running for ever. A store that does not answer cannot be told.
+            with contextlib.suppress(*store_errors()):
+                client.set_terminated(run_id, "FAILED")
+            raise
         client.set_terminated(run_id, "FINISHED")
     return run_id
-
-
-def _experiment(client: Any) -> str:
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found is not None:
-        return str(found.experiment_id)
-    local = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
-    place = (_ARTIFACTS.resolve() / EXPERIMENT).as_uri() if local else None
-    # Without it, MLflow's pages open in their view for language models.
-    kind = {"mlflow.experimentKind": "custom_model_development"}
-    return str(client.create_experiment(EXPERIMENT, artifact_location=place, tags=kind))

@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from unroll import paths
-from unroll.errors import BundleError, TrackingError
+from unroll.errors import BundleError, TrackingError, VersionError
 from unroll.files import replacing
 from unroll.tracking.store import address, known, short, store, store_errors
 from unroll.tracking.versions import SHA256, Version
@@ -93,16 +93,6 @@ def move(name: str, version: str, alias: str) -> None:
         client.set_registered_model_alias(name, alias, _version(client, name, version).version)
 
 
-def remove(name: str, alias: str) -> None:
-    """Takes an alias away; nothing where it points at none.
-
-    Raises:
-        TrackingError: The store cannot be used.
-    """
-    with store() as client:
-        client.delete_registered_model_alias(name, alias)
-
-
 def crown(name: str, version: str) -> Version | None:
     """Makes a version champion; the champion before it keeps the alias `previous`.
 
@@ -170,14 +160,15 @@ def resolve(uri: str) -> Resolved:
     the graph's against that of the registry.
 
     Raises:
-        TrackingError: There is no such version, the store cannot be used, or the files are not what was registered.
+        VersionError: The files are gone or not what was registered; it would be so at the next call, too.
+        TrackingError: There is no such version, or the store or this machine's disk cannot be used.
     """
     match = _URI.fullmatch(uri)
     if match is None:
         raise TrackingError(f"{uri!r} names no model; write models:/NAME@ALIAS or models:/NAME/VERSION")
     found = version_of(match["name"], match["alias"] or match["version"])
     if not re.fullmatch(r"[0-9a-f]{64}", found.model_sha256) or not found.run_id:
-        raise TrackingError(
+        raise VersionError(
             f"{found.name} version {found.version} was not registered by unroll: it has no tag {SHA256}; "
             f"name another one of `unroll models list`"
         )
@@ -193,7 +184,9 @@ def resolve(uri: str) -> Resolved:
                 _verify(files, found)
                 files.rename(part)
         except BundleError as error:
-            raise TrackingError(
+            # A file that is there and cannot be read is no fault of the version.
+            kind = TrackingError if isinstance(error.__cause__, OSError) else VersionError
+            raise kind(
                 f"the files of {found.name} version {found.version} are not what was registered: {error} "
                 f"Make another version champion: `unroll models rollback {found.name}` or `unroll models promote`"
             ) from error
@@ -207,7 +200,10 @@ def _fetched(found: Version) -> Iterator[Path]:
         try:
             files = Path(client.download_artifacts(found.run_id, found.place, scratch))
         except store_errors() as error:
-            raise TrackingError(
+            # MLflow does not tell files that are gone from a server or a disk at fault.
+            there = known(client, found.run_id) and client.list_artifacts(found.run_id, found.place)
+            kind = TrackingError if there else VersionError
+            raise kind(
                 f"the files of {found.name} version {found.version} cannot be fetched from {address()} "
                 f"(run {found.run_id}, {found.place}): {short(error)}. Start the store's file server, or make another "
                 f"version champion: `unroll models rollback {found.name}`"

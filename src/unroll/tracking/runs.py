@@ -1,7 +1,6 @@
 """One MLflow experiment a task, one run an experiment run: `train` opens the run, `evaluate` and `export` resume it."""
 
 import logging
-import os
 import re
 import subprocess
 import time
@@ -15,9 +14,8 @@ from pydantic import BaseModel
 
 from unroll import params, paths
 from unroll.files import digest_of, read_json, write_json
-from unroll.tracking.store import known, reachable, short, store, store_errors
+from unroll.tracking.store import experiment_id, known, reachable, short, store, store_errors
 
-_ARTIFACTS = Path("mlruns")
 _MOST_METRICS = 500
 """Of one call; MLflow takes 1,000 entries."""
 
@@ -233,18 +231,9 @@ def _hashes(text: str) -> dict[str, str]:
 def _create(client: Any, name: str, experiment: params.Experiment, task: params.Task, tags: Mapping[str, str]) -> str:
     from mlflow.entities import Dataset, DatasetInput, Param
 
-    found = client.get_experiment_by_name(experiment.task)
-    if found is None:
-        local = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
-        place = (_ARTIFACTS.resolve() / experiment.task).as_uri() if local else None
-        # Without it, MLflow's pages open in their view for language models.
-        kind = {"mlflow.experimentKind": "custom_model_development"}
-        experiment_id = client.create_experiment(experiment.task, artifact_location=place, tags=kind)
-    else:
-        experiment_id = found.experiment_id
     commit = _commit()
     run = client.create_run(
-        experiment_id,
+        experiment_id(client, experiment.task),
         run_name=name,
         tags={
             "unroll.experiment": name,

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -14,6 +15,7 @@ from unroll.errors import TrackingError
 from unroll.telling import redacted
 
 DEFAULT_STORE = "sqlite:///mlflow.db"
+_ARTIFACTS = Path("mlruns")
 # A server that is away must not hold training up: fail within seconds, and send later what is missing.
 _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -91,6 +93,18 @@ def store_errors() -> tuple[type[Exception], ...]:
 def short(error: Exception) -> str:
     """An error in 200 characters of one line."""
     return redacted(" ".join(str(error).split()))[:200]
+
+
+def experiment_id(client: Any, name: str) -> str:
+    """Of MLflow's experiment of this name, which is made where it is not there."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    local = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
+    place = (_ARTIFACTS.resolve() / name).as_uri() if local else None
+    # Without it, MLflow's pages open in their view for language models.
+    kind = {"mlflow.experimentKind": "custom_model_development"}
+    return str(client.create_experiment(name, artifact_location=place, tags=kind))
 
 
 def known(client: Any, run_id: str) -> bool:

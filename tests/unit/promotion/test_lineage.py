@@ -83,13 +83,17 @@ def test_the_commit_of_the_bundles_provenance(here):
 
 def test_a_version_that_was_deleted(here):
     path = predictions(here, tiny_bundles.digits(here / "b"))
-    table = pq.read_table(path)
-    about = json.loads(table.schema.metadata[b"unroll"])
-    about["registered"] = {"name": candidates.TASK, "version": "4", "run_id": "1" * 32}
-    pq.write_table(table.replace_schema_metadata({"unroll": json.dumps(about)}), path)
+    state(path, registered={"name": candidates.TASK, "version": "4", "run_id": "1" * 32})
     found = of(path)
     assert found["registered"] == ["digit-rows version 4, which the store no longer has"]
     assert found["run"] == [f"{'1' * 32}, which the store does not know"]
+
+
+def state(path, **more):
+    """Adds to what a file says of itself."""
+    table = pq.read_table(path)
+    about = json.loads(table.schema.metadata[b"unroll"]) | more
+    pq.write_table(table.replace_schema_metadata({"unroll": json.dumps(about)}), path)
 
 
 class TestRows:
@@ -114,6 +118,27 @@ class TestRows:
         (told,) = of(texts, "y")["row y"]
         assert told.startswith(f"set aside, in {place}: ")
         assert of(place, "y")["row y"] == [told]
+
+    def test_set_aside_where_the_file_says(self, texts):
+        place = texts.parents[3] / "aside/rows.parquet"
+        place.parent.mkdir()
+        texts.with_name("in.quarantine.parquet").rename(place)
+        with pytest.raises(DataError, match="no row_id y"):
+            of(texts, "y")
+        state(texts, quarantine=str(place))
+        (told,) = of(texts, "y")["row y"]
+        assert told.startswith(f"set aside, in {place}: ")
+
+    def test_set_aside_and_moved_from_where_the_file_says(self, texts):
+        state(texts, quarantine="data/quarantine/day/moved.parquet")
+        (told,) = of(texts, "y")["row y"]
+        assert told.startswith(f"set aside, in {texts.with_name('in.quarantine.parquet')}: ")
+
+    def test_set_aside_on_an_object_store(self, texts):
+        texts.with_name("in.quarantine.parquet").unlink()
+        state(texts, quarantine="s3://unroll/quarantine/in.quarantine.parquet")
+        with pytest.raises(DataError, match=r"may be in s3://unroll/quarantine/in\.quarantine\.parquet: fetch"):
+            of(texts, "y")
 
     def test_unknown(self, texts):
         with pytest.raises(DataError, match=r"there is no row_id q in .*in.quarantine.parquet"):

@@ -1,12 +1,14 @@
 """From results on disk to aliases in the registry, on a SQLite store."""
 
+import errno
 import json
 
 import candidates
 import pytest
+import requests
 
 from unroll import cli
-from unroll.errors import DataError, TrackingError
+from unroll.errors import BundleError, DataError, TrackingError
 from unroll.promotion import promote, results
 from unroll.tracking import registry
 
@@ -100,6 +102,11 @@ def test_who_was_champion_for_a_moment(project):
     assert [found[name].decision for name in ("a", "b")] == ["previous", "champion"]
     assert results.decided("a").decision == "previous"
     assert aliases() == {"champion": "b", "previous": "a"}
+    one = registry.version_of(candidates.TASK, "previous")
+    assert one.tags[registry.DECISION] == registry.run_of(one.run_id)["tags"][registry.DECISION] == "previous"
+    # Asked again, it is still what the tag says.
+    found, _ = gate("a")
+    assert found["a"].decision == results.decided("a").decision == "previous"
 
 
 @pytest.mark.parametrize(
@@ -180,6 +187,69 @@ def test_a_registration_that_was_broken_off_is_made_again(project, monkeypatch):
     assert len(registry.versions()) == 1
 
 
+def test_killed_after_the_alias_moved(project, monkeypatch):
+    """The one that took the champion's place is not judged against itself."""
+    candidates.experiment(project, "a", wrong=(1, 2))
+    gate("a")
+    candidates.experiment(project, "b")
+    real = registry.crown
+
+    def killed(name, version):
+        real(name, version)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(registry, "crown", killed)
+        with pytest.raises(KeyboardInterrupt):
+            gate("b")
+    assert aliases() == {"champion": "b", "previous": "a"}
+    assert promote.unregistered(["b"]) == results.undecided() == ["b"]
+    found, _ = gate("b")
+    assert found["b"].decision == "champion"
+    assert "it is the champion already" in found["b"].why
+    assert registry.version_of(candidates.TASK, "champion").tags[registry.DECISION] == "champion"
+    assert aliases() == {"champion": "b", "previous": "a"}
+    assert promote.unregistered(["a", "b"]) == []
+
+
+@pytest.mark.parametrize("fault", [requests.ReadTimeout("no answer"), OSError(errno.ENOSPC, "No space left on device")])
+def test_a_champion_that_cannot_be_fetched_just_now(project, monkeypatch, fault):
+    """Nothing is decided; the next run asks again."""
+    candidates.experiment(project, "a")
+    gate("a")
+    candidates.experiment(project, "b", salt=1)
+
+    def fails(uri):
+        raise TrackingError("cannot be fetched") from fault
+
+    with monkeypatch.context() as at_fault:
+        at_fault.setattr(registry, "resolve", fails)
+        with pytest.raises(TrackingError, match="cannot be fetched"):
+            gate("b")
+    assert [one.experiment for one in registry.versions()] == ["a"]
+    assert promote.unregistered(["b"]) == results.undecided() == ["b"]
+    found, _ = gate("b")
+    assert found["b"].decision == "challenger"
+
+
+def test_a_champion_whose_files_cannot_be_read_just_now(project, monkeypatch):
+    candidates.experiment(project, "a")
+    gate("a")
+    candidates.experiment(project, "b", salt=1)
+    real = promote.load_bundle
+
+    def fails(folder):
+        if folder.is_relative_to(".unroll"):
+            raise BundleError("cannot be read") from OSError(errno.EMFILE, "Too many open files")
+        return real(folder)
+
+    with monkeypatch.context() as at_fault:
+        at_fault.setattr(promote, "load_bundle", fails)
+        with pytest.raises(BundleError, match="cannot be read"):
+            gate("b")
+    assert results.undecided() == ["b"]
+
+
 def test_rollback_and_back(project):
     candidates.experiment(project, "a", wrong=(1, 2))
     gate("a")
@@ -225,6 +295,7 @@ def test_the_command_line(project, capsys):
     code, out, err = run(capsys, "models", "gate")
     assert (code, err) == (0, "")
     assert max(map(len, out.splitlines()[2:])) <= 140
+    assert "What the gates decided" in out
     row = next(line for line in out.splitlines() if line.startswith("│ b "))
     assert row.split("│")[5].strip() == "–"
     assert "refused" in row

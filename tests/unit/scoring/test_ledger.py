@@ -121,6 +121,17 @@ def test_each_inbox_sees_its_own_files(tmp_path: Path) -> None:
         assert claim(two, names=["x.parquet", "y.parquet"]).output == "y.parquet"
 
 
+def test_inboxes_that_share_an_output_never_share_a_name(tmp_path: Path) -> None:
+    found = []
+    for inbox in ("one", "two", "three", "four"):
+        with ledger_in(tmp_path / "ledger.sqlite", inbox) as ledger:
+            found.append(claim(ledger, names=["x.parquet", "x-a.parquet"]).output)
+            assert claim(ledger, names=["x.parquet", "x-a.parquet"]).output == found[-1]
+    assert found[:2] == ["x.parquet", "x-a.parquet"]
+    assert all(name.startswith("x-a-") and name.endswith(".parquet") for name in found[2:])
+    assert len(set(found)) == 4
+
+
 def test_one_job_at_a_time(tmp_path: Path) -> None:
     with (
         ledger_in(tmp_path / "ledger.sqlite"),

@@ -36,6 +36,18 @@ def test_runs_have_figures_tags_and_files(here: Path, monkeypatch: pytest.Monkey
     assert [one.path for one in client.list_artifacts(first)] == ["drift.html"]
 
 
+def test_files_that_cannot_be_kept_fail_the_run(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is where the artifacts' server is away, and the store itself answers."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here}/mlflow.db")
+    import mlflow
+
+    with pytest.raises(TrackingError, match=r"drift\.html"):
+        log_live("drift", "tiny@0", {"drift.ink.psi": 0.5}, files=[here / "drift.html"])
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert [run.info.status for run in client.search_runs([experiment.experiment_id])] == ["FAILED"]
+
+
 def test_a_store_that_is_away_is_told_of(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

@@ -1,5 +1,6 @@
 """The registry on a SQLite store, and on a real server."""
 
+import errno
 import json
 import os
 import shutil
@@ -7,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import tiny_bundles
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from servers import free_port, mlflow_server
 
-from unroll.errors import TrackingError
+from unroll.errors import TrackingError, VersionError
 from unroll.inference.bundle import load_bundle
 from unroll.tracking import registry
 from unroll.tracking.store import store
@@ -87,9 +89,7 @@ def test_from_registration_to_rollback(kept):
     assert registry.crown("digit-rows", "2") is None
     assert registry.crown("digit-rows", "previous").version == "2"
     assert registry.version_of("digit-rows", "champion").version == "1"
-    registry.remove("digit-rows", registry.PREVIOUS)
-    registry.remove("digit-rows", registry.PREVIOUS)
-    assert registry.version_of("digit-rows", "2").aliases == ()
+    assert registry.version_of("digit-rows", "2").aliases == ("previous",)
 
     registry.tag_version("digit-rows", "2", {registry.DECISION: "held"})
     assert registry.version_of("digit-rows", "2").tags[registry.DECISION] == "held"
@@ -114,7 +114,7 @@ def test_from_registration_to_rollback(kept):
     assert load_bundle(registry.resolve("models:/digit-rows/1").folder).version == bundle.version
 
     # Its number says another graph than its files hold.
-    with pytest.raises(TrackingError, match=r"not what was registered.*rollback"):
+    with pytest.raises(VersionError, match=r"not what was registered.*rollback"):
         registry.resolve("models:/digit-rows/2")
     assert not Path(".unroll/models/digit-rows/2").exists()
 
@@ -150,16 +150,31 @@ def test_a_version_of_somebody_else(here):
     with store() as client:
         client.create_registered_model("digit-rows")
         client.create_model_version("digit-rows", "file:///nowhere")
-    with pytest.raises(TrackingError, match="not registered by unroll"):
+    with pytest.raises(VersionError, match="not registered by unroll"):
         registry.resolve("models:/digit-rows/1")
 
 
 def test_files_that_are_gone(here):
     one, _ = register(here / "one")
     shutil.rmtree(here / "mlruns")
-    with pytest.raises(TrackingError, match=f"cannot be fetched from .*{one.run_id}"):
+    with pytest.raises(VersionError, match=f"cannot be fetched from .*{one.run_id}"):
         registry.resolve("models:/digit-rows/1")
     assert not Path(".unroll/models/digit-rows/1").exists()
+
+
+def test_files_that_are_there_and_cannot_be_fetched(here, monkeypatch):
+    """It is no fault of the version, though MLflow raises the same error."""
+    _, bundle = register(here / "one")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as at_fault:
+        at_fault.setattr(LocalArtifactRepository, "_download_file", full)
+        with pytest.raises(TrackingError, match="cannot be fetched") as caught:
+            registry.resolve("models:/digit-rows/1")
+    assert not isinstance(caught.value, VersionError)
+    assert load_bundle(registry.resolve("models:/digit-rows/1").folder).sha256 == bundle.sha256
 
 
 def test_a_store_that_is_away(here, monkeypatch):
