@@ -1,5 +1,6 @@
-"""A real Prefect server, and small real DVC repositories."""
+"""A real Prefect server, small real DVC repositories, and a place to score."""
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from flow_processes import DvcRepo, Server, process
+import yaml
+from flow_processes import ROOT, DvcRepo, Server, process
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +50,18 @@ def _is_up(server: Server) -> bool:
         return requests.get(f"{server.api}/health", timeout=5).ok
     except requests.ConnectionError:
         return False
+
+
+@pytest.fixture
+def scoring_place(tmp_path: Path) -> Path:
+    """A copy of what a scoring machine has, but for the model, `models/tiny-digits`: flows, parameters, an inbox."""
+    place = tmp_path / "workplace"
+    shutil.copytree(ROOT / "pipelines", place / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))
+    parameters = yaml.safe_load((ROOT / "params.yaml").read_text())
+    parameters["scoring"] |= {"model": "models/tiny-digits", "settle_seconds": 0.0}
+    (place / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))
+    (place / "data/inbox").mkdir(parents=True)
+    return place
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The scoring flow on a real Prefect server: garbage set aside, drift shown, the state that an automation acts on."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tiny_bundles
-import yaml
-from flow_processes import ROOT, Server
+from flow_processes import Server
 
 from unroll.export.bundle import add
 from unroll.export.reference import describe
@@ -32,15 +30,9 @@ def bundle(folder: Path) -> None:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Path:
-    place = tmp_path / "workplace"
-    shutil.copytree(ROOT / "pipelines", place / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))
-    parameters = yaml.safe_load((ROOT / "params.yaml").read_text())
-    parameters["scoring"] |= {"model": "models/tiny-digits", "settle_seconds": 0.0}
-    (place / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))
-    bundle(place / "models/tiny-digits/bundle")
-    (place / "data/inbox").mkdir(parents=True)
-    return place
+def workplace(scoring_place: Path) -> Path:
+    bundle(scoring_place / "models/tiny-digits/bundle")
+    return scoring_place
 
 
 def put(place: Path, name: str, pixels: np.ndarray) -> None:

@@ -1,9 +1,9 @@
 """The scoring schedule of prefect.yaml, on a real server with a real worker: the clock starts the run, nobody else."""
 
-import shutil
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,13 +19,9 @@ ROWS = 20
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Path:
-    """A copy of what a scoring machine has: flows, deployments, parameters, one bundle; and a file to score."""
-    place = tmp_path / "workplace"
-    shutil.copytree(ROOT / "pipelines", place / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))
-    parameters = yaml.safe_load((ROOT / "params.yaml").read_text())
-    parameters["scoring"] |= {"model": "models/tiny-digits", "settle_seconds": 0.0}
-    (place / "params.yaml").write_text(yaml.safe_dump(parameters, sort_keys=False))
+def workplace(scoring_place: Path) -> Path:
+    """With deployments, a bundle, and files to score."""
+    place = scoring_place
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     for deployment in deployments["deployments"]:
         # The test waits a minute, not a quarter of an hour.
@@ -33,7 +29,6 @@ def workplace(tmp_path: Path) -> Path:
     (place / "prefect.yaml").write_text(yaml.safe_dump(deployments, sort_keys=False))
     tiny_bundles.digits(place / "models/tiny-digits/bundle")
     inbox = place / "data/inbox"
-    inbox.mkdir(parents=True)
     table = tiny_bundles.digits_table(tiny_bundles.images(ROWS), row_id=pa.array(range(100, 100 + ROWS)))
     pq.write_table(table, inbox / "monday.parquet")
     (inbox / "broken.parquet").write_text("no Parquet at all")
@@ -57,6 +52,11 @@ def test_schedule_scores_the_inbox(workplace: Path, prefect_server: Server) -> N
     prefect("deploy", "--name", "score")
     worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "unroll"]
     log = workplace / "worker.log"
+    # Other tests' runs may be on the server, too.
+    ended = {
+        "state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}},
+        "start_time": {"after_": datetime.now(UTC).isoformat()},
+    }
     with process(worker, log, cwd=workplace.parent, env=environment) as child:
         deadline = time.monotonic() + 180
         done: list[dict[str, object]] = []
@@ -64,7 +64,6 @@ def test_schedule_scores_the_inbox(workplace: Path, prefect_server: Server) -> N
             assert child.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(1)
-            ended = {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}
             done = prefect_server.ask("flow_runs", flow_runs=ended, flows={"name": {"any_": ["score"]}})
 
     assert done[0]["state_type"] == "COMPLETED", log.read_text()

@@ -170,15 +170,12 @@ def test_drift_starts_a_training_where_that_is_wanted(place: Place) -> None:
         runs = place.server.ask("flow_runs", deployments={"name": {"any_": ["train"]}})
         return [one for one in runs if (one.get("created_by") or {}).get("type") == "AUTOMATION"]
 
-    (place.path / "started").unlink(missing_ok=True)
     end_drifted("mean: PSI 0.4")
     end_drifted(f"{RETRAIN}mean: PSI 0.4")
 
     (run,) = place.wait_for(trained)
-    # A run that is cancelled while Prefect starts it may stay in Cancelling.
-    place.wait_for((place.path / "started").exists)
-    place.prefect("flow-run", "cancel", run["id"])
-    place.wait_for(lambda: place.state(run["id"])["type"] == "CANCELLED")
+    # There is no params.yaml here, so it fails: that is enough to see that it ran.
+    place.wait_for(lambda: place.state(run["id"])["type"] == "FAILED")
     place.wait_for_no_process()
     assert len(trained()) == 1
 

@@ -199,7 +199,7 @@ def test_the_ledger_is_in_postgresql(story: Story) -> None:
             ).fetchone()
             for name in tables
         }
-    assert max(count[0] for count in counts.values() if count) >= 6, counts
+    assert max(count[0] for count in counts.values() if count) >= 5, counts
     assert not (story.place / ".unroll/ledger.sqlite").exists()
 
 

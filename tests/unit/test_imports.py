@@ -60,7 +60,7 @@ MAY = {
     "export": {"export", "training", "inference", "tasks", "models", "features", "datasets"} | LOW,
     "inference": {"inference", "datasets", "features"} | LOW,
     "tracking": {"tracking", "inference"} | LOW,
-    "promotion": {"promotion", "tracking", "inference", "tasks", "features"} | LOW,
+    "promotion": {"promotion", "tracking", "export", "inference", "tasks", "features"} | LOW,
     "stages": {"stages", "training", "export", "inference", "tracking", "tasks", "models", "features", "datasets"}
     | LOW,
     "scoring": {"scoring", "inference"} | LOW,
