@@ -22,8 +22,8 @@ run: $(INSTALLED)
 	@$(BIN)/python -m pipelines.training
 
 # A file's tests share a process, so that one Prefect server serves them all; in the files' order, in which the slow ones
-# come first. One process more than two cores have, since tests of servers wait more than they work.
-PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# come first and do not stand alone at the end.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: $(INSTALLED)
 	@$(PYTEST)
