@@ -226,17 +226,13 @@ def _score(options: argparse.Namespace) -> None:
 
     given = {name: getattr(options, name) for name in SCORE_OPTIONS if getattr(options, name) is not None}
     scoring = params.load_all().scoring.model_copy(update=given)
-
-    def show(report: "JobReport") -> None:
-        print(report.summary())
-        _show_drift(report)
-
-    report = score_new(scoring, lambda file: print("{file}: {state}: {what}".format(**file.line())), show)
-    show(report)
+    report = score_new(scoring, lambda file: print("{file}: {state}: {what}".format(**file.line())), _show)
+    _show(report)
     report.require_no_failure()
 
 
-def _show_drift(report: "JobReport") -> None:
+def _show(report: "JobReport") -> None:
+    print(report.summary())
     if report.drift and report.drift.rows:
         from unroll.scoring.drift_page import write_page
 
