@@ -80,7 +80,8 @@ class Story:
         answer.raise_for_status()
         ended = {"id": {"any_": [answer.json()["id"]]}, "state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}
         (self.training,) = self.wait_for(lambda: self.ask("flow_runs", flow_runs=ended), 900)
-        assert self.training["state_type"] == "COMPLETED", self.training["state"]
+        log = (self.stack.folder / "logs/worker.log").read_text()
+        assert self.training["state_type"] == "COMPLETED", f"{self.training['state']['message']}\n{log[-5000:]}"
 
     def drop(self, name: str, content: bytes) -> None:
         """Puts a file into the inbox."""

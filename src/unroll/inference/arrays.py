@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from unroll.errors import FormatError
-from unroll.inference.batches import SORTED_TOGETHER, Reading, guarded, is_whole, rebatched, row_ids, with_reasons
+from unroll.inference.batches import READ_TOGETHER, Reading, guarded, is_whole, rebatched, row_ids, with_reasons
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card, stated
 from unroll.inference.forms import Form
@@ -35,7 +35,7 @@ def read_arrays(path: Path, form: Form, bundle: Bundle, rows: int) -> Reading:
         DataError: The same: it holds no rows.
     """
     del form
-    size = rows * SORTED_TOGETHER
+    size = rows * READ_TOGETHER
     return Reading(rebatched(guarded(_batches(path, bundle.card, size), path, "sequence"), size))
 
 

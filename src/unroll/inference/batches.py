@@ -15,22 +15,25 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from unroll.errors import DataError, FormatError
 
-PRIVATE = frozenset({"inputs", "last_price", "text", "row", "reason", "cut"})
+PRIVATE = frozenset({"inputs", "last_price", "text", "row", "reason", "cut", "profile"})
 """Columns that the predictions do not carry over.
 
 `last_price` float64: the last known price, in USD. `text` string: as it stands in the file. `row` int64: its number in
 the file, from 0. `reason` string: why the row cannot be scored; null where it can. `cut` bool: whether the graph sees
-the beginning of the row alone.
+the beginning of the row alone. `profile` struct of float64: numbers of the row, by `unroll.inference.profile`.
 """
 READ_ERRORS = (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error, UnicodeDecodeError)
 """What a broken file makes the libraries raise."""
-SORTED_TOGETHER = 16
-"""Batches of the graph whose rows of varying length are sorted together, so that they need little padding."""
+READ_TOGETHER = 16
+"""Batches of the graph that are read as one: rows of varying length are sorted among them, so that they need little
+padding, and threads hand over less often."""
 Check = Callable[[pa.RecordBatch], Mapping[int, str]]
-"""Tells, of rows that could be scored, which may not be: place in the batch → reason."""
+"""Tells, of rows that could be scored, which may not be: place in the batch → reason. It gets what the predictions
+carry over, and `profile` where rows have it, but no inputs."""
 CHECK_ROWS = 1 << 16
 """Rows that are checked together: a check of few rows costs as much as one of many."""
 HALF = re.compile("[\ud800-\udfff]")
@@ -45,6 +48,14 @@ class Reading:
     """What a file holds for the model: batches, to be read once."""
 
     batches: Iterator[pa.RecordBatch]
+
+
+def is_usable(batch: pa.RecordBatch) -> NDArray[np.bool_]:
+    """Whether each row can be scored."""
+    if "reason" not in batch.schema.names:
+        return np.ones(len(batch), bool)
+    found: NDArray[np.bool_] = batch.column("reason").is_null().to_numpy(zero_copy_only=False)
+    return found
 
 
 def usable(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -77,16 +88,16 @@ def within(batches: Iterable[pa.RecordBatch], values: int) -> Iterator[pa.Record
         yield with_reasons(batch, reasons) if reasons or "reason" in batch.schema.names else batch
 
 
-def checked(batches: Iterable[pa.RecordBatch], check: Check | None, held: int) -> Iterator[pa.RecordBatch]:
-    """The same batches; rows that fail the check have a `reason`, and only such as could be scored are checked.
+def checked(batches: Iterable[pa.RecordBatch], check: Check | None, held: int) -> Iterator[Sequence[pa.RecordBatch]]:
+    """The same batches, those together that were checked together; rows that fail have a `reason`.
 
     Args:
         batches: Of one schema.
-        check: Is given up to about 65,536 rows at once.
+        check: Is given up to about 65,536 rows at once, such as could be scored. Without it, batches come one by one.
         held: Bytes of rows that may be held for it.
     """
     if check is None:
-        yield from batches
+        yield from ((batch,) for batch in batches)
         return
     waiting: list[pa.RecordBatch] = []
     rows = size = 0
@@ -95,23 +106,24 @@ def checked(batches: Iterable[pa.RecordBatch], check: Check | None, held: int) -
         rows += len(batch)
         size += batch.nbytes
         if rows >= CHECK_ROWS or size >= held:
-            yield from _checked_together(waiting, check)
+            yield _checked_together(waiting, check)
             waiting, rows, size = [], 0, 0
     if waiting:
-        yield from _checked_together(waiting, check)
+        yield _checked_together(waiting, check)
 
 
-def _checked_together(batches: Sequence[pa.RecordBatch], check: Check) -> Iterator[pa.RecordBatch]:
-    whole = pa.concat_batches(batches)
-    places = np.arange(len(whole))
-    if "reason" in whole.schema.names:
-        places = np.flatnonzero(whole.column("reason").is_null().to_numpy(zero_copy_only=False))
-    failing = check(usable(whole)) if len(places) else {}
-    whole = with_reasons(whole, {int(places[place]): reason for place, reason in failing.items()})
-    first = 0
+def _checked_together(batches: Sequence[pa.RecordBatch], check: Check) -> Sequence[pa.RecordBatch]:
+    seen = [name for name in batches[0].schema.names if name not in PRIVATE or name == "profile"]
+    rows = pa.concat_batches([usable(batch).select(seen) for batch in batches])
+    failing = check(rows) if len(rows) else {}
+    if not failing:
+        return [with_reasons(batch, {}) for batch in batches]
+    told = iter([failing.get(row) for row in range(len(rows))])
+    found = []
     for batch in batches:
-        yield whole.slice(first, len(batch))
-        first += len(batch)
+        reasons = {int(row): next(told) for row in np.flatnonzero(is_usable(batch))}
+        found.append(with_reasons(batch, {row: reason for row, reason in reasons.items() if reason}))
+    return found
 
 
 def with_reasons(batch: pa.RecordBatch, reasons: Mapping[int, str]) -> pa.RecordBatch:

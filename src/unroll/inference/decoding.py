@@ -49,6 +49,9 @@ class Wishes:
     n_best: int | None = None
 
 
+NO_WISHES = Wishes()
+
+
 @dataclass(frozen=True)
 class Decoding:
     """How a model writes, all of it settled; `n_best` 0 gives the best answer alone."""

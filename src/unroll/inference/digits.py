@@ -14,7 +14,7 @@ import pyarrow.csv as pa_csv
 from unroll.datasets import idx
 from unroll.datasets.packed import open_plain
 from unroll.errors import FormatError
-from unroll.inference.batches import Reading, guarded, rebatched, with_reasons
+from unroll.inference.batches import READ_TOGETHER, Reading, guarded, rebatched, with_reasons
 from unroll.inference.bundle import Bundle
 from unroll.inference.forms import Form
 from unroll.inference.parquet import opened
@@ -34,15 +34,17 @@ def read_digits(path: Path, form: Form, bundle: Bundle, rows: int) -> Reading:
     """Reads images, batch by batch.
 
     Returns:
-        Batches of `SCHEMA` (row_id int64, inputs uint8 [784]) and reason string: a row that lacks its id or a pixel, or
-        has too many or too few, or one outside 0–255, cannot be scored; its inputs are zeros.
+        Batches of `SCHEMA` (row_id int64, inputs uint8 [784]) and reason string, each for `READ_TOGETHER` batches of
+        the graph. A row that lacks its id or a pixel, or has too many or too few, or one outside 0–255, cannot be
+        scored; its inputs are zeros.
 
     Raises:
         FormatError: While the batches are read: the file is cut short, or its columns are no pixels.
         DataError: The same: it holds no rows.
     """
     del bundle
-    return Reading(rebatched(guarded(_FORMS[form](path, rows), path, "image"), rows))
+    size = rows * READ_TOGETHER
+    return Reading(rebatched(guarded(_FORMS[form](path, size), path, "image"), size))
 
 
 def _digits_of_parquet(path: Path, rows: int) -> Iterator[pa.RecordBatch]:

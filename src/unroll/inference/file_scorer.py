@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -14,15 +15,16 @@ from unroll.errors import DataError, ParameterError, UnrollError
 from unroll.files import replacing
 from unroll.inference.batches import Check, checked, count_cut, set_aside, usable, within
 from unroll.inference.bundle import Bundle
-from unroll.inference.decoding import Wishes
+from unroll.inference.decoding import NO_WISHES, Wishes
+from unroll.inference.profile import with_profile
 from unroll.inference.readers import open_file
 from unroll.inference.scorer import Cut, Scorer
 from unroll.inference.writing import RowFile
 
-_NO_WISHES = Wishes()
 _LEAST_MB = 256
+_Item = TypeVar("_Item")
 Watch = Callable[[pa.RecordBatch, pa.RecordBatch], None]
-"""Is shown (rows as the reader gives them, their predictions), as many of the one as of the other, in their order."""
+"""Is shown (rows with their profile, their predictions), as many of the one as of the other, in their order."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class FileScorer:
         bundle: Bundle,
         threads: int = 2,
         batch_rows: int = 512,
-        wishes: Wishes = _NO_WISHES,
+        wishes: Wishes = NO_WISHES,
         *,
         memory_mb: int = 1024,
         check: Check | None = None,
@@ -99,9 +101,11 @@ class FileScorer:
             raise ParameterError(f"threads is {threads}; it must be at least 1")
         if memory_mb < _LEAST_MB:
             raise ParameterError(f"memory_mb is {memory_mb}; a model and its libraries need at least {_LEAST_MB}")
-        # A sixteenth for the rows of a check; another for the inputs of all pieces that are under way, 8 bytes a value.
-        self._held = (memory_mb << 20) // 16
-        self._values = self._held // (8 * (threads + 2))
+        # A sixteenth for rows that are checked together, of which there are two lots: one is read while the other is
+        # scored. Another for the inputs of all pieces that are under way, 8 bytes a value.
+        sixteenth = (memory_mb << 20) // 16
+        self._held = sixteenth // 2
+        self._values = sixteenth // (8 * (threads + 2))
         self._scorer = Scorer(bundle, batch_rows, wishes, most_values=self._values)
         self._threads = threads
         self._check, self._watch = check, watch
@@ -136,14 +140,17 @@ class FileScorer:
             UnrollError: An output cannot be written.
         """
         reading = open_file(source, self.bundle, self._scorer.batch_rows)
-        batches = checked(within(reading.batches, self._values), self._check, self._held)
+        batches = within(reading.batches, self._values)
+        if self._check or self._watch:
+            batches = (with_profile(batch, self.bundle.card) for batch in batches)
+        lots = checked(batches, self._check, self._held)
         try:
             with ExitStack() as files:
                 # Moved into place when the block ends, the last one first.
                 kept = files.enter_context(RowFile(files.enter_context(replacing(output))))
                 aside: RowFile | None = None
                 first, read, cut = "", 0, 0
-                for batch, scored in self._side_by_side(batches):
+                for batch, scored in self._side_by_side(chain.from_iterable(_ahead(lots))):
                     read += len(batch)
                     cut += count_cut(batch)
                     kept.write(scored)
@@ -183,7 +190,7 @@ class FileScorer:
         return Scored(source, output, kept.rows, read, found, cut)
 
     def _side_by_side(self, batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
-        """Batches with their predictions; as many pieces at once as there are threads, while this thread reads on."""
+        """Batches with their predictions; as many pieces at once as there are threads."""
         if self._threads == 1:
             yield from ((batch, self._scorer.score(batch)) for batch in batches)
             return
@@ -220,3 +227,12 @@ class FileScorer:
             "provenance": self.bundle.provenance,
         }
         return about | ({"decoding": vars(self._scorer.decoding)} if self._scorer.decoding else {})
+
+
+def _ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+    """The same; while the caller is busy with one, a thread gets the next."""
+    with ThreadPoolExecutor(1) as aside:
+        following = aside.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = aside.submit(next, items, None)
+            yield item

@@ -16,6 +16,8 @@ from unroll.inference.pages import Page
 
 _ZEROS = [[place for place in range(8) if not byte >> place & 1] for byte in range(256)]
 """Of a byte, the lowest bit first."""
+_ONE_PACKED = 0b11
+"""Header of a run of eight packed levels."""
 _MOST = 1 << 22
 """Rows of a page."""
 
@@ -72,7 +74,13 @@ def _starts(content: bytes, values: int, bits: int) -> NDArray[np.int64]:
     found: list[int] = []
     at = done = 0
     width = (bits + 7) // 8
+    firsts: list[tuple[int, int]] = []
     while done < values:
+        if content[at] == _ONE_PACKED and len(firsts) < 2:
+            firsts.append((at, done))
+            if len(firsts) == 2:
+                at, done = _repeated(content, firsts, found, values)
+                continue
         header = shift = 0
         while True:
             byte = content[at]
@@ -105,3 +113,26 @@ def _starts(content: bytes, values: int, bits: int) -> NDArray[np.int64]:
             done += count
     starts = np.array(found, np.int64)
     return starts[starts < values]
+
+
+def _repeated(content: bytes, firsts: Sequence[tuple[int, int]], found: list[int], values: int) -> tuple[int, int]:
+    """Takes at once what repeats itself, as rows of one size do, a thousand times a page.
+
+    Args:
+        content: Packed levels.
+        firsts: (byte, value) at which a part begins, and at which it has ended.
+        found: Places that begin a row, those of the part among them; gets those of its repetitions.
+        values: Of the page.
+
+    Returns:
+        (byte, value) after the last repetition.
+    """
+    (at, done), (end, after) = firsts
+    size, step = end - at, after - done
+    told = np.frombuffer(content, np.uint8, offset=at)
+    same = told[size:] == told[:-size]
+    length = len(same) if same.all() else int(same.argmin())
+    times = min(length // size, (values - after) // step, _MOST // max(1, len(found)))
+    part = np.array([one for one in found if one >= done], np.int64)
+    found += (part + step * np.arange(1, times + 1)[:, None]).ravel().tolist()
+    return end + times * size, after + times * step

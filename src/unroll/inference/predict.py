@@ -7,12 +7,10 @@ from pathlib import Path
 
 from unroll.errors import DataError
 from unroll.inference.bundle import load_bundle
-from unroll.inference.decoding import Wishes
+from unroll.inference.decoding import NO_WISHES, Wishes
 from unroll.inference.file_scorer import FileScorer, Scored
 from unroll.inference.forms import NAMES, form_of, stem_of
 from unroll.inference.readers import READERS
-
-_NO_WISHES = Wishes()
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ def predict(
     *,
     batch_rows: int = 512,
     threads: int = 2,
-    wishes: Wishes = _NO_WISHES,
+    wishes: Wishes = NO_WISHES,
 ) -> Summary:
     """Scores a file, or every file of a folder, into `output_dir`/STEM.parquet.
 

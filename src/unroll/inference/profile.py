@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from unroll.features.text import UNK
+from unroll.inference.batches import is_usable, usable
 from unroll.inference.card import Answer, Card, quantile_name, stated
 from unroll.inference.feeds import steps_of
 
@@ -43,6 +44,22 @@ def profile(batch: pa.RecordBatch, card: Card) -> dict[str, Numbers]:
     starts = range(0, max(len(batch), 1), _BLOCK)
     blocks = [of_block(batch.slice(start, _BLOCK), card) for start in starts]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def with_profile(batch: pa.RecordBatch, card: Card) -> pa.RecordBatch:
+    """The batch with its column `profile`: a struct of float64, NaN in rows that cannot be scored."""
+    rows = usable(batch)
+    columns = profile(rows, card)
+    if len(rows) < len(batch):
+        columns = {name: _spread(values, is_usable(batch)) for name, values in columns.items()}
+    arrays = [pa.array(values) for values in columns.values()]
+    return batch.append_column("profile", pa.StructArray.from_arrays(arrays, list(columns)))
+
+
+def profile_of(batch: pa.RecordBatch) -> dict[str, Numbers]:
+    """What `with_profile` has found of these rows, as `profile` gives it."""
+    column = batch.column("profile")
+    return {field.name: values.to_numpy() for field, values in zip(column.type, column.flatten(), strict=True)}
 
 
 def _digits(batch: pa.RecordBatch, card: Card) -> dict[str, Numbers]:
@@ -80,6 +97,13 @@ def _texts(batch: pa.RecordBatch, card: Card) -> dict[str, Numbers]:
     return {"tokens": tokens, "unknown_share": share}
 
 
+def _spread(values: Numbers, there: NDArray[np.bool_]) -> Numbers:
+    """Values of the rows that have one, NaN for the others."""
+    whole = np.full(len(there), np.nan)
+    whole[there] = values
+    return whole
+
+
 def _sums(values: NDArray[Any], steps: NDArray[np.int64]) -> Numbers:
     """Sum of the values of each row; rows of 2, 0 and 1 step: [1, 2, 5] → [3, 0, 5]."""
     ends = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])[np.cumsum(steps)]
@@ -93,14 +117,9 @@ def _arrays(batch: pa.RecordBatch, card: Card) -> dict[str, Numbers]:
     sizes = steps[there] * int(card.entry.shape[2])
     starts = np.cumsum(sizes) - sizes
 
-    def of_rows(found: Numbers) -> Numbers:
-        whole = np.full(len(steps), np.nan)
-        whole[there] = found
-        return whole
-
     if not len(sizes):
         return {"steps": steps.astype(np.float64)} | dict.fromkeys(
-            ("mean", "deviation", "least", "most"), of_rows(np.empty(0))
+            ("mean", "deviation", "least", "most"), _spread(np.empty(0), there)
         )
     # Of infinite values there is no mean: that is for the expectations to find.
     with np.errstate(invalid="ignore", over="ignore"):
@@ -108,10 +127,10 @@ def _arrays(batch: pa.RecordBatch, card: Card) -> dict[str, Numbers]:
         squares = np.add.reduceat((values - np.repeat(means, sizes)) ** 2, starts) / sizes
     return {
         "steps": steps.astype(np.float64),
-        "mean": of_rows(means),
-        "deviation": of_rows(np.sqrt(squares)),
-        "least": of_rows(np.minimum.reduceat(values, starts)),
-        "most": of_rows(np.maximum.reduceat(values, starts)),
+        "mean": _spread(means, there),
+        "deviation": _spread(np.sqrt(squares), there),
+        "least": _spread(np.minimum.reduceat(values, starts), there),
+        "most": _spread(np.maximum.reduceat(values, starts), there),
     }
 
 

@@ -11,10 +11,9 @@ from unroll.errors import BundleError, DataError, ParameterError
 from unroll.inference.answers import DECODERS, Columns, Context
 from unroll.inference.batches import PRIVATE, usable
 from unroll.inference.bundle import ORT_ERRORS, Bundle, open_session
-from unroll.inference.decoding import Wishes, settled
+from unroll.inference.decoding import NO_WISHES, Wishes, settled
 from unroll.inference.feeds import NO_LIMIT, feed, pieces
 
-_NO_WISHES = Wishes()
 Cut = slice | NDArray[np.int64]
 """Rows of a batch that go through the graph together: a slice, or their places."""
 
@@ -34,7 +33,7 @@ class Scorer:
     """
 
     def __init__(
-        self, bundle: Bundle, batch_rows: int = 512, wishes: Wishes = _NO_WISHES, *, most_values: int = NO_LIMIT
+        self, bundle: Bundle, batch_rows: int = 512, wishes: Wishes = NO_WISHES, *, most_values: int = NO_LIMIT
     ) -> None:
         if batch_rows < 1:
             raise ParameterError(f"batch_rows is {batch_rows}; it must be at least 1")

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from unroll.datasets.packed import is_packed, open_plain
 from unroll.errors import FormatError
-from unroll.inference.batches import SORTED_TOGETHER, Reading, guarded, is_whole, rebatched, row_ids, with_reasons
+from unroll.inference.batches import READ_TOGETHER, Reading, guarded, is_whole, rebatched, row_ids, with_reasons
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import stated
 from unroll.inference.forms import Form
@@ -36,13 +36,13 @@ def read_texts(path: Path, form: Form, bundle: Bundle, rows: int) -> Reading:
     A blank line of plain text is an empty text; of JSON lines, and of tables of more than one column, it is no row.
 
     Returns:
-        Batches as `tokens.encoded` makes them, each for `SORTED_TOGETHER` batches of the graph.
+        Batches as `tokens.encoded` makes them, each for `READ_TOGETHER` batches of the graph.
 
     Raises:
         FormatError: While the batches are read: the file is no UTF-8, no such table, or lacks the column.
         DataError: The same: it holds no rows.
     """
-    size = rows * SORTED_TOGETHER
+    size = rows * READ_TOGETHER
     return Reading(rebatched(guarded(_batches(path, form, bundle, size), path, "text"), size))
 
 

@@ -4,6 +4,7 @@ A validation costs as much for one row as for thousands, so rows come in chunks,
 once.
 """
 
+import gc
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from unroll.inference.batches import Check
 from unroll.inference.bundle import Bundle
-from unroll.inference.profile import profile
+from unroll.inference.profile import profile_of
 from unroll.inference.reference import Expectation
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def checks_of(bundle: Bundle) -> Check | None:
     aside.shutdown(wait=False)
 
     def check(batch: pa.RecordBatch) -> dict[int, str]:
-        return made.result()(profile(batch, bundle.card))
+        return made.result()(profile_of(batch))
 
     return check
 
@@ -90,6 +91,8 @@ def _validation(expectations: Sequence[Expectation]) -> Callable[["pd.DataFrame"
     import great_expectations as gx
     from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 
+    # What the package leaves in memory stays until the process ends; to look it through once more takes a second then.
+    gc.freeze()
     context = gx.get_context(
         mode="ephemeral",
         project_config=DataContextConfig(

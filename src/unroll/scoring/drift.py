@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from unroll.inference.bundle import Bundle
-from unroll.inference.profile import answers, profile
+from unroll.inference.profile import answers, profile_of
 from unroll.inference.reference import NumberColumn, cells, count_categories
 from unroll.scoring.measures import PARTS, Counts, ks, parts_of, psi
 
@@ -150,13 +150,13 @@ class Watch:
                     self._categories[side, name] = Counter()
 
     def __call__(self, rows: pa.RecordBatch, predictions: pa.RecordBatch) -> None:
-        """Takes rows as the reader gave them, and what was predicted for them."""
+        """Takes rows with their profile, and what was predicted for them."""
         if self._reference is None:
             return
         self.rows += len(predictions)
         card = self._bundle.card
         sides: tuple[tuple[Side, Mapping[str, Any]], ...] = (
-            ("rows", profile(rows, card)),
+            ("rows", profile_of(rows)),
             ("answers", answers(predictions, card)),
         )
         for side, found in sides:

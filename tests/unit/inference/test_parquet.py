@@ -69,12 +69,14 @@ def test_the_longest_row_is_found(tmp_path: Path, table: pa.Table, codec: str, v
     "rows",
     [
         [[1] * 784] * 5,
+        [[1] * 784] * 50 + [[2] * 900] + [[3] * 784] * 50,
+        [[1] * 785] * 50 + [[2] * 3],
         [[]] * 9 + [None],
         [[1]] * 1000,
         [[1, 2], [], None, [3] * 100, [4]],
         [[[1, 2], [3]], [], [[4]] * 50, None, [[], [5]]],
     ],
-    ids=["long", "empty", "ones", "mixed", "lists-of-lists"],
+    ids=["long", "alike-but-one", "odd", "empty", "ones", "mixed", "lists-of-lists"],
 )
 def test_the_longest_of_some_rows(tmp_path: Path, rows: list[list[object] | None]) -> None:
     path = tmp_path / "a.parquet"

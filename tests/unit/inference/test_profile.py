@@ -9,10 +9,10 @@ import tiny_bundles
 
 from unroll.features.text import UNK
 from unroll.inference import profile as profiles
-from unroll.inference.batches import usable
+from unroll.inference.batches import usable, with_reasons
 from unroll.inference.bundle import Bundle, load_bundle
 from unroll.inference.card import Card
-from unroll.inference.profile import answers, profile
+from unroll.inference.profile import answers, profile, profile_of, with_profile
 from unroll.inference.readers import open_file
 from unroll.inference.reference import PROFILED
 from unroll.inference.scorer import Scorer
@@ -118,6 +118,16 @@ def test_rows_without_any_step(tmp_path: Path) -> None:
     found = profile(lists([[], []], pa.float32()), card)
     assert found["steps"].tolist() == [0, 0]
     assert np.isnan(found["least"]).all()
+
+
+def test_a_batch_carries_its_profile_and_rows_that_cannot_be_scored_have_none(digits: Bundle) -> None:
+    batch = images(np.array([[255] * 784, [0] * 784, [51] * 784], np.uint8))
+    batch = with_profile(with_reasons(batch, {1: "odd"}), digits.card)
+    assert np.array_equal(profile_of(batch)["mean"], [255, np.nan, 51], equal_nan=True)
+    assert profile_of(batch.slice(2))["ink"].tolist() == [1]
+    assert {name: values.tolist() for name, values in profile_of(usable(batch)).items()} == {
+        name: values.tolist() for name, values in profile(usable(batch), digits.card).items()
+    }
 
 
 MAKERS = {

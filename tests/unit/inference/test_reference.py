@@ -1,6 +1,8 @@
 """What travels with a bundle: parsed strictly, and only where the bundle vouches for it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +117,19 @@ def test_values_beyond_the_range_lie_in_the_outer_cells() -> None:
     assert column is not None
     found = cells(np.array([-np.inf, 0.5, 1, 3, 3.5, np.inf, np.nan]), np.array(column.edges))
     assert found.tolist() == [2, 1, 0, 1, 2]
+
+
+@pytest.mark.parametrize("least", [0.0, -0.0, 2.3e-308, -1.0, 1e300])
+def test_edges_rise_where_subnormal_numbers_are_flushed(least: float) -> None:
+    """As training does, and whatever was compiled with -ffast-math."""
+    column = count_numbers(np.array([least, least + 1]))
+    assert column is not None
+    code = (
+        "import torch; torch.set_flush_denormal(True)\n"
+        "from unroll.inference.reference import NumberColumn\n"
+        f"NumberColumn(edges={column.edges!r}, counts={column.counts!r})"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_no_numbers_make_no_column() -> None:

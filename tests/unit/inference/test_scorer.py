@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from unroll.files import write_json
 from unroll.inference.batches import checked
 from unroll.inference.bundle import load_bundle
 from unroll.inference.digits import SCHEMA
-from unroll.inference.file_scorer import FileScorer
+from unroll.inference.file_scorer import FileScorer, _ahead
 from unroll.inference.predict import predict
 from unroll.inference.scorer import Scorer
 from unroll.inference.writing import METADATA_KEY
@@ -97,8 +98,8 @@ def test_long_files_are_written_in_several_row_groups(
 ) -> None:
     monkeypatch.setattr("unroll.inference.writing.GROUP_ROWS", 50)
     path = digit_file(tmp_path / "d.parquet", tiny_bundles.images(220))
-    output = predict(digits, path, tmp_path / "o", batch_rows=20).files[0].output
-    assert [pq.ParquetFile(output).metadata.row_group(i).num_rows for i in range(4)] == [60, 60, 60, 40]
+    output = predict(digits, path, tmp_path / "o", batch_rows=1).files[0].output
+    assert [pq.ParquetFile(output).metadata.row_group(i).num_rows for i in range(4)] == [64, 64, 64, 28]
     assert pq.read_table(output)["row_id"].to_pylist() == list(range(220))
 
 
@@ -268,11 +269,46 @@ def test_a_check_sets_rows_aside_and_a_watch_sees_the_others(tmp_path: Path, dig
 
 
 def test_a_check_of_few_bytes_is_called_with_few_rows(tmp_path: Path, digits: Path) -> None:
-    batches = [pa.record_batch({"inputs": [[1]] * 3}) for _ in range(4)]
+    batches = [pa.record_batch({"row_id": [1, 2, 3], "inputs": [[1]] * 3}) for _ in range(4)]
     sizes: list[int] = []
     found = list(checked(batches, lambda rows: {0: f"no {sizes.append(len(rows))}"}, held=1))
     assert sizes == [3, 3, 3, 3]
-    assert [batch["reason"].to_pylist() for batch in found] == [["no None", None, None]] * 4
+    assert [batch["reason"].to_pylist() for lot in found for batch in lot] == [["no None", None, None]] * 4
+
+
+def test_a_check_sees_rows_of_several_batches_without_those_that_have_a_reason() -> None:
+    def batch(*ids: int) -> pa.RecordBatch:
+        reasons = pa.array(["old" if one < 0 else None for one in ids], pa.string())
+        return pa.record_batch({"row_id": ids, "inputs": [[one] for one in ids], "reason": reasons})
+
+    seen: list[dict[str, list[int]]] = []
+
+    def check(rows: pa.RecordBatch) -> dict[int, str]:
+        seen.append(rows.to_pydict())
+        return {place: "odd" for place, one in enumerate(rows["row_id"].to_pylist()) if one % 2}
+
+    (lot,) = checked([batch(-1, 2, 3), batch(-4), batch(5, 6, -7, 9)], check, held=1 << 20)
+    assert seen == [{"row_id": [2, 3, 5, 6, 9]}]
+    assert [one["reason"].to_pylist() for one in lot] == [["old", None, "odd"], ["old"], ["odd", None, "old", "odd"]]
+    assert [one["inputs"].to_pylist() for one in lot][1:] == [[[-4]], [[5], [6], [-7], [9]]]
+
+
+def test_the_next_lot_is_read_while_the_last_one_is_in_use() -> None:
+    given: list[int] = []
+
+    def items() -> Iterator[int]:
+        for one in (1, 2, 3):
+            given.append(one)
+            yield one
+        raise DataError("no more")
+
+    ahead = _ahead(items())
+    assert next(ahead) == 1
+    assert next(ahead) == 2
+    ahead.close()
+    assert given == [1, 2, 3]
+    with pytest.raises(DataError, match="no more"):
+        list(_ahead(items()))
 
 
 def test_what_does_not_fit_into_memory_is_cut_smaller_or_set_aside(

@@ -13,6 +13,7 @@ import tiny_bundles
 
 from unroll.inference.bundle import load_bundle
 from unroll.inference.file_scorer import FileScorer
+from unroll.inference.profile import with_profile
 from unroll.inference.reference import Bounds, Expectation
 from unroll.scoring import checks
 from unroll.scoring.checks import checks_of, failing
@@ -124,11 +125,12 @@ def test_a_column_that_the_rows_lack_is_a_fault_of_ours() -> None:
 
 
 def test_places_are_those_of_the_batch(tmp_path: Path) -> None:
-    check = checks_of(load_bundle(checked_bundle(tmp_path / "b")))
+    bundle = load_bundle(checked_bundle(tmp_path / "b"))
+    check = checks_of(bundle)
     assert check is not None
     pixels = np.zeros((5, 784), np.uint8)
     pixels[[0, 1, 3], :9] = 200
     inputs = pa.FixedSizeListArray.from_arrays(pa.array(pixels.reshape(-1)), 784)
-    batch = pa.record_batch({"row_id": pa.array(range(5)), "inputs": inputs})
+    batch = with_profile(pa.record_batch({"row_id": pa.array(range(5)), "inputs": inputs}), bundle.card)
     assert list(check(batch)) == [2, 4]
     assert list(check(batch.slice(2))) == [0, 2]

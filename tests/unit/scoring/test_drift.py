@@ -10,6 +10,7 @@ import pytest
 import tiny_bundles
 
 from unroll.inference.bundle import Bundle, load_bundle
+from unroll.inference.profile import with_profile
 from unroll.inference.reference import cells, count_numbers
 from unroll.inference.scorer import Scorer
 from unroll.scoring.drift import DriftReport, Watch
@@ -116,7 +117,7 @@ def watched(bundle: Bundle, pixels: np.ndarray, min_rows: int = 200, size: int =
     watch, scorer = Watch(bundle), Scorer(bundle)
     for start in range(0, len(pixels), size):
         batch = batch_of(pixels[start : start + size])
-        watch(batch, scorer.score(batch))
+        watch(with_profile(batch, bundle.card), scorer.score(batch))
     report = watch.report(psi_limit=0.25, ks_limit=0.2, min_rows=min_rows)
     assert report is not None
     return report
@@ -186,7 +187,7 @@ def test_no_reference_no_report(tmp_path: Path) -> None:
     plain = load_bundle(tiny_bundles.digits(tmp_path / "b"))
     watch = Watch(plain)
     batch = batch_of(tiny_bundles.images(3))
-    watch(batch, Scorer(plain).score(batch))
+    watch(with_profile(batch, plain.card), Scorer(plain).score(batch))
     assert watch.report(psi_limit=0.25, ks_limit=0.2, min_rows=1) is None
 
 

@@ -17,15 +17,12 @@ pytestmark = pytest.mark.slow
 TRAINING = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "device": "cpu"}
 RUN = """
 import sys
-import torch
 from unroll.stages import baseline, evaluate, export, train
 
 for name in sys.argv[1:]:
     baseline.run(name.removesuffix("-gru"))
     for stage in (train, evaluate, export):
         stage.run(name)
-        # Train sets it, for a process of its own.
-        torch.set_flush_denormal(False)
 """
 # What is beside plots that every experiment has: confusion, lengths and the like are the tasks' own.
 PLOTS = {
