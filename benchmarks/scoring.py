@@ -50,8 +50,9 @@ def measure() -> Report:
             return int(pq.read_metadata(source).num_rows) / (time.perf_counter() - began)
 
         def bare() -> float:
+            """Seconds of the calls of `session.run` alone."""
             command = ["-m", "benchmarks.bare_session", str(paths.bundle(EXPERIMENT) / "model.onnx"), str(whole)]
-            return ROWS / float(python(*command, str(BATCH_ROWS), str(THREADS)))
+            return float(python(*command, str(BATCH_ROWS), str(THREADS)))
 
         def without() -> float:
             """Seconds of the same rows without ledger, expectations and drift."""
@@ -60,22 +61,21 @@ def measure() -> Report:
             python(*command, "--output", str(place / "predicted"), "--threads", str(THREADS))
             return time.perf_counter() - began
 
-        pairs = [
-            side_by_side(lambda: job(some, EXPERIMENT), lambda: pyfunc(some, "pyfunc"), REPEATS),
-            side_by_side(lambda: job(whole, LIGHT), lambda: pyfunc(whole, "pyfunc-light"), REPEATS),
-            side_by_side(lambda: job(whole, EXPERIMENT), bare, REPEATS),
-            side_by_side(lambda: run_job(place, whole, EXPERIMENT)[0], without, REPEATS),
-        ]
+        heavy = side_by_side(lambda: job(some, EXPERIMENT), lambda: pyfunc(some, "pyfunc"), REPEATS)
+        light = side_by_side(lambda: job(whole, LIGHT), lambda: pyfunc(whole, "pyfunc-light"), REPEATS)
+        turns = [(run_job(place, whole, EXPERIMENT)[0], bare(), without()) for _ in range(REPEATS)]
+        jobs, bares, plain = zip(*turns, strict=True)
+        speeds = [ROWS / one for one in jobs], [ROWS / one for one in bares]
         many, few = place / "many.parquet", place / "few.parquet"
         write_repeated(many, pixels, MANY)
         write_repeated(few, pixels, FEW)
         peaks = side_by_side(lambda: run_job(place, many, LIGHT)[1], lambda: run_job(place, few, LIGHT)[1], 1)
     figures = (
-        compare(f"{EXPERIMENT} to mlflow.pyfunc, {SOME:,} rows", *pairs[0], "rows/s", target=3.0, at_least=True),
-        compare(f"{LIGHT} to mlflow.pyfunc, {ROWS:,} rows", *pairs[1], "rows/s", target=3.0, at_least=True),
-        compare(f"{EXPERIMENT} to bare session.run, {ROWS:,} rows", *pairs[2], "rows/s", target=0.8, at_least=True),
+        compare(f"{EXPERIMENT} to mlflow.pyfunc, {SOME:,} rows", *heavy, "rows/s", target=3.0, at_least=True),
+        compare(f"{LIGHT} to mlflow.pyfunc, {ROWS:,} rows", *light, "rows/s", target=3.0, at_least=True),
+        compare(f"{EXPERIMENT} to bare session.run, {ROWS:,} rows", *speeds, "rows/s", target=0.8, at_least=True),
         compare(
-            f"with ledger, checks and drift to without, {ROWS:,} rows", *pairs[3], "s", target=1 / 0.9, at_least=False
+            f"with ledger, checks and drift to without, {ROWS:,} rows", jobs, plain, "s", target=1 / 0.9, at_least=False
         ),
         compare(f"peak memory, {MANY:,} rows to {FEW:,}", *peaks, "MiB", target=1.2, at_least=False),
     )
