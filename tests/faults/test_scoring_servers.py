@@ -109,7 +109,7 @@ def test_postgresql_goes_away_in_the_middle_of_a_file_and_comes_back(
 
     def score(self: Scorer, batch: pa.RecordBatch) -> pa.RecordBatch:
         calls.append(batch)
-        if len(calls) == 4:
+        if len(calls) == 2:
             clean.stop()
             threading.Timer(3.0, clean.start).start()
         return real(self, batch)
