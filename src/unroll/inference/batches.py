@@ -33,7 +33,7 @@ READ_TOGETHER = 16
 padding, and threads hand over less often."""
 Check = Callable[[pa.RecordBatch], Mapping[int, str]]
 """Tells, of rows that could be scored, which may not be: place in the batch → reason. It gets what the predictions
-carry over, and `profile` where rows have it, but no inputs."""
+carry over, `profile` where rows have it, and an empty `reason`, but no inputs."""
 CHECK_ROWS = 1 << 16
 """Rows that are checked together: a check of few rows costs as much as one of many."""
 HALF = re.compile("[\ud800-\udfff]")
@@ -113,8 +113,9 @@ def checked(batches: Iterable[pa.RecordBatch], check: Check | None, held: int) -
 
 
 def _checked_together(batches: Sequence[pa.RecordBatch], check: Check) -> Sequence[pa.RecordBatch]:
-    seen = [name for name in batches[0].schema.names if name not in PRIVATE or name == "profile"]
-    rows = pa.concat_batches([usable(batch).select(seen) for batch in batches])
+    names = batches[0].schema.names
+    seen = [name for name in names if name not in PRIVATE or name in ("profile", "reason")]
+    rows = pa.concat_batches([usable(batch.select(seen)) for batch in batches])
     failing = check(rows) if len(rows) else {}
     if not failing:
         return [with_reasons(batch, {}) for batch in batches]

@@ -26,6 +26,8 @@ _ID_NAMES = {"row_id", "id"}
 _LABEL_NAMES = {"label", "digit", "class"}
 Reasons = dict[int, str]
 """Row of a batch → why it cannot be scored."""
+_IDX_IMAGES = 1 << 15
+"""Of an IDX file that are read at once, at most."""
 _HEADER_LIMIT = 1 << 20
 """Bytes within which a CSV's first line must end."""
 
@@ -111,7 +113,7 @@ def _csv_header(path: Path) -> tuple[bool, list[str]]:
 
 def _digits_of_idx(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
     first = 0
-    for images in idx.iter_idx_images(path, rows):
+    for images in idx.iter_idx_images(path, min(rows, _IDX_IMAGES)):
         yield _digit_batch(images.reshape(len(images), PIXELS), {}, None, path, first)
         first += len(images)
 

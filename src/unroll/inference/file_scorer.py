@@ -1,9 +1,9 @@
 """A file through a bundle, as a stream, into a file of predictions: in bounded memory, several calls at once."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -150,7 +150,9 @@ class FileScorer:
                 kept = files.enter_context(RowFile(files.enter_context(replacing(output))))
                 aside: RowFile | None = None
                 first, read, cut = "", 0, 0
-                for batch, scored in self._side_by_side(chain.from_iterable(_ahead(lots))):
+                # Closed here and now: an error's traceback would keep it, and its thread, until the next collection.
+                ahead = files.enter_context(closing(_ahead(lots)))
+                for batch, scored in self._side_by_side(chain.from_iterable(ahead)):
                     read += len(batch)
                     cut += count_cut(batch)
                     kept.write(scored)
@@ -229,10 +231,14 @@ class FileScorer:
         return about | ({"decoding": vars(self._scorer.decoding)} if self._scorer.decoding else {})
 
 
-def _ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+def _ahead(items: Iterator[_Item]) -> Generator[_Item, None, None]:
     """The same; while the caller is busy with one, a thread gets the next."""
     with ThreadPoolExecutor(1) as aside:
         following = aside.submit(next, items, None)
-        while (item := following.result()) is not None:
-            following = aside.submit(next, items, None)
-            yield item
+        try:
+            while (item := following.result()) is not None:
+                following = aside.submit(next, items, None)
+                yield item
+        finally:
+            # Its error's traceback would keep this frame, which would keep it and the last item.
+            del following

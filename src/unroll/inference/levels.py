@@ -46,7 +46,7 @@ def longest_row(file: BinaryIO, found: Sequence[Page], depth: int, codec: str, w
                 longest = max(longest, before + int(starts[0]) - begun, inner)
                 begun = before + int(starts[-1])
             before += page.values
-    except (pa.ArrowException, OSError, KeyError, IndexError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, IndexError, OverflowError, ValueError) as error:
         raise FormatError(
             f"{what} has more values than are read unseen, and how they are shared among rows cannot be told "
             f"({type(error).__name__}: {error}); write smaller row groups, packed with zstd"

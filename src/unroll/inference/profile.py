@@ -75,7 +75,9 @@ def _digits(batch: pa.RecordBatch, card: Card) -> dict[str, Numbers]:
 
 def _prices(batch: pa.RecordBatch, card: Card) -> dict[str, Numbers]:
     spec = stated(card.prices)
-    values = batch.column("inputs").flatten().to_numpy().reshape(len(batch), -1, len(spec.columns))
+    column = batch.column("inputs")
+    days = column.type.list_size // len(spec.columns)
+    values = column.flatten().to_numpy().reshape(len(batch), days, len(spec.columns))
     known = next((name for name in (spec.known, spec.target) if name in spec.columns), spec.columns[0])
     prices = values[:, :, spec.columns.index(known)].astype(np.float64)  # [row, day]
     nothing = np.full(len(batch), np.nan)

@@ -137,7 +137,7 @@ def count_numbers(values: NDArray[np.float64]) -> NumberColumn | None:
     ranks = -(-np.arange(_CELLS + 1) * len(ordered) // _CELLS) - 1
     steps = ordered[np.maximum(ranks, 0)]
     # The next number below 0 is a subnormal one, which a process that flushes those takes for 0.
-    below = min(np.nextafter(ordered[0], -np.inf), ordered[0] - np.finfo(np.float64).tiny)
+    below = min(np.nextafter(ordered[0], -np.inf), ordered[0] - 2 * np.finfo(np.float64).tiny)
     edges = np.unique(np.concatenate([[below], steps]))
     return NumberColumn(edges=tuple(edges.tolist()), counts=tuple(cells(values, edges).tolist()))
 

@@ -92,7 +92,8 @@ def _validation(expectations: Sequence[Expectation]) -> Callable[["pd.DataFrame"
     from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 
     # What the package leaves in memory stays until the process ends; to look it through once more takes a second then.
-    gc.freeze()
+    if not gc.get_freeze_count():
+        gc.freeze()
     context = gx.get_context(
         mode="ephemeral",
         project_config=DataContextConfig(

@@ -112,7 +112,7 @@ def score_inbox(
             scoring.batch_rows,
             memory_mb=scoring.memory_mb,
             check=check(bundle),
-            watch=watch,
+            watch=watch if bundle.reference else None,
         )
 
     files: list[FileReport] = []

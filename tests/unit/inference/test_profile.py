@@ -150,6 +150,8 @@ def test_columns_are_those_that_a_reference_may_name(reader: str, tmp_path: Path
     found = profile(batches[reader], card)
     assert tuple(found) == PROFILED[reader]
     assert {values.dtype for values in found.values()} == {np.dtype(np.float64)}
+    none = with_profile(with_reasons(batches[reader], dict.fromkeys(range(len(batches[reader])), "odd")), card)
+    assert np.isnan(np.concatenate(list(profile_of(none).values()))).all()
 
 
 def scored(bundle: Bundle, path: Path) -> pa.RecordBatch:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -288,9 +289,36 @@ def test_a_check_sees_rows_of_several_batches_without_those_that_have_a_reason()
         return {place: "odd" for place, one in enumerate(rows["row_id"].to_pylist()) if one % 2}
 
     (lot,) = checked([batch(-1, 2, 3), batch(-4), batch(5, 6, -7, 9)], check, held=1 << 20)
-    assert seen == [{"row_id": [2, 3, 5, 6, 9]}]
+    assert seen == [{"row_id": [2, 3, 5, 6, 9], "reason": [None] * 5}]
     assert [one["reason"].to_pylist() for one in lot] == [["old", None, "odd"], ["old"], ["odd", None, "old", "odd"]]
     assert [one["inputs"].to_pylist() for one in lot][1:] == [[[-4]], [[5], [6], [-7], [9]]]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_nothing_is_read_on_after_an_error(
+    tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    path = digit_file(tmp_path / "d.parquet", tiny_bundles.images(700))
+
+    def piece(*_: object) -> pa.RecordBatch:
+        raise DataError("no number")
+
+    monkeypatch.setattr(Scorer, "score_piece", piece)
+    scorer = FileScorer(load_bundle(digits), threads, 2, check=lambda _: {}, memory_mb=256)
+    before = set(threading.enumerate())
+    with pytest.raises(DataError, match="no number") as caught:
+        scorer.score_file(path, tmp_path / "o.parquet", quarantine=tmp_path / "q.parquet", note={})
+    assert set(threading.enumerate()) == before
+    assert caught.value.__traceback__ is not None
+
+
+def test_prices_none_of_which_can_be_scored_are_bad_data(tmp_path: Path) -> None:
+    bundle = load_bundle(tiny_bundles.last_price(tmp_path / "b", window=3))
+    table = {"ticker": ["AA"] * 2, "date": [date(2018, 8, 23), date(2018, 8, 24)], "close": [1.0, 2.0]}
+    pq.write_table(pa.table(table), tmp_path / "p.parquet")
+    scorer = FileScorer(bundle, watch=lambda *_: None)
+    with pytest.raises(DataError, match="none of 1 rows can be scored"):
+        scorer.score_file(tmp_path / "p.parquet", tmp_path / "o", quarantine=tmp_path / "q", note={})
 
 
 def test_the_next_lot_is_read_while_the_last_one_is_in_use() -> None:
