@@ -69,9 +69,13 @@ class Story:
     def wait_for(self, what: Callable[[], Any], seconds: float) -> Any:
         deadline = time.monotonic() + seconds
         while not (found := what()):
-            assert time.monotonic() < deadline, (self.stack.folder / "logs/worker.log").read_text()[-5000:]
+            assert time.monotonic() < deadline, self.log()
             time.sleep(0.5)
         return found
+
+    def log(self) -> str:
+        """What the worker said last."""
+        return (self.stack.folder / "logs/worker.log").read_text()[-5000:]
 
     def train(self) -> None:
         """Starts the deployment, as `prefect deployment run train/train` does, and waits for its end."""
@@ -80,8 +84,7 @@ class Story:
         answer.raise_for_status()
         ended = {"id": {"any_": [answer.json()["id"]]}, "state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}
         (self.training,) = self.wait_for(lambda: self.ask("flow_runs", flow_runs=ended), 900)
-        log = (self.stack.folder / "logs/worker.log").read_text()
-        assert self.training["state_type"] == "COMPLETED", f"{self.training['state']['message']}\n{log[-5000:]}"
+        assert self.training["state_type"] == "COMPLETED", f"{self.training['state']['message']}\n{self.log()}"
 
     def drop(self, name: str, content: bytes) -> None:
         """Puts a file into the inbox."""

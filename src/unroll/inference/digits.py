@@ -17,7 +17,7 @@ from unroll.errors import FormatError
 from unroll.inference.batches import READ_TOGETHER, Reading, guarded, rebatched, with_reasons
 from unroll.inference.bundle import Bundle
 from unroll.inference.forms import Form
-from unroll.inference.parquet import opened
+from unroll.inference.parquet import HELD, opened
 
 PIXELS = idx.SIDE * idx.SIDE
 SCHEMA = pa.schema([("row_id", pa.int64()), ("inputs", pa.list_(pa.uint8(), PIXELS))])
@@ -26,8 +26,6 @@ _ID_NAMES = {"row_id", "id"}
 _LABEL_NAMES = {"label", "digit", "class"}
 Reasons = dict[int, str]
 """Row of a batch → why it cannot be scored."""
-_IDX_IMAGES = 1 << 15
-"""Of an IDX file that are read at once, at most."""
 _HEADER_LIMIT = 1 << 20
 """Bytes within which a CSV's first line must end."""
 
@@ -113,7 +111,7 @@ def _csv_header(path: Path) -> tuple[bool, list[str]]:
 
 def _digits_of_idx(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
     first = 0
-    for images in idx.iter_idx_images(path, min(rows, _IDX_IMAGES)):
+    for images in idx.iter_idx_images(path, min(rows, HELD // PIXELS)):
         yield _digit_batch(images.reshape(len(images), PIXELS), {}, None, path, first)
         first += len(images)
 

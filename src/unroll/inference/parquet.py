@@ -19,7 +19,7 @@ from unroll.inference.levels import longest_row
 from unroll.inference.pages import DELTA_BYTE_ARRAY, Chunk, chunks, pages, require_small_footer
 
 HELD = 1 << 25
-"""Bytes that the rows of one read may have at worst."""
+"""Bytes that the rows of one read may have at worst, of other forms, too."""
 PAGE = 1 << 28
 """Bytes of one page. Arrow and Spark write pages of 1 MB, DuckDB of up to 100 MB."""
 LISTS = 1 << 28

@@ -151,8 +151,6 @@ class Watch:
 
     def __call__(self, rows: pa.RecordBatch, predictions: pa.RecordBatch) -> None:
         """Takes rows with their profile, and what was predicted for them."""
-        if self._reference is None:
-            return
         self.rows += len(predictions)
         card = self._bundle.card
         sides: tuple[tuple[Side, Mapping[str, Any]], ...] = (

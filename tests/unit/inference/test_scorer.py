@@ -309,6 +309,7 @@ def test_nothing_is_read_on_after_an_error(
     with pytest.raises(DataError, match="no number") as caught:
         scorer.score_file(path, tmp_path / "o.parquet", quarantine=tmp_path / "q.parquet", note={})
     assert set(threading.enumerate()) == before
+    # Until here the error was kept, and with its traceback all that it went through.
     assert caught.value.__traceback__ is not None
 
 
