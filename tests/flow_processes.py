@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +37,19 @@ class Server:
 
     def ask(self, what: str, **question: Any) -> list[dict[str, Any]]:
         """Entries of the server, `ask("task_runs", ...)`."""
-        answer = requests.post(f"{self.api}/{what}/filter", json=question, timeout=30)
-        answer.raise_for_status()
-        entries: list[dict[str, Any]] = answer.json()
+        entries: list[dict[str, Any]] = call(f"{self.api}/{what}/filter", question)
         return entries
+
+
+def call(address: str, content: Any, method: str = "post") -> Any:
+    """What a server answers; one on SQLite may take its time, or have none, while it writes something else."""
+    for _ in range(20):
+        answer = requests.request(method, address, json=content, timeout=180)
+        if answer.status_code != requests.codes.service_unavailable:
+            break
+        time.sleep(1)
+    answer.raise_for_status()
+    return answer.json() if answer.content else None
 
 
 @contextlib.contextmanager

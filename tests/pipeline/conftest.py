@@ -48,7 +48,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
 def _is_up(server: Server) -> bool:
     try:
         return requests.get(f"{server.api}/health", timeout=5).ok
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import requests
 import yaml
-from flow_processes import ROOT, DvcRepo, Server, process
+from flow_processes import ROOT, DvcRepo, Server, call, process
 
 pytestmark = pytest.mark.slow
 
@@ -63,13 +63,8 @@ class Place:
         return str(found[0]["id"])
 
     def start(self, name: str, **parameters: Any) -> str:
-        answer = requests.post(
-            f"{self.server.api}/deployments/{self.deployment(name)}/create_flow_run",
-            json={"parameters": parameters},
-            timeout=30,
-        )
-        answer.raise_for_status()
-        return str(answer.json()["id"])
+        address = f"{self.server.api}/deployments/{self.deployment(name)}/create_flow_run"
+        return str(call(address, {"parameters": parameters})["id"])
 
     def state(self, run: str) -> dict[str, Any]:
         found: dict[str, Any] = self.server.ask("flow_runs", flow_runs={"id": {"any_": [run]}})[0]["state"]
@@ -99,7 +94,7 @@ def place(prefect_server: Server, tmp_path_factory: pytest.TempPathFactory) -> I
     (repo.path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"endless": stage}}))
     place = Place(repo.path, prefect_server)
     # Another module's worker has the same pool, and a limit of its own.
-    requests.delete(f"{prefect_server.api}/work_pools/{POOL}", timeout=30)
+    requests.delete(f"{prefect_server.api}/work_pools/{POOL}", timeout=180)
     place.prefect("work-pool", "create", POOL, "--type", "process")
     place.prefect("work-pool", "set-concurrency-limit", POOL, "1")
     place.prefect("deploy", "--all")
@@ -159,12 +154,9 @@ def test_drift_starts_a_training_where_that_is_wanted(place: Place) -> None:
     """What the scoring flow ends with after drift; that it does is shown in tests/stack."""
 
     def end_drifted(message: str) -> None:
-        answer = requests.post(
-            f"{place.server.api}/flow_runs/{place.start('score')}/set_state",
-            json={"state": {"type": "COMPLETED", "name": "Drifted", "message": message}, "force": True},
-            timeout=30,
-        )
-        answer.raise_for_status()
+        state = {"type": "COMPLETED", "name": "Drifted", "message": message}
+        address = f"{place.server.api}/flow_runs/{place.start('score')}/set_state"
+        call(address, {"state": state, "force": True})
 
     def trained() -> list[dict[str, Any]]:
         runs = place.server.ask("flow_runs", deployments={"name": {"any_": ["train"]}})
@@ -194,35 +186,25 @@ def test_runs_that_came_due_meanwhile_become_one(place: Place) -> None:
     def states() -> list[str]:
         return [str(one["state_name"]) for one in runs()]
 
-    def ask(address: str, content: Any, method: str = "post") -> Any:
-        for _ in range(20):
-            answer = requests.request(method, address, json=content, timeout=30)
-            # Of a server on SQLite, while it writes something else.
-            if answer.status_code != requests.codes.service_unavailable:
-                break
-            time.sleep(1)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
-
     now = datetime.now(UTC)
     # The next one comes due in half an hour: none does while this test runs.
     cron = f"{(now - timedelta(minutes=30)).minute} * * * *"
-    ask(pool, {"is_paused": True}, "patch")
-    (schedule,) = ask(
+    call(pool, {"is_paused": True}, "patch")
+    (schedule,) = call(
         f"{place.server.api}/deployments/{deployment}/schedules",
         [{"schedule": {"cron": cron, "timezone": "UTC"}, "active": True}],
     )
     try:
-        ask(
+        call(
             f"{place.server.api}/deployments/{deployment}/schedule",
             {"start_time": (now - timedelta(hours=8)).isoformat(), "end_time": now.isoformat(), "min_runs": 8},
         )
         place.wait_for(lambda: states().count("Late") >= 8)
-        ask(pool, {"is_paused": False}, "patch")
+        call(pool, {"is_paused": False}, "patch")
         # There is no params.yaml here, so the one that runs fails: that is enough to see which one ran.
         place.wait_for(lambda: "Failed" in states() and "Late" not in states())
     finally:
-        ask(f"{place.server.api}/deployments/{deployment}/schedules/{schedule['id']}", None, "delete")
+        call(f"{place.server.api}/deployments/{deployment}/schedules/{schedule['id']}", None, "delete")
 
     told = "\n".join(f"{one['name']}: {one['state_name']}, {one['state']['message']}" for one in runs())
     assert states().count("Failed") == 1, f"{told}\n{place.log.read_text()}"

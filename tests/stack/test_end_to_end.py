@@ -20,6 +20,7 @@ import pytest
 import requests
 import s3fs
 import stack_workplace
+from flow_processes import call
 from stack_browser import chromium, keep
 from stack_processes import Stack, new_stack
 from stack_workplace import TASK
@@ -61,9 +62,7 @@ class Story:
         return said
 
     def ask(self, what: str, **question: Any) -> list[dict[str, Any]]:
-        answer = requests.post(f"{self.api}/{what}/filter", json=question, timeout=30)
-        answer.raise_for_status()
-        found: list[dict[str, Any]] = answer.json()
+        found: list[dict[str, Any]] = call(f"{self.api}/{what}/filter", question)
         return found
 
     def wait_for(self, what: Callable[[], Any], seconds: float) -> Any:
@@ -80,9 +79,8 @@ class Story:
     def train(self) -> None:
         """Starts the deployment, as `prefect deployment run train/train` does, and waits for its end."""
         (deployment,) = self.ask("deployments", deployments={"name": {"any_": ["train"]}})
-        answer = requests.post(f"{self.api}/deployments/{deployment['id']}/create_flow_run", json={}, timeout=30)
-        answer.raise_for_status()
-        ended = {"id": {"any_": [answer.json()["id"]]}, "state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}
+        run = call(f"{self.api}/deployments/{deployment['id']}/create_flow_run", {})
+        ended = {"id": {"any_": [run["id"]]}, "state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}
         (self.training,) = self.wait_for(lambda: self.ask("flow_runs", flow_runs=ended), 900)
         assert self.training["state_type"] == "COMPLETED", f"{self.training['state']['message']}\n{self.log()}"
 
@@ -244,7 +242,7 @@ def test_mlflow_compares_the_runs(story: Story, tmp_path: Path) -> None:
     wanted = {"experiment_name": TASK}
     answer = requests.get(f"{server}/api/2.0/mlflow/experiments/get-by-name", params=wanted, timeout=30).json()
     number = answer["experiment"]["experiment_id"]
-    answer = requests.post(f"{server}/api/2.0/mlflow/runs/search", json={"experiment_ids": [number]}, timeout=30).json()
+    answer = call(f"{server}/api/2.0/mlflow/runs/search", {"experiment_ids": [number]})
     runs = [run["info"]["run_id"] for run in answer["runs"]]
     with chromium() as page:
         page.goto(f"{server}/#/compare-runs?runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([number]))}")

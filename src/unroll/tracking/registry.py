@@ -18,7 +18,7 @@ from filelock import FileLock
 from unroll import paths
 from unroll.errors import BundleError, TrackingError, VersionError
 from unroll.files import replacing
-from unroll.tracking.store import address, known, short, store, store_errors
+from unroll.tracking.store import address, known, made_meanwhile, short, store, store_errors
 from unroll.tracking.versions import SHA256, Version
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -78,7 +78,8 @@ def register(name: str, run_id: str, files: Path, tags: Mapping[str, str]) -> Ve
         place = f"versions/{sha256[:12]}"
         client.log_artifacts(run_id, str(files), place)
         if not _names(client, name):
-            client.create_registered_model(name)
+            with made_meanwhile():
+                client.create_registered_model(name)
         made = client.create_model_version(name, f"runs:/{run_id}/{place}", run_id=run_id, tags=dict(tags))
         return _version(client, name, str(made.version))
 

@@ -97,14 +97,26 @@ def short(error: Exception) -> str:
 
 def experiment_id(client: Any, name: str) -> str:
     """Of MLflow's experiment of this name, which is made where it is not there."""
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    local = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
-    place = (_ARTIFACTS.resolve() / name).as_uri() if local else None
-    # Without it, MLflow's pages open in their view for language models.
-    kind = {"mlflow.experimentKind": "custom_model_development"}
-    return str(client.create_experiment(name, artifact_location=place, tags=kind))
+    if client.get_experiment_by_name(name) is None:
+        local = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
+        place = (_ARTIFACTS.resolve() / name).as_uri() if local else None
+        # Without it, MLflow's pages open in their view for language models.
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        with made_meanwhile():
+            client.create_experiment(name, artifact_location=place, tags=kind)
+    return str(client.get_experiment_by_name(name).experiment_id)
+
+
+@contextlib.contextmanager
+def made_meanwhile() -> Iterator[None]:
+    """Around the making of what one look before was not there: two stages that start together both make it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 def known(client: Any, run_id: str) -> bool:
