@@ -578,7 +578,7 @@ def test_neither_memory_nor_threads_show_in_what_is_written(inbox: Inbox) -> Non
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    """200,000 images are 157 MB; docs/reliability.md has what 2 GB took."""
+    """80,000 images, 63 MB, and 320,000; docs/reliability.md has what 2 GB took."""
     tiny_bundles.digits(tmp_path / "bundle")
     pixels = tiny_bundles.images(20_000)
     column = pa.array([row.tobytes() for row in pixels], pa.binary(784))
@@ -589,7 +589,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         "print(report.totals.rows_scored, re.search(r'VmHWM:\\s*(\\d+)', Path('/proc/self/status').read_text())[1])"
     )
     peaks = []
-    for times in (1, 10):
+    for times in (4, 16):
         folder = tmp_path / f"in-{times}"
         folder.mkdir()
         table = pa.table({"pixels": pa.chunked_array([column] * times)})
@@ -600,4 +600,4 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         assert rows == 20_000 * times
         peaks.append(peak)
     assert peaks[1] < 500_000  # KiB
-    assert peaks[1] < 1.3 * peaks[0]
+    assert peaks[1] < 1.3 * peaks[0], peaks

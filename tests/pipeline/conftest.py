@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
-from flow_processes import ROOT, DvcRepo, Server, process
+from flow_processes import ROOT, DvcRepo, Server, call, process
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +43,16 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
                 pytest.fail(f"the Prefect server did not start:\n{log.read_text()}")
             time.sleep(0.2)
         yield server
+
+
+@pytest.fixture(scope="module")
+def empty_server(prefect_server: Server) -> Iterator[Server]:
+    """The server, whose deployments, with their schedules, and work pools are gone after the module."""
+    yield prefect_server
+    for deployment in prefect_server.ask("deployments"):
+        call(f"{prefect_server.api}/deployments/{deployment['id']}", None, "delete")
+    for pool in prefect_server.ask("work_pools"):
+        call(f"{prefect_server.api}/work_pools/{pool['name']}", None, "delete")
 
 
 def _is_up(server: Server) -> bool:

@@ -35,8 +35,8 @@ def workplace(scoring_place: Path) -> Path:
     return place
 
 
-def test_schedule_scores_the_inbox(workplace: Path, prefect_server: Server) -> None:
-    environment = prefect_server.environment()
+def test_schedule_scores_the_inbox(workplace: Path, empty_server: Server) -> None:
+    environment = empty_server.environment()
 
     def prefect(*arguments: str) -> None:
         subprocess.run(
@@ -64,7 +64,7 @@ def test_schedule_scores_the_inbox(workplace: Path, prefect_server: Server) -> N
             assert child.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(1)
-            done = prefect_server.ask("flow_runs", flow_runs=ended, flows={"name": {"any_": ["score"]}})
+            done = empty_server.ask("flow_runs", flow_runs=ended, flows={"name": {"any_": ["score"]}})
 
     assert done[0]["state_type"] == "COMPLETED", log.read_text()
     assert done[0]["auto_scheduled"] is True

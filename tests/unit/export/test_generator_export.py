@@ -338,22 +338,12 @@ def test_graph_tells_nothing_of_this_machine(exported, which, root):
 
 @pytest.mark.slow
 @every_fast
-def test_equal_exports_are_equal_bytes(exported, tmp_path, which):
+def test_exports_are_equal_bytes_whatever_they_are_traced_with(exported, tmp_path, which):
+    """A test split of one row, too."""
     network, task, path, data, _ = exported(which)
-    export_generator(network, task, *example(task, data), tmp_path / "again.onnx", draws=draws(task))
-    assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()
-
-
-@pytest.mark.slow
-@every_fast
-def test_a_test_split_of_one_row_can_be_traced(exported, tmp_path, which):
-    network, task, _, data, _ = exported(which)
     one = Batches(data.inputs[:1], data.targets[:1], None if data.lengths is None else data.lengths[:1])
-    path = tmp_path / "one.onnx"
-    export_generator(network, task, *example(task, one), path, draws=draws(task))
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    for rows, time in ((1, 1), (1, 6), (5, 9)):
-        check(network, task, session, *inputs_for(task, data, rows, time), beams=3, max_length=5)
+    export_generator(network, task, *example(task, one), tmp_path / "one.onnx", draws=draws(task))
+    assert (tmp_path / "one.onnx").read_bytes() == path.read_bytes()
 
 
 @pytest.mark.slow

@@ -307,30 +307,22 @@ def test_graph_tells_nothing_of_this_machine(exported, which, root):
         assert text.encode() not in content
 
 
-def test_equal_exports_are_equal_bytes(exported, tmp_path):
-    network, task, path, data = exported("digits", ("rnn",), False, 1)
-    export(network, task, *example(task, data), tmp_path / "again.onnx", free_time=True)
-    assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("which", [FORECASTS[4], VARYING[1]], ids=names_of([FORECASTS[4], VARYING[1]]))
-def test_a_test_split_of_one_row_can_be_traced(exported, tmp_path, which):
-    network, task, _, data = exported(*which)
+def test_exports_are_equal_bytes_whatever_they_are_traced_with(exported, tmp_path, which):
+    """A test split of one row, too."""
+    network, task, path, data = exported(*which)
     lengths = None if data.lengths is None else data.lengths[:1]
     one = Batches(data.inputs[:1], data.targets[:1], lengths)
     export(network, task, *example(task, one), tmp_path / "one.onnx", free_time=True)
-    tried = [*runs(network, task, one, free_time=True), *runs(network, task, data, free_time=True)]
-    assert parity(tmp_path / "one.onnx", [spec.name for spec in task.outputs], tried)["passed"]
+    assert (tmp_path / "one.onnx").read_bytes() == path.read_bytes()
 
 
 @pytest.mark.slow
 def test_a_test_split_of_single_steps_can_be_traced(exported, tmp_path):
-    network, task, _, data = exported(*VARYING[1])
+    network, task, path, data = exported(*VARYING[1])
     short = Batches(data.inputs[:, :1], data.targets, torch.ones(len(data), dtype=torch.int64))
     export(network, task, *example(task, short), tmp_path / "short.onnx", free_time=True)
-    tried = [*runs(network, task, short, free_time=True), *runs(network, task, data, free_time=True)]
-    assert parity(tmp_path / "short.onnx", [spec.name for spec in task.outputs], tried)["passed"]
+    assert (tmp_path / "short.onnx").read_bytes() == path.read_bytes()
 
 
 # Parity that does not hold
