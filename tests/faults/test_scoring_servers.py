@@ -16,6 +16,7 @@ from servers import Postgres, object_store, postgres
 
 from unroll.errors import UnrollError, is_passing
 from unroll.inference.scorer import Scorer
+from unroll.scoring import stores
 from unroll.scoring.database import Database
 from unroll.scoring.ledger import Claim, Ledger, new_token
 from unroll.scoring.stores import store_of
@@ -242,6 +243,32 @@ def test_an_object_that_changes_while_it_is_scored_waits(
     assert inbox.names("predictions") == []
     inbox.score()
     assert inbox.ids("predictions") == list(range(1000, 1006))
+
+
+def test_an_object_that_is_overwritten_between_two_blocks_waits(
+    tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from s3fs.core import S3File
+
+    inbox = Inbox(tmp_path, bucket)
+    tiny_bundles.digits(tmp_path / "bundle")
+    inbox.put("a.parquet", 6)
+    inbox.put("b.parquet", 6, seed=2)
+    real = S3File._fetch_range
+
+    def fetch(self: Any, start: int, end: int) -> bytes:
+        if start and self.key.endswith("a.parquet"):
+            inbox.put("a.parquet", 6, seed=1)
+        return bytes(real(self, start, end))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stores, "_BLOCK", 1000)
+        patch.setattr(S3File, "_fetch_range", fetch)
+        report = inbox.score()
+    assert [(one.file, one.reason) for one in report.of("waiting")] == [("a.parquet", "changed while it was read")]
+    assert report.totals.scored == 1
+    inbox.score()
+    assert inbox.ids("predictions") == [*range(1000, 1006), *range(2000, 2006)]
 
 
 @pytest.mark.parametrize("quarantine", ["store", "folder"])

@@ -174,6 +174,10 @@ class Store:
         except PermissionError as error:
             # It is archived, say, or its owner lets nobody read it: no reason to leave those after it.
             raise UnreadableError(str(error)) from error
+        except OSError:
+            # Overwritten between two blocks, it has no such range, or not the tag any more that was asked for.
+            self.require_same(found)
+            raise
 
     def _blocks(self, name: str) -> Iterator[bytes]:
         with self.system.open(self._key(name), "rb", block_size=_BLOCK, cache_type="none") as source:
