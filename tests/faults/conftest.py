@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_bundles
 import yaml
+from inboxes import Inbox
 from safetensors.numpy import save_file
 
 
@@ -30,3 +32,11 @@ def small_project(tiny: Any, tmp_path: Path) -> Path:
     contiguous = {key: np.ascontiguousarray(value) for key, value in found.items()}
     save_file(contiguous, tmp_path / "data/baselines/steps/predictions.safetensors")
     return tmp_path
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Inbox:
+    """An empty one on this machine, with a bundle that scores digits."""
+    tiny_bundles.digits(tmp_path / "bundle")
+    (tmp_path / "inbox").mkdir()
+    return Inbox(tmp_path)
