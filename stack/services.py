@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import requests
 
@@ -107,27 +106,25 @@ def start_worker(state: State, workplace: Path) -> None:
     api = f"{state.address('prefect')}/api"
     mine = environment(state, PREFECT_HOME=str(state.folder / "prefect"))
     prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-    if requests.get(f"{api}/work_pools/{POOL}", timeout=30).status_code == requests.codes.not_found:
+    if requests.get(f"{api}/work_pools/{POOL}", timeout=180).status_code == requests.codes.not_found:
         _run([*prefect, "work-pool", "create", POOL, "--type", "process"], mine, workplace)
     # Training and scoring share the machine, the data and the models: one at a time.
-    answer = requests.patch(f"{api}/work_pools/{POOL}", json={"concurrency_limit": 1}, timeout=30)
+    answer = requests.patch(f"{api}/work_pools/{POOL}", json={"concurrency_limit": 1}, timeout=180)
     answer.raise_for_status()
     _run([*prefect, "deploy", "--all"], mine, workplace)
     command = [*prefect, "worker", "start", "--pool", POOL, "--name", "stack"]
     processes.start(state, "worker", command, mine, workplace)
-    processes.wait_until(state, "worker", lambda: _worker_reports(api))
+    processes.wait_until(state, "worker", lambda: _worker_reports(api), 300)
 
 
 def _worker_reports(api: str) -> bool:
-    workers = _ask(f"{api}/work_pools/{POOL}/workers/filter")
-    return any(one["name"] == "stack" and one["status"] == "ONLINE" for one in workers)
-
-
-def _ask(address: str) -> list[dict[str, Any]]:
-    answer = requests.post(address, json={}, timeout=30)
-    answer.raise_for_status()
-    entries: list[dict[str, Any]] = answer.json()
-    return entries
+    try:
+        answer = requests.post(f"{api}/work_pools/{POOL}/workers/filter", json={}, timeout=30)
+        answer.raise_for_status()
+    except requests.RequestException:
+        # Of a server that is busy with what was just deployed; the caller asks again.
+        return False
+    return any(one["name"] == "stack" and one["status"] == "ONLINE" for one in answer.json())
 
 
 def _answers(address: str) -> bool:

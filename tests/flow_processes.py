@@ -83,5 +83,7 @@ class DvcRepo:
     path: Path
 
     def dvc(self, *arguments: str) -> str:
+        """What DVC says; its warnings, too."""
         command = [sys.executable, "-m", "dvc", *arguments]
-        return subprocess.run(command, cwd=self.path, check=True, capture_output=True, text=True).stdout
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.run(command, cwd=self.path, check=True, text=True, **output).stdout

@@ -47,7 +47,7 @@ class Postgres:
     def start(self) -> None:
         options = ["-c", "listen_addresses=127.0.0.1", "-p", str(self.port), "-k", str(self.cluster), "-F"]
         self._process = self._run([str(self.programs / "postgres"), "-D", str(self.cluster), *options])
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 180
         while True:
             try:
                 psycopg.connect(self.url, connect_timeout=5).close()
@@ -61,12 +61,12 @@ class Postgres:
         """Ends every session at once, as a restart does."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(timeout=30)
+            self._process.wait(timeout=180)
             self._process = None
 
     def make(self) -> None:
         command = [str(self.programs / "initdb"), "-D", str(self.cluster), "-U", "unroll", "-A", "trust", "-N"]
-        assert self._run([*command, "-E", "UTF8", "--no-instructions"]).wait(timeout=60) == 0
+        assert self._run([*command, "-E", "UTF8", "--no-instructions"]).wait(timeout=180) == 0
 
     def _run(self, command: list[str]) -> subprocess.Popen[bytes]:
         with (self.cluster.parent / "log").open("ab") as log:
@@ -117,7 +117,7 @@ def object_store(folder: Path) -> Iterator[dict[str, str]]:
             [*command, "--port", str(port), "--no-access-log"], stdout=log, stderr=log, env={**os.environ, **secrets}
         )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             try:
                 urllib.request.urlopen(environment["AWS_ENDPOINT_URL"], timeout=5).close()  # noqa: S310 -- of its own
@@ -131,7 +131,7 @@ def object_store(folder: Path) -> Iterator[dict[str, str]]:
         yield environment
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=180)
 
 
 @contextlib.contextmanager
@@ -150,7 +150,7 @@ def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     try:
         deadline = time.monotonic() + 120
         while True:
-            with contextlib.suppress(requests.ConnectionError):
+            with contextlib.suppress(requests.RequestException):
                 if requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok:
                     break
             if child.poll() is not None or time.monotonic() > deadline:

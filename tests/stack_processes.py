@@ -97,7 +97,8 @@ def new_stack() -> Iterator[Stack]:
         stopped = stack.call("stop")
         left = stack.processes()
         for one in left:
-            one.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
         shutil.rmtree(folder)
     assert stopped.returncode == 0, stopped.stderr
     assert left == []

@@ -46,7 +46,9 @@ def run(place: Path, server: Server) -> dict[str, object]:
     environment = server.environment(place) | {"MLFLOW_TRACKING_URI": f"sqlite:///{place}/mlflow.db"}
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    runs = server.ask("flow_runs", flows={"name": {"any_": ["score"]}}, sort="START_TIME_DESC", limit=1)
+    ended = {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}
+    newest = {"sort": "START_TIME_DESC", "limit": 1}
+    runs = server.ask("flow_runs", flow_runs=ended, flows={"name": {"any_": ["score"]}}, **newest)
     return runs[0] | {"printed": done.stdout}
 
 

@@ -94,7 +94,7 @@ class Project:
 
     def run(self, *command):
         process = self.started(*command)
-        out, _ = process.communicate(timeout=600)
+        out, _ = process.communicate(timeout=1200)
         assert process.returncode == 0, out
         return out
 
@@ -108,7 +108,11 @@ def projects(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("repro")
     both = [Project(folder / name, tiny) for name in ("one", "two")]
     processes = [both[0].started("dvc", "repro"), both[1].started("dvc", "repro", "export@fan")]
-    told = [process.communicate(timeout=900)[0] for process in processes]
+    try:
+        told = [process.communicate(timeout=2400)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     for process, text in zip(processes, told, strict=True):
         assert process.returncode == 0, text[-5000:]
     return both

@@ -45,7 +45,7 @@ def test_schedule_scores_the_inbox(workplace: Path, empty_server: Server) -> Non
             env=environment,
             check=True,
             capture_output=True,
-            timeout=120,
+            timeout=300,
         )
 
     prefect("work-pool", "create", "unroll", "--type", "process")
@@ -58,7 +58,7 @@ def test_schedule_scores_the_inbox(workplace: Path, empty_server: Server) -> Non
         "start_time": {"after_": datetime.now(UTC).isoformat()},
     }
     with process(worker, log, cwd=workplace.parent, env=environment) as child:
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 600
         done: list[dict[str, object]] = []
         while not done:
             assert child.poll() is None, log.read_text()

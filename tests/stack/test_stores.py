@@ -1,5 +1,6 @@
 """The stack's own behaviour, on its two stores: started, looked at, broken, stopped; and DVC's remote on it."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -20,12 +21,11 @@ pytestmark = pytest.mark.slow
 
 
 def test_servers_listen_on_loopback_alone(stores: Stack) -> None:
-    listening = [
-        one.laddr
-        for process in stores.processes()
-        for one in process.net_connections("all")
-        if one.status == psutil.CONN_LISTEN
-    ]
+    listening = []
+    for process in stores.processes():
+        # PostgreSQL has one for a moment for each connection.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            listening += [one.laddr for one in process.net_connections("all") if one.status == psutil.CONN_LISTEN]
     assert {address.ip for address in listening} == {"127.0.0.1"}
     assert len(listening) >= 2
 
@@ -35,7 +35,9 @@ def test_secrets_are_in_private_files_and_nowhere_else(stores: Stack) -> None:
         assert stat.S_IMODE((stores.folder / name).stat().st_mode) == 0o600
     told = stores.start("--services", "postgres,s3")
     places = [told, (stores.folder / "env").read_text(), *(path.read_text() for path in stores.folder.glob("logs/*"))]
-    places += [" ".join(one.cmdline()) for one in stores.processes()]
+    for process in stores.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            places.append(" ".join(process.cmdline()))
     for secret in stores.secrets():
         assert len(secret) > 30
         assert not [place for place in places if secret in place]
@@ -62,7 +64,7 @@ def test_a_server_that_was_killed_is_started_again_with_its_data(stores: Stack) 
         server = psutil.Process(row[0]).parent()
     assert server is not None
     server.kill()
-    server.wait(30)
+    server.wait(180)
 
     told = stores.start("--services", "postgres,s3")
 
@@ -121,12 +123,12 @@ def test_an_interrupted_start_leaves_nothing_behind(empty: Stack) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not (empty.folder / "s3.pid.json").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
     start.send_signal(signal.SIGTERM)
-    assert start.wait(90) == 130
+    assert start.wait(180) == 130
     assert empty.processes() == []
 
 

@@ -27,7 +27,7 @@ def see_nothing_of_each_other(monkeypatch: pytest.MonkeyPatch, look: str, times:
         found = real(*arguments, **options)
         looks.append(look)
         if len(looks) <= 2 * times:
-            both.wait(30)
+            both.wait(180)
         return found
 
     monkeypatch.setattr(MlflowClient, look, looked)
