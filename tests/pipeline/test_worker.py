@@ -109,7 +109,7 @@ def running(place: Place) -> str:
     run = place.start("train", slots=1)
     place.wait_for((place.path / "started").exists)
     # The stage, and what it started.
-    assert len([one for one in _processes_in(place.path) if "stage.py" in " ".join(one.cmdline())]) >= 2
+    assert len(_processes_in(place.path, "stage.py")) >= 2
     return run
 
 
@@ -121,7 +121,7 @@ def test_a_cancelled_run_leaves_no_process(place: Place, running: str) -> None:
 
 
 def test_a_killed_flow_leaves_no_process(place: Place, running: str) -> None:
-    flows = [one for one in _processes_in(place.path) if "prefect" in " ".join(one.cmdline())]
+    flows = _processes_in(place.path, "prefect")
     for flow in flows:
         flow.kill()
 
@@ -205,11 +205,12 @@ def test_runs_that_came_due_meanwhile_become_one(place: Place) -> None:
     assert states().count("Cancelled") >= 7
 
 
-def _processes_in(folder: Path) -> list[psutil.Process]:
+def _processes_in(folder: Path, word: str = "") -> list[psutil.Process]:
+    """Those that work in the folder, with the word in their command line."""
     found = []
     for one in psutil.process_iter():
         try:
-            if one.cwd() == str(folder) and one.status() != psutil.STATUS_ZOMBIE:
+            if one.cwd() == str(folder) and one.status() != psutil.STATUS_ZOMBIE and word in " ".join(one.cmdline()):
                 found.append(one)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
