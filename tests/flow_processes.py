@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import requests
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,6 +51,27 @@ def call(address: str, content: Any, method: str = "post") -> Any:
         time.sleep(1)
     answer.raise_for_status()
     return answer.json() if answer.content else None
+
+
+def wait_for(what: Callable[[], Any], seconds: float, told: Callable[[], object]) -> Any:
+    """What is there at last; fails with what is told where nothing is in time."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, told()
+        time.sleep(0.5)
+    return found
+
+
+def processes_in(folder: Path, word: str = "") -> list[psutil.Process]:
+    """Those that work in a folder, with the word in their command line."""
+    found = []
+    for one in psutil.process_iter():
+        try:
+            if one.cwd() == str(folder) and one.status() != psutil.STATUS_ZOMBIE and word in " ".join(one.cmdline()):
+                found.append(one)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
 
 
 @contextlib.contextmanager

@@ -4,13 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from flow_processes import ROOT, DvcRepo, Server, process
+from flow_processes import ROOT, DvcRepo, Server, process, processes_in, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +17,6 @@ pytestmark = pytest.mark.slow
 STAGE = """
 import sys, time
 from pathlib import Path
-from typing import Any
 
 name = sys.argv[1]
 with Path("journal").open("a") as journal:
@@ -71,10 +69,13 @@ def run(repo: DvcRepo, server: Server, slots: int = 2) -> subprocess.CompletedPr
 
 def asked(server: Server, count: int, what: str, **question: Any) -> list[dict[str, Any]]:
     """Entries of the server, once there are so many: it writes down what it was told after the flow has ended, too."""
-    deadline = time.monotonic() + 120
-    while len(found := server.ask(what, **question)) < count:
-        assert time.monotonic() < deadline, found
-        time.sleep(0.5)
+    found: list[dict[str, Any]] = []
+
+    def enough() -> bool:
+        found[:] = server.ask(what, **question)
+        return len(found) >= count
+
+    wait_for(enough, 120, lambda: found)
     return found
 
 
@@ -158,11 +159,12 @@ def test_lines_come_as_they_are_printed(dvc_repo: DvcRepo, prefect_server: Serve
     log = tmp_path / "flow.log"
 
     with process(command(1), log, cwd=dvc_repo.path, env=prefect_server.environment(ROOT)) as flow:
-        deadline = time.monotonic() + 300
-        while "slow_stage | epoch 1/2  loss 0.25\n" not in log.read_text():
+
+        def seen() -> bool:
             assert flow.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
+            return "slow_stage | epoch 1/2  loss 0.25\n" in log.read_text()
+
+        wait_for(seen, 300, log.read_text)
         (dvc_repo.path / "seen").touch()
         assert flow.wait(180) == 0, log.read_text()
 
@@ -187,19 +189,17 @@ def test_stopped_flow_leaves_no_process_and_no_lock(
         # A test run in a shell's background would hand on that interrupts are ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as flow:
-        deadline = time.monotonic() + 300
-        while not all((dvc_repo.path / f"{name}.started").exists() for name in "ab"):
+
+        def both_run() -> bool:
             assert flow.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
+            return all((dvc_repo.path / f"{name}.started").exists() for name in "ab")
+
+        wait_for(both_run, 300, log.read_text)
         flow.send_signal(number)
         assert flow.wait(180) == 130, log.read_text()
 
     assert "Interrupted. What is done is kept" in log.read_text()
-    deadline = time.monotonic() + 60
-    while left := _processes_in(dvc_repo.path):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.1)
+    wait_for(lambda: not processes_in(dvc_repo.path), 60, lambda: processes_in(dvc_repo.path))
     graph(dvc_repo, {"a": (), "b": ()})
     assert "a.out" in dvc_repo.dvc("stage", "list")
     assert "Auto removed it from the lock file" not in dvc_repo.dvc("repro")
@@ -245,17 +245,3 @@ def test_says_what_is_wrong_with_the_graph(dvc_repo: DvcRepo, prefect_server: Se
     assert result.returncode == 2
     assert "dvc.yaml" in result.stderr
     assert "Traceback" not in result.stderr
-
-
-def _processes_in(folder: Path) -> list[str]:
-    """Command lines of the processes that work in a folder."""
-    import psutil
-
-    found = []
-    for one in psutil.process_iter():
-        try:
-            if one.cwd() == str(folder):
-                found.append(" ".join(one.cmdline()))
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found

@@ -3,16 +3,14 @@
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import yaml
-from flow_processes import ROOT, DvcRepo, Server, call, process
+from flow_processes import ROOT, DvcRepo, Server, call, process, processes_in, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -70,15 +68,11 @@ class Place:
         return found
 
     def wait_for(self, what: Callable[[], Any], seconds: float = 300.0) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (found := what()):
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.5)
-        return found
+        return wait_for(what, seconds, self.log.read_text)
 
     def wait_for_no_process(self) -> None:
         # Two graces of five seconds, then the kill.
-        self.wait_for(lambda: not _processes_in(self.path), 120)
+        self.wait_for(lambda: not processes_in(self.path), 120)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +92,7 @@ def place(empty_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Ite
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL]
     with process(command, place.log, cwd=repo.path.parent, env=empty_server.environment()):
         yield place
-    for one in _processes_in(repo.path):
+    for one in processes_in(repo.path):
         one.kill()
 
 
@@ -109,7 +103,7 @@ def running(place: Place) -> str:
     run = place.start("train", slots=1)
     place.wait_for((place.path / "started").exists)
     # The stage, and what it started.
-    assert len(_processes_in(place.path, "stage.py")) >= 2
+    assert len(processes_in(place.path, "stage.py")) >= 2
     return run
 
 
@@ -121,7 +115,7 @@ def test_a_cancelled_run_leaves_no_process(place: Place, running: str) -> None:
 
 
 def test_a_killed_flow_leaves_no_process(place: Place, running: str) -> None:
-    flows = _processes_in(place.path, "prefect")
+    flows = processes_in(place.path, "prefect")
     for flow in flows:
         flow.kill()
 
@@ -203,15 +197,3 @@ def test_runs_that_came_due_meanwhile_become_one(place: Place) -> None:
     told = "\n".join(f"{one['name']}: {one['state_name']}, {one['state']['message']}" for one in runs())
     assert states().count("Failed") == 1, f"{told}\n{place.log.read_text()}"
     assert states().count("Cancelled") >= 7
-
-
-def _processes_in(folder: Path, word: str = "") -> list[psutil.Process]:
-    """Those that work in the folder, with the word in their command line."""
-    found = []
-    for one in psutil.process_iter():
-        try:
-            if one.cwd() == str(folder) and one.status() != psutil.STATUS_ZOMBIE and word in " ".join(one.cmdline()):
-                found.append(one)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found

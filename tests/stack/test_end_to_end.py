@@ -5,7 +5,6 @@ The story is told once; each test looks at a part of it.
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ import pytest
 import requests
 import s3fs
 import stack_workplace
-from flow_processes import call
+from flow_processes import call, wait_for
 from stack_browser import chromium, keep
 from stack_processes import Stack, new_stack
 from stack_workplace import TASK
@@ -66,11 +65,7 @@ class Story:
         return found
 
     def wait_for(self, what: Callable[[], Any], seconds: float) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (found := what()):
-            assert time.monotonic() < deadline, self.log()
-            time.sleep(0.5)
-        return found
+        return wait_for(what, seconds, self.log)
 
     def log(self) -> str:
         """What the worker said last."""

@@ -97,14 +97,16 @@ def short(error: Exception) -> str:
 
 def experiment_id(client: Any, name: str) -> str:
     """Of MLflow's experiment of this name, which is made where it is not there."""
-    if client.get_experiment_by_name(name) is None:
+    found = client.get_experiment_by_name(name)
+    if found is None:
         local = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
         place = (_ARTIFACTS.resolve() / name).as_uri() if local else None
         # Without it, MLflow's pages open in their view for language models.
         kind = {"mlflow.experimentKind": "custom_model_development"}
         with made_meanwhile():
             client.create_experiment(name, artifact_location=place, tags=kind)
-    return str(client.get_experiment_by_name(name).experiment_id)
+        found = client.get_experiment_by_name(name)
+    return str(found.experiment_id)
 
 
 @contextlib.contextmanager
