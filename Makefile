@@ -3,7 +3,9 @@
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 CONSTRAINTS := constraints.txt
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# A pip of our own choosing: what Debian's Python brings cannot build every package that others need.
+PIP_VERSION := 26.1
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 # Newer ones install beside the rest and then fail at run time: docs/adr/0002-locked-versions.md
 HELD_BACK := "fastapi==0.139.2" "SQLAlchemy<2.1"
 
@@ -54,23 +56,24 @@ stack-stop: $(INSTALLED)
 	@$(BIN)/python -m stack stop $(STACK)
 
 # The stamp comes last: an installation that broke off is tried again. A .venv of another Python is made anew.
-$(INSTALLED): pyproject.toml $(CONSTRAINTS)
+$(INSTALLED): pyproject.toml $(CONSTRAINTS) Makefile
 	@set -e; \
-	supported='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))'; \
+	supported='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))'; \
 	if ! $(BIN)/python -c "$$supported" 2>/dev/null; then \
-		for python in python3.11 python3.12 python3 none; do \
+		for python in $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3 none; do \
 			if $$python -c "$$supported" 2>/dev/null; then break; fi; \
 		done; \
-		if [ $$python = none ]; then \
-			echo "Python 3.11 or 3.12 is needed, and neither python3.11, python3.12 nor python3 is one" >&2; exit 1; \
-		fi; \
-		echo "Making .venv with $$($$python --version)"; \
+		if [ $$python = none ]; then echo "Unroll needs Python 3.11 to 3.14; none was found" >&2; exit 1; fi; \
+		echo "Creating .venv with $$($$python --version)"; \
 		$$python -m venv --clear .venv; \
 	fi
-	@echo "Installing the versions of $(CONSTRAINTS) into .venv; the first time this takes some minutes"
+	@echo "Installing the versions of $(CONSTRAINTS) into .venv; the first time this takes a few minutes"
 	@# torch by itself: in one go with the others, pip may look for it elsewhere and take a build with a GPU's libraries.
-	@$(PIP) install --quiet -c $(CONSTRAINTS) "$$(grep '^torch==' $(CONSTRAINTS))"
-	@$(PIP) install --quiet -c $(CONSTRAINTS) -e ".[dev,stack]"
+	@set -e; \
+	install() { $(PIP) install "$$@" >.venv/pip.log 2>&1 || { cat .venv/pip.log >&2; exit 1; }; }; \
+	install "pip==$(PIP_VERSION)"; \
+	install -c $(CONSTRAINTS) "$$(grep '^torch==' $(CONSTRAINTS))"; \
+	install -c $(CONSTRAINTS) -e ".[dev,stack]"
 	@touch $@
 
 lock: $(INSTALLED)

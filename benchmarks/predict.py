@@ -86,15 +86,15 @@ def _bundle(folder: Path) -> tuple[Path, str]:
 def _export_untrained(bundle: Path) -> None:
     import torch
 
-    from unroll import params
+    from unroll import config
+    from unroll.domains.tasks import task_of
     from unroll.export.bundle import card, seal
     from unroll.export.onnx import export
     from unroll.models.network import Classifier, Ensemble
-    from unroll.tasks import task_of
     from unroll.training.build import build_model
 
-    experiment = params.load_section("experiments", EXPERIMENT)
-    task = task_of(experiment.task, params.load_section("tasks", experiment.task))
+    experiment = config.load_section("experiments", EXPERIMENT)
+    task = task_of(experiment.task, config.load_section("tasks", experiment.task))
     torch.manual_seed(0)
     network = Classifier(Ensemble([build_model(task, experiment.model)])).eval()
     bundle.mkdir()

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from benchmarks.digits import digits
 from benchmarks.figures import Report, compare, side_by_side
-from unroll import params
-from unroll.tasks import task_of
+from unroll import config
+from unroll.domains.tasks import task_of
 from unroll.training.batches import Batches
 from unroll.training.loop import train
 from unroll.training.members import new_network
-from unroll.training.optimisers import make_optimiser
+from unroll.training.optimizers import make_optimiser
 
 TITLE = "Training throughput"
 EXPERIMENT = "mnist-lstm"
@@ -26,8 +26,8 @@ REPEATS = 9
 
 def measure() -> Report:
     """Trains on the same samples with both loops, in turn, one thread."""
-    experiment = params.load_section("experiments", EXPERIMENT)
-    task = task_of(experiment.task, params.load_section("tasks", experiment.task))
+    experiment = config.load_section("experiments", EXPERIMENT)
+    task = task_of(experiment.task, config.load_section("tasks", experiment.task))
     settings = experiment.training.model_copy(update={"epochs": 1, "device": "cpu"})
     pixels, labels, origin = digits("train")
     data = Batches(torch.from_numpy(pixels[:SAMPLES].copy()), torch.from_numpy(labels[:SAMPLES].copy()))

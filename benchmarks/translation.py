@@ -16,7 +16,9 @@ from torch import Tensor
 
 from benchmarks.figures import BenchmarkError, Figure, Report, compare, side_by_side
 from benchmarks.machine import CORES
-from unroll import params, paths
+from unroll import config, paths
+from unroll.domains.task import Task
+from unroll.domains.tasks import task_of
 from unroll.export.cases import example
 from unroll.export.decoding import step_programs
 from unroll.export.onnx import to_program
@@ -25,8 +27,6 @@ from unroll.features.text import EOS, GO, IGNORED, PAD, UNK, Vocabulary
 from unroll.models.attention import Memory
 from unroll.models.generators import EncoderDecoder
 from unroll.models.recurrent import State
-from unroll.tasks import task_of
-from unroll.tasks.task import Task
 from unroll.training.batches import Batches
 from unroll.training.loop import train
 from unroll.training.members import last_fold, load_networks, new_network, training_split
@@ -45,12 +45,12 @@ REPEATS = 5
 
 def measure() -> Report:
     """Trains on the same pairs in both orders, translates in both ways, and tokenises."""
-    experiment = params.load_section("experiments", EXPERIMENT)
+    experiment = config.load_section("experiments", EXPERIMENT)
     folder = paths.features(experiment.task)
     if not folder.exists() or not paths.weights(EXPERIMENT).exists() or not paths.bundle(EXPERIMENT).exists():
         raise BenchmarkError(f"{EXPERIMENT} is not trained yet; run `make run` first")
     samples = Samples.load(folder)
-    task = task_of(experiment.task, params.load_section("tasks", experiment.task), samples)
+    task = task_of(experiment.task, config.load_section("tasks", experiment.task), samples)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -64,7 +64,7 @@ def measure() -> Report:
     return Report(TITLE, figures, _note(experiment))
 
 
-def _note(experiment: params.Experiment) -> str:
+def _note(experiment: config.Experiment) -> str:
     return (
         f"Training: one epoch of {PAIRS:,} sentence pairs, batches of {experiment.training.batch_size}, one thread, "
         "the same loop and network; ours makes batches of like lengths, the reference by chance, padded to the "
@@ -75,7 +75,7 @@ def _note(experiment: params.Experiment) -> str:
     )
 
 
-def _training(experiment: params.Experiment, task: Task, samples: Samples) -> Figure:
+def _training(experiment: config.Experiment, task: Task, samples: Samples) -> Figure:
     data = training_split(samples, task, _some(last_fold(samples).train, PAIRS), torch.device("cpu"))
     settings = experiment.training.model_copy(update={"epochs": 1, "device": "cpu"})
     tokens = int((data.targets != IGNORED).sum())
@@ -102,7 +102,7 @@ def _training(experiment: params.Experiment, task: Task, samples: Samples) -> Fi
     return compare("training, bucketed to shuffled", *speeds, "target tokens/s", target=1.5, at_least=True)
 
 
-def _decoding(experiment: params.Experiment, task: Task, samples: Samples, batch: int, target: float) -> Figure:
+def _decoding(experiment: config.Experiment, task: Task, samples: Samples, batch: int, target: float) -> Figure:
     fold = last_fold(samples)
     (network,) = load_networks(task, experiment.model, paths.weights(EXPERIMENT), fold.name, experiment.training.seeds)
     if not isinstance(network, EncoderDecoder):

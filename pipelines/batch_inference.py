@@ -14,10 +14,10 @@ from pipelines.drift import show_drift
 from pipelines.dvc_stages import say
 from pipelines.retries import AFTER_NETWORK_FAULTS
 from pipelines.schedule import SCORE_SECONDS, drop_others_that_are_due
-from unroll import params
+from unroll import config
 from unroll.cli import score_new
+from unroll.config import Scoring
 from unroll.errors import PASSING_EXIT, UnrollError, is_passing
-from unroll.params import Scoring
 from unroll.scoring.report import FileReport, JobReport
 
 RETRAIN = "Retrain: "
@@ -41,7 +41,7 @@ def score() -> State[Any]:
         UnrollError: Another job holds the lock, the ledger or a place cannot be used, or scoring failed at a file.
     """
     drop_others_that_are_due()
-    scoring = params.load_all().scoring
+    scoring = config.load_all().scoring
     report = score_new_files(scoring)
     show(report)
     report.require_no_failure()

@@ -19,7 +19,7 @@ import pytest
 import tiny_tables
 from pydantic import TypeAdapter
 
-from unroll import params
+from unroll import config
 
 ROOT = Path(__file__).parents[1]
 
@@ -193,18 +193,18 @@ class Tiny:
 
     def section(self, kind: str, **changes: Any) -> Any:
         """The same, typed."""
-        return TypeAdapter(params.Task).validate_json(json.dumps(self.plain(kind, **changes)))
+        return TypeAdapter(config.Task).validate_json(json.dumps(self.plain(kind, **changes)))
 
     def splits(self, kind: str, **changes: Any) -> Any:
         """Splits of time series, typed."""
-        return TypeAdapter(params.TimeSplits).validate_json(json.dumps({**SPLITS[kind], **changes}))
+        return TypeAdapter(config.TimeSplits).validate_json(json.dumps({**SPLITS[kind], **changes}))
 
     def model(self, *cells: str, units: int = 6, **options: Any) -> Any:
         """A recurrent model of these cells; a dense one for none."""
         if not cells:
-            return TypeAdapter(params.Model).validate_json(json.dumps({"kind": "dense", "units": [16, 8], **options}))
+            return TypeAdapter(config.Model).validate_json(json.dumps({"kind": "dense", "units": [16, 8], **options}))
         layers = [{"cell": cell, "units": units} for cell in cells]
-        return TypeAdapter(params.Model).validate_json(json.dumps({"kind": "recurrent", "layers": layers, **options}))
+        return TypeAdapter(config.Model).validate_json(json.dumps({"kind": "recurrent", "layers": layers, **options}))
 
     def writer(self, cell: str, *read: str, attention: bool = False, units: int = 6, **options: Any) -> Any:
         """An encoder of these cells, dense for none, and a decoder of another that writes."""
@@ -216,7 +216,7 @@ class Tiny:
             "embedding": {"size": 5},
             **options,
         }
-        return TypeAdapter(params.Model).validate_json(json.dumps(content))
+        return TypeAdapter(config.Model).validate_json(json.dumps(content))
 
     def model_for(self, kind: str, cell: str, units: int = 6, **options: Any) -> Any:
         """A small model of one cell that can do the task."""
@@ -228,10 +228,10 @@ class Tiny:
             options = {"embedding": {"size": 5}, **options}
         return self.model(cell, units=units, **options)
 
-    def training(self, **changes: Any) -> params.Training:
+    def training(self, **changes: Any) -> config.Training:
         """Settings of a short training."""
         content = {"epochs": 3, "batch_size": 16, "learning_rate": 0.01, "device": "cpu", **changes}
-        return TypeAdapter(params.Training).validate_json(json.dumps(content))
+        return TypeAdapter(config.Training).validate_json(json.dumps(content))
 
     def prices(
         self, days: int = 780, tickers: tuple[str, ...] = ("ONE",), first: date = date(2010, 1, 4), seed: int = 0
@@ -317,7 +317,7 @@ class Tiny:
 
     def task(self, kind: str, **changes: Any) -> Any:
         """The task itself."""
-        from unroll.tasks import task_of
+        from unroll.domains.tasks import task_of
 
         described = SECTIONS[kind]["kind"] in DESCRIBED_BY_SAMPLES
         return task_of(kind, self.section(kind, **changes), self.samples(kind, **changes) if described else None)

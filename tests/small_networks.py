@@ -8,8 +8,8 @@ from unroll.models.embedding import TokenEmbedding
 from unroll.models.generators import EncoderDecoder, LanguageModel
 from unroll.models.heads import LinearHead
 from unroll.models.network import SequenceNetwork, TiedHead
+from unroll.models.preprocessing import ByteImages, Frames, Tokens
 from unroll.models.recurrent import RecurrentEncoder
-from unroll.models.units import ByteImages, Frames, Tokens
 
 CELLS = ["rnn", "gru", "lstm"]
 VOCABULARY = 11

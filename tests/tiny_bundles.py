@@ -11,7 +11,7 @@ import onnx
 import pyarrow as pa
 from onnx import TensorProto, helper, numpy_helper
 
-from unroll import params
+from unroll import config
 from unroll.features.text import GO, SPECIALS, Vocabulary
 
 TYPES = {"uint8": TensorProto.UINT8, "int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
@@ -162,7 +162,7 @@ FIRST = len(SPECIALS)
 def book(kind: str = "word", words: Sequence[str] = WORDS) -> Vocabulary:
     """A vocabulary of these words, the first ones the most frequent, which gives them the lowest numbers."""
     texts = [" ".join(words[: len(words) - i]) for i in range(len(words))]
-    return Vocabulary.fit(texts, params.Tokenizer(kind=kind, vocabulary_size=100))
+    return Vocabulary.fit(texts, config.Tokenizer(kind=kind, vocabulary_size=100))
 
 
 def text_card(kind: str, **text: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ exits 1.
 
 import socket
 
-from unroll.telling import redacted
+from unroll.redaction import redacted
 
 PASSING_EXIT = 75
 """Exit code where the same command may succeed later (EX_TEMPFAIL of sysexits.h)."""

@@ -15,10 +15,10 @@ import tiny_bundles
 from hostile import lists, parquet, pickle_trap, scored_elsewhere
 from inboxes import Inbox
 
-from unroll.datasets.sources import _extract
 from unroll.errors import DataError, FormatError, SourceError, UnrollError
 from unroll.inference.file_scorer import Scored
 from unroll.inference.predict import predict
+from unroll.sources.fetch import _extract
 
 Bundle = Callable[[Path], Path]
 ONE = tiny_bundles.images(1)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from small_trainings import CPU, trained
 
+from unroll.evaluation.evaluation import evaluate
 from unroll.export.cases import example, runs
 from unroll.export.onnx import export, parity
 from unroll.features.build import digit_samples, price_samples
-from unroll.tasks.evaluation import evaluate
 from unroll.training.batches import Batches
 from unroll.training.members import predict, training_split, whole_model
 

@@ -4,9 +4,9 @@ import pytest
 import tiny_tables
 from small_trainings import CPU, trained
 
+from unroll.domains.tasks import task_of
+from unroll.evaluation.evaluation import evaluate
 from unroll.features.build import build_samples
-from unroll.tasks import task_of
-from unroll.tasks.evaluation import evaluate
 from unroll.training.members import predict, training_split, whole_model
 
 SETTINGS = {"batch_size": 16, "learning_rate": 0.02, "schedule": "one_cycle"}

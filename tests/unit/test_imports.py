@@ -41,30 +41,34 @@ def imports(path, *, types=False, late=True):
 
 
 def area(module):
-    """`unroll.models.units` → `models`; `unroll.params` → `params`."""
+    """`unroll.models.preprocessing` → `models`; `unroll.config` → `params`."""
     return module.split(".")[1] if "." in module else ""
 
 
-LOW = {"params", "errors", "paths", "files", "telling"}
+LOW = {"config", "errors", "paths", "files", "redaction"}
+DATA = {"features", "metrics", "plotting", "sources", "validation", "domains"} | LOW
 MAY = {
-    "telling": set(),
-    "errors": {"telling"},
+    "redaction": set(),
+    "errors": {"redaction"},
     "paths": set(),
     "files": {"errors"},
-    "params": {"params", "errors", "paths"},
+    "config": {"config", "errors", "paths"},
     "models": {"models"},
-    "features": {"features"} | LOW,
-    "datasets": {"datasets"} | LOW,
-    "tasks": {"tasks", "models", "features", "datasets"} | LOW,
-    "training": {"training", "tasks", "models", "features", "datasets"} | LOW,
-    "export": {"export", "training", "inference", "tasks", "models", "features", "datasets"} | LOW,
-    "inference": {"inference", "datasets", "features"} | LOW,
+    "features": {"features", "domains", "sources"} | LOW,
+    "metrics": {"metrics", "domains", "features", "models"} | LOW,
+    "plotting": {"plotting", "features", "metrics", "models"} | LOW,
+    "sources": {"sources"} | LOW,
+    "validation": {"validation", "features", "domains"} | LOW,
+    "domains": {"models", "inference"} | DATA,
+    "evaluation": {"evaluation", "models", "training"} | DATA,
+    "training": {"training", "evaluation", "models"} | DATA,
+    "export": {"export", "training", "inference", "models"} | DATA,
+    "inference": {"inference"} | DATA,
     "tracking": {"tracking", "inference"} | LOW,
-    "promotion": {"promotion", "tracking", "export", "inference", "tasks", "features"} | LOW,
-    "stages": {"stages", "training", "export", "inference", "tracking", "tasks", "models", "features", "datasets"}
-    | LOW,
-    "scoring": {"scoring", "inference"} | LOW,
-    "cli": {"stages", "promotion", "scoring", "tracking", "inference", "tasks", ""} | LOW,
+    "promotion": {"promotion", "tracking", "export", "inference", "evaluation"} | DATA,
+    "stages": {"stages", "training", "evaluation", "export", "inference", "tracking", "models"} | DATA,
+    "scoring": {"scoring", "inference"} | DATA,
+    "cli": {"cli", "stages", "promotion", "scoring", "tracking", "inference", ""} | DATA,
     "": {""},
 }
 
@@ -99,22 +103,21 @@ def test_models_import_torch_alone(module):
         ("mlflow", {"tracking"}),
         ("prefect", set()),
         ("dvc", set()),
-        ("great_expectations", {"datasets", "scoring"}),
+        ("great_expectations", {"validation", "scoring"}),
         ("onnx", {"export", "tracking"}),
         ("onnxscript", {"export"}),
         ("onnxruntime", {"export", "inference"}),
-        ("matplotlib", {"tasks"}),
-        ("sklearn", {"tasks", "features", "scoring"}),
-        ("scipy", {"tasks"}),
-        ("torch", {"models", "tasks", "training", "export", "stages"}),
-        ("pydantic", {"params", "inference", "tracking"}),
-        ("yaml", {"params", "tracking"}),
-        ("requests", {"datasets", "tracking"}),
-        ("pickle", {"datasets"}),
+        ("matplotlib", {"plotting"}),
+        ("sklearn", {"domains", "metrics", "features", "scoring"}),
+        ("scipy", {"domains", "metrics", "evaluation"}),
+        ("torch", {"models", "domains", "metrics", "plotting", "evaluation", "training", "export", "stages"}),
+        ("pydantic", {"config", "inference", "tracking"}),
+        ("yaml", {"config", "tracking"}),
+        ("requests", {"sources", "tracking"}),
+        ("pickle", {"domains"}),
         ("tokenizers", {"features"}),
-        ("sacrebleu", {"tasks", "scoring"}),
-        ("seqeval", {"tasks", "scoring"}),
-        ("mido", {"tasks"}),
+        ("sacrebleu", {"domains", "metrics", "scoring"}),
+        ("mido", {"domains"}),
     ],
 )
 def test_a_package_is_imported_by_its_owner_alone(package, areas):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from unroll import params, paths
+from unroll import config, paths
 from unroll.errors import ParameterError
 
 SUM = "0" * 64
@@ -88,7 +88,7 @@ def load(tmp_path):
         return path
 
     def read(content):
-        return params.load_all(write(content))
+        return config.load_all(write(content))
 
     read.write = write
     return read
@@ -98,15 +98,15 @@ def test_good_parameters_load(load):
     found = load(GOOD)
     assert found.experiments["mnist-lstm"].training.optimizer == "adamw"
     assert found.tasks["dated"].splits.train.last == date(2016, 12, 31)
-    assert isinstance(found.experiments["mnist-dense"].model, params.DenseModel)
+    assert isinstance(found.experiments["mnist-dense"].model, config.DenseModel)
 
 
 def test_the_repositorys_own_parameters_load(root):
-    found = params.load_all(root / "params.yaml")
+    found = config.load_all(root / "params.yaml")
     assert {"stock-lstm", "stock-quantiles-gru", "mnist-bilstm", "mnist-deep"} <= set(found.experiments)
     for section in ("datasets", "tasks", "experiments"):
         for name, value in getattr(found, section).items():
-            assert params.load_section(section, name, root / "params.yaml") == value
+            assert config.load_section(section, name, root / "params.yaml") == value
 
 
 def test_json_is_yaml_too(load):
@@ -300,7 +300,7 @@ def test_a_stage_does_not_take_such_a_name_either(load, section, name):
     content = copy.deepcopy(GOOD)
     content[section][name] = next(iter(content[section].values()))
     with pytest.raises(ParameterError):
-        params.load_section(section, name, load.write(content))
+        config.load_section(section, name, load.write(content))
 
 
 def test_an_experiment_cannot_be_called_as_the_folder_of_the_results(load):
@@ -339,15 +339,15 @@ def test_an_experiment_that_is_called_as_a_kind_keeps_its_path(load, kind):
 def test_a_section_is_read_alone(load):
     """A fault elsewhere is another stage's."""
     path = load.write(changed(("tasks/digit-rows/valid_rows", 0)))
-    assert params.load_section("experiments", "mnist-lstm", path).task == "digit-rows"
+    assert config.load_section("experiments", "mnist-lstm", path).task == "digit-rows"
     with pytest.raises(ParameterError, match=r"tasks\.digit-rows\.valid_rows: .* \(found 0\)"):
-        params.load_section("tasks", "digit-rows", path)
+        config.load_section("tasks", "digit-rows", path)
 
 
 @pytest.mark.parametrize("section", ["datasets", "tasks", "experiments"])
 def test_an_entry_that_is_not_there_is_told_with_those_that_are(load, section):
     with pytest.raises(ParameterError) as caught:
-        params.load_section(section, "nothing", load.write(GOOD))
+        config.load_section(section, "nothing", load.write(GOOD))
     assert f"there is no {section}.nothing" in str(caught.value)
     for name in GOOD[section]:
         assert name in str(caught.value)
@@ -356,12 +356,12 @@ def test_an_entry_that_is_not_there_is_told_with_those_that_are(load, section):
 @pytest.mark.parametrize("content", [{"tasks": []}, {"tasks": None}, {"other": 1}])
 def test_a_section_that_is_not_there(load, content):
     with pytest.raises(ParameterError, match=r"there is no tasks\.x; tasks has: nothing"):
-        params.load_section("tasks", "x", load.write(content))
+        config.load_section("tasks", "x", load.write(content))
 
 
 def test_no_file_at_all(tmp_path):
     with pytest.raises(ParameterError, match="run unroll in the repository's root"):
-        params.load_all(tmp_path / "params.yaml")
+        config.load_all(tmp_path / "params.yaml")
 
 
 @pytest.mark.parametrize("content", ["a: [1, 2", "a: b: c", "\t- x", "!!python/object:os.system {}"])
@@ -374,7 +374,7 @@ def test_bytes_that_are_no_text(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ParameterError, match="is no valid YAML"):
-        params.load_all(path)
+        config.load_all(path)
 
 
 @pytest.mark.parametrize("content", ["", "- a\n- b", "text", "5"])

@@ -5,9 +5,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from unroll.domains.task import Task, TensorSpec
 from unroll.features.samples import VOCABULARY
 from unroll.files import sha256_of, write_json, write_text
-from unroll.tasks.task import Task, TensorSpec
 
 FORMAT = 1
 _SUMS = "SHA256SUMS"

@@ -14,10 +14,10 @@ import torch
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from unroll.domains.task import Task
 from unroll.export.onnx import to_program, write_model
 from unroll.models.decoding import BeamStep, GreedyStep, SampleStep, Start
 from unroll.models.generators import Generator
-from unroll.tasks.task import Task
 
 OPSET = 18
 _CARRIED = ("last", "total", "length", "finished", "written")

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 from torch import Tensor, nn
 
+from unroll.domains.task import Task
 from unroll.errors import ExportError
 from unroll.export.recurrent import translation_table
 from unroll.files import replacing
-from unroll.tasks.task import Task
 
 LENGTHS = "lengths"
 """Name of the input that says where sequences end."""

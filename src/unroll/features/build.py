@@ -6,16 +6,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from unroll import params
+from unroll import config
+from unroll.domains.pairs.samples import translation_samples
+from unroll.domains.recordings.samples import recording_samples
+from unroll.domains.strips.samples import strip_caption_samples, strip_column_samples
+from unroll.domains.tagged.samples import tag_samples
+from unroll.domains.texts.samples import language_samples, text_class_samples
+from unroll.domains.tunes.samples import melody_samples
 from unroll.errors import DataError, SplitError
-from unroll.features.melodies import melody_samples
-from unroll.features.pairs import translation_samples
-from unroll.features.recordings import recording_samples
 from unroll.features.samples import Fold, Samples, check_splits
 from unroll.features.splits import check_periods, split_by_time
-from unroll.features.strips import strip_caption_samples, strip_column_samples
-from unroll.features.tags import tag_samples
-from unroll.features.texts import language_samples, text_class_samples
 from unroll.features.windows import Series, windows
 
 TABLES: Mapping[str, str] = {
@@ -35,7 +35,7 @@ TABLES: Mapping[str, str] = {
 """Kind of a task → kind of dataset that it is made from."""
 
 
-def build_samples(table: pa.Table, task: params.Task, name: str) -> Samples:
+def build_samples(table: pa.Table, task: config.Task, name: str) -> Samples:
     """Samples of a task of any kind.
 
     Args:
@@ -47,29 +47,29 @@ def build_samples(table: pa.Table, task: params.Task, name: str) -> Samples:
         DataError: The table does not serve the task; the message names rows.
     """
     match task:
-        case params.DigitTask():
+        case config.DigitTask():
             return digit_samples(table, task, name)
-        case params.TextClassTask():
+        case config.TextClassTask():
             return text_class_samples(table, task, name)
-        case params.TranslationTask():
+        case config.TranslationTask():
             return translation_samples(table, task, name)
-        case params.LanguageTask():
+        case config.LanguageTask():
             return language_samples(table, task, name)
-        case params.MelodyTask():
+        case config.MelodyTask():
             return melody_samples(table, task, name)
-        case params.RecordingTask():
+        case config.RecordingTask():
             return recording_samples(table, task, name)
-        case params.StripColumnsTask():
+        case config.StripColumnsTask():
             return strip_column_samples(table, task, name)
-        case params.StripCaptionTask():
+        case config.StripCaptionTask():
             return strip_caption_samples(table, task, name)
-        case params.TagTask():
+        case config.TagTask():
             return tag_samples(table, task, name)
         case _:
             return price_samples(table, task, name)
 
 
-def digit_samples(table: pa.Table, task: params.DigitTask, name: str) -> Samples:
+def digit_samples(table: pa.Table, task: config.DigitTask, name: str) -> Samples:
     """Images and labels, in file order.
 
     Args:
@@ -96,7 +96,7 @@ def digit_samples(table: pa.Table, task: params.DigitTask, name: str) -> Samples
 
 
 def price_samples(
-    table: pa.Table, task: params.PriceTask | params.LogReturnTask | params.ReturnQuantileTask, name: str
+    table: pa.Table, task: config.PriceTask | config.LogReturnTask | config.ReturnQuantileTask, name: str
 ) -> Samples:
     """Windows of daily prices, and what follows each of them.
 
@@ -108,13 +108,13 @@ def price_samples(
     Returns:
         What `windows` gives. For quantiles the targets are log returns (1 = 100 %), else prices.
     """
-    if isinstance(task, params.ReturnQuantileTask):
+    if isinstance(task, config.ReturnQuantileTask):
         columns, target, length = ["close"], "close", task.volatility_window + task.window + 1
     else:
         columns, target, length = [*task.columns], task.target, task.window
-    every_step = isinstance(task, params.PriceTask) and task.every_step
+    every_step = isinstance(task, config.PriceTask) and task.every_step
     tensors = windows(_series(table, columns, target, name), length, every_step=every_step, task=name)
-    if isinstance(task, params.ReturnQuantileTask):
+    if isinstance(task, config.ReturnQuantileTask):
         tensors["targets"] = np.log(tensors["targets"].astype(np.float64) / tensors["last"]).astype(np.float32)
     folds = split_by_time(tensors, task.splits)
     check_splits(folds, name, valid_wanted=task.splits.valid_share > 0)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from unroll import params
+from unroll import config
 from unroll.errors import DataError, FormatError
 
 SPECIALS = ("[PAD]", "[UNK]", "[NUM]", "[URL]", "<go>", "<eos>")
@@ -43,7 +43,7 @@ class Vocabulary:
     its brackets, between blanks it is an unknown word.
 
     Attributes:
-        kind: `word`, `bpe` or `split`: see `params.Tokenizer`.
+        kind: `word`, `bpe` or `split`: see `config.Tokenizer`.
         tokens: By number; `SPECIALS` come first.
         tokenizer: What cuts texts.
     """
@@ -58,7 +58,7 @@ class Vocabulary:
         return len(self.tokens)
 
     @staticmethod
-    def fit(texts: Iterable[str], settings: params.Tokenizer) -> "Vocabulary":
+    def fit(texts: Iterable[str], settings: config.Tokenizer) -> "Vocabulary":
         """The most frequent words or pieces of some texts; give it the training split alone.
 
         Equal texts give equal vocabularies, in any order of the texts.
@@ -159,7 +159,7 @@ def _vocabulary(tokenizer: Tokenizer, kind: str) -> Vocabulary:
     return Vocabulary(kind, sorted(words, key=words.__getitem__), tokenizer)
 
 
-def _without_words(settings: params.Tokenizer) -> Tokenizer:
+def _without_words(settings: config.Tokenizer) -> Tokenizer:
     """How texts are normalised and cut, before it is known which tokens there are."""
     steps: list[Any] = [normalizers.NFC()]
     if settings.lowercase:
@@ -188,7 +188,7 @@ def _without_words(settings: params.Tokenizer) -> Tokenizer:
     return tokenizer
 
 
-def _words(texts: Iterable[str], settings: params.Tokenizer) -> models.WordLevel:
+def _words(texts: Iterable[str], settings: config.Tokenizer) -> models.WordLevel:
     """The most frequent words, equally frequent ones by spelling."""
     trainer = trainers.WordLevelTrainer(
         # Some of those found may be no words.
@@ -204,7 +204,7 @@ def _words(texts: Iterable[str], settings: params.Tokenizer) -> models.WordLevel
     return models.WordLevel({word: number for number, word in enumerate(kept)}, unk_token=SPECIALS[UNK])
 
 
-def _pieces(texts: Iterable[str], settings: params.Tokenizer) -> models.BPE:
+def _pieces(texts: Iterable[str], settings: config.Tokenizer) -> models.BPE:
     """Characters and the most frequent merges of them."""
     texts = list(texts)
     # The trained tokenizer would find the special tokens in texts: only what it learned is kept.
@@ -227,12 +227,12 @@ def _pieces(texts: Iterable[str], settings: params.Tokenizer) -> models.BPE:
     return models.BPE(learned["vocab"], merges, unk_token=SPECIALS[UNK], fuse_unk=True)
 
 
-def _all_settings() -> Iterable[params.Tokenizer]:
+def _all_settings() -> Iterable[config.Tokenizer]:
     for lowercase in (False, True):
-        yield params.Tokenizer(kind="bpe", lowercase=lowercase)
-        yield params.Tokenizer(kind="split", lowercase=lowercase)
+        yield config.Tokenizer(kind="bpe", lowercase=lowercase)
+        yield config.Tokenizer(kind="split", lowercase=lowercase)
         for placeholders in (False, True):
-            yield params.Tokenizer(kind="word", lowercase=lowercase, placeholders=placeholders)
+            yield config.Tokenizer(kind="word", lowercase=lowercase, placeholders=placeholders)
 
 
 def _frame(content: dict[str, Any]) -> dict[str, Any]:

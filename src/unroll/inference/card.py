@@ -140,7 +140,7 @@ class ArrayInput(_Part):
 
 
 class CardDecoding(_Part):
-    """How text is written unless told otherwise; see `unroll.params.Decoding`."""
+    """How text is written unless told otherwise; see `unroll.config.Decoding`."""
 
     beams: Annotated[int, Field(ge=1)]
     length_penalty: Annotated[float, Field(ge=0)]

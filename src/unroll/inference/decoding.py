@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unroll.errors import ParameterError
-from unroll.features.chance import uniforms
+from unroll.features.random import uniforms
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import stated
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from unroll.datasets import idx
-from unroll.datasets.packed import open_plain
+from unroll.domains.digits import idx
 from unroll.errors import FormatError
+from unroll.sources.packed import open_plain
 
 Form = Literal["parquet", "csv", "tsv", "jsonl", "txt", "idx"]
 NAMES: Mapping[Form, str] = {

@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from unroll.domains.digits.reader import read_digits
+from unroll.domains.prices.reader import read_days
+from unroll.domains.recordings.reader import read_arrays
+from unroll.domains.texts.reader import read_texts
 from unroll.errors import FormatError
-from unroll.inference.arrays import read_arrays
 from unroll.inference.batches import Reading
 from unroll.inference.bundle import Bundle
-from unroll.inference.digits import read_digits
 from unroll.inference.forms import NAMES, Form, form_of
-from unroll.inference.prices import read_days
-from unroll.inference.texts import read_texts
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from unroll.datasets.text_files import normal, one_line
 from unroll.features.text import PAD, UNK
+from unroll.features.text_files import normal, one_line
 from unroll.inference.batches import HALF
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import TextInput, stated

@@ -13,8 +13,8 @@ from unroll.models.decoder import Decoder
 from unroll.models.dense import DenseEncoder
 from unroll.models.embedding import GO, IGNORED, TokenEmbedding
 from unroll.models.network import SequenceNetwork, States, Units, last_state
+from unroll.models.preprocessing import valid_steps
 from unroll.models.recurrent import RecurrentEncoder, State
-from unroll.models.units import valid_steps
 
 Started = tuple[Tensor, State, Memory]
 """The last token of each hypothesis int64 [batch, beam], states, and what does not change from step to step."""

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from unroll.models.dense import DenseEncoder
 from unroll.models.embedding import TokenEmbedding
+from unroll.models.preprocessing import ByteImages, EwmaReturns, Frames, LogReturns, PriceLevels, Tokens, valid_steps
 from unroll.models.recurrent import RecurrentEncoder, State
-from unroll.models.units import ByteImages, EwmaReturns, Frames, LogReturns, PriceLevels, Tokens, valid_steps
 
 Units = ByteImages | PriceLevels | LogReturns | EwmaReturns | Tokens | Frames
 States = Sequence[State]

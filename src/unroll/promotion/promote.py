@@ -13,7 +13,9 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from unroll import params, paths
+from unroll import config, paths
+from unroll.domains.task import Task
+from unroll.domains.tasks import task_of
 from unroll.errors import BundleError, DataError, VersionError
 from unroll.export.rows import rows_of
 from unroll.features.samples import Samples, Tensors, spread
@@ -23,8 +25,6 @@ from unroll.promotion import gates, rescoring, results
 from unroll.promotion.bootstrap import paired_interval
 from unroll.promotion.fresh import score_afresh
 from unroll.promotion.gates import Gate, Rivalry, Verdict
-from unroll.tasks import task_of
-from unroll.tasks.task import Task
 from unroll.tracking import Run, registry
 from unroll.tracking.versions import Version
 
@@ -38,7 +38,7 @@ class Contest:
     """A task with its test rows of today, and what models have lost on them."""
 
     name: str
-    section: params.Task
+    section: config.Task
     task: Task
     rows: Tensors
     losses: dict[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -58,7 +58,7 @@ def gate(names: Sequence[str], say: Say) -> list[Verdict]:
         TrackingError: The store cannot be used.
         DataError: A result or the features of a task are missing.
     """
-    entries = [(params.load_section("experiments", name).task, name) for name in names]
+    entries = [(config.load_section("experiments", name).task, name) for name in names]
     found: dict[str, Verdict] = {}
     paths.STATE.mkdir(exist_ok=True)
     # Two at once would compare with a champion that the other has replaced.
@@ -157,7 +157,7 @@ def _demoted(verdict: Verdict) -> Verdict:
 
 
 def _contest(name: str) -> Contest:
-    section = params.load_section("tasks", name)
+    section = config.load_section("tasks", name)
     samples = Samples.load(require(paths.features(name), f"featurize {name}"))
     return Contest(name, section, task_of(name, section, samples), rescoring.test_rows(samples))
 
@@ -174,7 +174,7 @@ def _best_first(names: Sequence[str], task: Task) -> list[str]:
 def _judge(name: str, contest: Contest, *, has_challenger: bool) -> Verdict:
     sha256 = _sha256(name)
     champion = next((one for one in registry.versions(contest.name) if registry.CHAMPION in one.aliases), None)
-    experiment = params.load_section("experiments", name)
+    experiment = config.load_section("experiments", name)
     asked, rivalry, bundle = _ask(name, contest, champion)
     with Run.resume(name, experiment, contest.section, contest.task.headline) as tracked:
         run_id = tracked.run_id

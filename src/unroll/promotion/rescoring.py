@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from unroll.domains.task import Prediction, Task
 from unroll.errors import DataError
 from unroll.export.rows import rows_of
 from unroll.features.samples import Samples, Tensors
@@ -18,7 +19,6 @@ from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card
 from unroll.inference.feeds import pieces
 from unroll.inference.scorer import Scorer
-from unroll.tasks.task import Prediction, Task
 
 LOSSES = "test_losses.parquet"
 """Beside a version's bundle, where its graph cannot be asked for them again."""

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from unroll.errors import UnrollError
-from unroll.telling import redacted
+from unroll.redaction import redacted
 
 _RETRY_SECONDS = 0.5
 _Result = TypeVar("_Result")

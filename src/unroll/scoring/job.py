@@ -19,7 +19,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from unroll import params, paths
+from unroll import config, paths
 from unroll.errors import BundleError, DataError, UnrollError
 from unroll.inference.batches import Check
 from unroll.inference.bundle import Bundle, load_bundle
@@ -64,7 +64,7 @@ def a_folder(address: str) -> Model:
 
 
 def score_inbox(
-    scoring: params.Scoring,
+    scoring: config.Scoring,
     *,
     resolve: Resolve = a_folder,
     ledger_url: str | None = None,
@@ -153,7 +153,7 @@ class _Job:
         registered: Mapping[str, str] | None,
         shelves: Shelves,
         ledger: Ledger,
-        scoring: params.Scoring,
+        scoring: config.Scoring,
         tell: Tell,
     ) -> None:
         self._new_scorer = new_scorer

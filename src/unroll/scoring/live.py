@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unroll.errors import DataError
+from unroll.metrics.entities import entity_scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,14 +102,12 @@ def _columns(rows: "pd.DataFrame") -> Figures:
 
 
 def _tags(rows: "pd.DataFrame") -> Figures:
-    from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
-
     true, said = _labels(rows)
-    precision, recall, f1, _ = precision_recall_fscore_support(true, said, average="micro", zero_division=0)
+    total, _ = entity_scores(true, said)
     return {
-        "entity_f1": float(f1),
-        "entity_precision": float(precision),
-        "entity_recall": float(recall),
+        "entity_f1": total.f1,
+        "entity_precision": total.precision,
+        "entity_recall": total.recall,
         "token_accuracy": _share(true, said),
     }
 

@@ -3,16 +3,16 @@
 import numpy as np
 from safetensors.numpy import save_file
 
-from unroll import params, paths
+from unroll import config, paths
+from unroll.domains.tasks import task_of
+from unroll.evaluation.evaluation import metrics
 from unroll.features.samples import Samples
 from unroll.files import replacing, require
-from unroll.tasks import task_of
-from unroll.tasks.evaluation import metrics
 
 
 def run(name: str) -> None:
     """Writes the predictions of a task's baselines."""
-    section = params.load_section("tasks", name)
+    section = config.load_section("tasks", name)
     samples = Samples.load(require(paths.features(name), f"featurize {name}"))
     task = task_of(name, section, samples)
     predictions = task.baselines(samples)

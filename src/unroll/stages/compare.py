@@ -7,16 +7,16 @@ from collections import Counter
 from itertools import product
 from typing import Any
 
-from unroll import params, paths
+from unroll import config, paths
 from unroll.files import read_json, require, write_text
-from unroll.tasks.figures import figure, save
+from unroll.plotting.figures import figure, save
 
 COLUMNS = ("experiment", "task", "topology", "metric", "value", "baseline", "baseline_value", "p_value", "parity")
 
 
 def run(_: str = "") -> None:
     """Writes the leaderboard and the gradient picture."""
-    results = [read_json(require(paths.result(name), f"export {name}")) for name in params.names("experiments")]
+    results = [read_json(require(paths.result(name), f"export {name}")) for name in config.names("experiments")]
     results.sort(key=lambda result: (result["task"], result["experiment"]))
     rows = [{column: result[column] for column in COLUMNS} for result in results]
     text = io.StringIO()

@@ -9,20 +9,20 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.numpy import load_file
 
-from unroll import params, paths
+from unroll import config, paths
+from unroll.domains.task import Task
+from unroll.domains.tasks import task_of
+from unroll.evaluation.evaluation import evaluate, metrics
+from unroll.evaluation.gradients import gradient_reach
 from unroll.features.samples import Samples, spread
 from unroll.files import digest_of, read_json, replacing, require, write_json
 from unroll.models.generators import EncoderDecoder, LanguageModel
 from unroll.models.network import SequenceNetwork
-from unroll.tasks import task_of
-from unroll.tasks.attention import attention_maps
-from unroll.tasks.evaluation import evaluate, metrics
-from unroll.tasks.figures import learning_curves
-from unroll.tasks.tables import neighbour_table
-from unroll.tasks.task import Task
+from unroll.plotting.attention import attention_maps
+from unroll.plotting.figures import learning_curves
+from unroll.plotting.tables import neighbour_table
 from unroll.tracking import Run
 from unroll.training.batches import Batches
-from unroll.training.gradients import gradient_reach
 from unroll.training.inspection import continuations, looks, prompts, vectors
 from unroll.training.loop import Network
 from unroll.training.members import last_fold, load_networks, new_network, predict_test, training_split
@@ -36,8 +36,8 @@ SHOWN = 6
 
 def run(name: str) -> None:
     """Writes evaluation.json, the test predictions and plots of an experiment."""
-    experiment = params.load_section("experiments", name)
-    section = params.load_section("tasks", experiment.task)
+    experiment = config.load_section("experiments", name)
+    section = config.load_section("tasks", experiment.task)
     seeds = experiment.training.seeds
     torch.set_num_threads(experiment.training.threads)
     samples = Samples.load(require(paths.features(experiment.task), f"featurize {experiment.task}"))
@@ -62,7 +62,7 @@ def run(name: str) -> None:
                 str(seed): metrics(task, predict_test(task, experiment.model, samples, weights, (seed,)), rows)
                 for seed in seeds
             }
-        if isinstance(experiment.model, params.RecurrentModel) and task.input_steps and task.features:
+        if isinstance(experiment.model, config.RecurrentModel) and task.input_steps and task.features:
             evaluation["gradient_reach"] = _reach(task, experiment, samples, weights)
         with replacing(paths.model(name) / "predictions.parquet") as part:
             pq.write_table(_as_table(task, prediction, rows), part)
@@ -81,12 +81,12 @@ def run(name: str) -> None:
     print("".join(f"; {key} {figures[task.headline]:.5g}" for key, figures in evaluation["baseline"].items()))
 
 
-def topology_of(task: Task, model: params.Model) -> str:
+def topology_of(task: Task, model: config.Model) -> str:
     """The task's, but a network that sees its whole input at once unrolls nothing."""
-    return "one_to_one" if isinstance(model, params.DenseModel) else task.topology
+    return "one_to_one" if isinstance(model, config.DenseModel) else task.topology
 
 
-def _reach(task: Task, experiment: params.Experiment, samples: Samples, weights: Any) -> dict[str, list[float]]:
+def _reach(task: Task, experiment: config.Experiment, samples: Samples, weights: Any) -> dict[str, list[float]]:
     """Gradient norm at each time step, before training and after."""
     fold = last_fold(samples)
     seed = experiment.training.seeds[0]

@@ -4,7 +4,9 @@ from typing import Any
 
 import torch
 
-from unroll import params, paths
+from unroll import config, paths
+from unroll.domains.task import Task
+from unroll.domains.tasks import task_of
 from unroll.errors import ExportError
 from unroll.export.bundle import add, card, draws, seal
 from unroll.export.cases import ROWS, example, runs
@@ -17,16 +19,14 @@ from unroll.inference.bundle import load_bundle
 from unroll.inference.reference import EXPECTATIONS, REFERENCE
 from unroll.models.generators import EncoderDecoder, LanguageModel
 from unroll.stages.evaluate import topology_of
-from unroll.tasks import task_of
-from unroll.tasks.task import Task
 from unroll.tracking import Run, data_hashes
 from unroll.training.members import last_fold, load_networks, training_split, whole_model
 
 
 def run(name: str) -> None:
     """Writes the bundle and parity.json of an experiment."""
-    experiment = params.load_section("experiments", name)
-    section = params.load_section("tasks", experiment.task)
+    experiment = config.load_section("experiments", name)
+    section = config.load_section("tasks", experiment.task)
     torch.set_num_threads(experiment.training.threads)
     samples = Samples.load(require(paths.features(experiment.task), f"featurize {experiment.task}"))
     task = task_of(experiment.task, section, samples)
@@ -34,7 +34,7 @@ def run(name: str) -> None:
     weights = require(paths.weights(name), f"train {name}")
     evaluation = read_json(require(paths.evaluation(name), f"evaluate {name}"))
     model = whole_model(task, load_networks(task, experiment.model, weights, fold.name, experiment.training.seeds))
-    free_time = not isinstance(_encoder(experiment.model), params.DenseModel)
+    free_time = not isinstance(_encoder(experiment.model), config.DenseModel)
     data = training_split(samples, task, fold.test[spread(len(fold.test), ROWS)], torch.device("cpu"))
     metric = task.headline
     figures = {
@@ -93,5 +93,5 @@ def _result(task: Task, evaluation: dict[str, Any], found: dict[str, Any]) -> di
     }
 
 
-def _encoder(model: params.Model) -> params.Model:
-    return model.encoder if isinstance(model, params.EncoderDecoderModel) else model
+def _encoder(model: config.Model) -> config.Model:
+    return model.encoder if isinstance(model, config.EncoderDecoderModel) else model

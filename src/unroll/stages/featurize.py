@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from unroll import params, paths
+from unroll import config, paths
 from unroll.errors import DataError
 from unroll.features.build import TABLES, build_samples
 from unroll.features.embeddings import read_vectors
@@ -17,7 +17,7 @@ from unroll.files import read_json, require, write_json
 
 def run(name: str) -> None:
     """Writes the samples, the splits and a summary of a task."""
-    task = params.load_section("tasks", name)
+    task = config.load_section("tasks", name)
     verdict = require(paths.validation(task.dataset) / "verdict.json", f"validate {task.dataset}")
     if not read_json(verdict)["passed"]:
         raise DataError(f"{verdict}: {task.dataset} failed its expectations; run `unroll validate {task.dataset}`")

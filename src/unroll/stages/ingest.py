@@ -7,8 +7,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from unroll import files, params, paths
-from unroll.datasets import articles, digits, melodies, pairs, price_scale, prices, recordings, sources, tagged, texts
+from unroll import config, files, paths
+from unroll.domains.articles import dataset as articles
+from unroll.domains.digits import dataset as digits
+from unroll.domains.pairs import dataset as pairs
+from unroll.domains.prices import dataset as prices
+from unroll.domains.prices import scale as price_scale
+from unroll.domains.recordings import dataset as recordings
+from unroll.domains.tagged import dataset as tagged
+from unroll.domains.texts import dataset as texts
+from unroll.domains.tunes import dataset as melodies
+from unroll.sources import fetch as sources
 
 _NUMBERS = {"use_dictionary": ["split"], "row_group_size": 8192}
 """How lists of numbers are written: a dictionary of them costs time and, with zstd, hardly saves space."""
@@ -19,16 +28,16 @@ def run(name: str) -> None:
     """Reads the sources of dataset `name`; writes its table and ingest.json to data/raw/NAME."""
     import pyarrow.parquet as pq
 
-    dataset = params.load_section("datasets", name)
+    dataset = config.load_section("datasets", name)
     for source in dataset.sources:
-        if isinstance(source, params.PathSource) and not (source.sha256 or Path(source.path).is_relative_to(paths.OWN)):
+        if isinstance(source, config.PathSource) and not (source.sha256 or Path(source.path).is_relative_to(paths.OWN)):
             print(f"{name}: DVC does not watch {source.path}; move it below {paths.OWN} to have changes ingested")
     with tempfile.TemporaryDirectory(prefix="unroll-ingest-") as work, files.replacing(paths.raw(name)) as folder:
         folder.mkdir()
         fetched = [sources.fetch(one, Path(work) / str(number)) for number, one in enumerate(dataset.sources)]
         table, records = _read(dataset, fetched)
         record = {"kind": dataset.kind, "sources": records, "rows": table.num_rows}
-        if isinstance(dataset, params.PriceDataset) and dataset.rescale_close:
+        if isinstance(dataset, config.PriceDataset) and dataset.rescale_close:
             table, record["rescaled_close"] = price_scale.mend(table)
         writing = _WRITING.get(dataset.kind, {})
         pq.write_table(table, folder / paths.table(name, dataset.kind).name, compression="zstd", **writing)
@@ -38,24 +47,24 @@ def run(name: str) -> None:
         print(f"{name}: {line}")
 
 
-def _read(dataset: params.Dataset, fetched: Sequence[sources.Fetched]) -> tuple[pa.Table, list[dict[str, Any]]]:
+def _read(dataset: config.Dataset, fetched: Sequence[sources.Fetched]) -> tuple[pa.Table, list[dict[str, Any]]]:
     """The table of a dataset, and a record of each source."""
     match dataset:
-        case params.PriceDataset():
+        case config.PriceDataset():
             return prices.read_sources(fetched, dataset.ticker)
-        case params.DigitDataset():
+        case config.DigitDataset():
             return digits.read_sources(fetched)
-        case params.TextDataset():
+        case config.TextDataset():
             return texts.read_sources(fetched, dataset)
-        case params.PairDataset():
+        case config.PairDataset():
             return pairs.read_sources(fetched, dataset)
-        case params.ArticleDataset():
+        case config.ArticleDataset():
             return articles.read_sources(fetched, dataset)
-        case params.RecordingDataset():
+        case config.RecordingDataset():
             return recordings.read_sources(fetched, dataset)
-        case params.MelodyDataset():
+        case config.MelodyDataset():
             return melodies.read_sources(fetched, dataset)
-        case params.TaggedDataset():
+        case config.TaggedDataset():
             return tagged.read_sources(fetched, dataset)
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 import unroll
-from unroll import params, paths
+from unroll import config, paths
+from unroll.domains.task import Task
+from unroll.domains.tasks import task_of
 from unroll.errors import ParameterError
 from unroll.features.samples import Fold, Samples
 from unroll.files import digest_of, read_json, require, write_json, write_text
-from unroll.tasks import task_of
-from unroll.tasks.task import Task
 from unroll.tracking import Run, member_prefix
 from unroll.training.checkpoints import run_key
 from unroll.training.loop import Trained, train
@@ -26,8 +26,8 @@ NEVER_WRITTEN = 3
 
 def run(name: str) -> None:
     """Writes weights and history of an experiment; times and provenance beside them."""
-    experiment = params.load_section("experiments", name)
-    section = params.load_section("tasks", experiment.task)
+    experiment = config.load_section("experiments", name)
+    section = config.load_section("tasks", experiment.task)
     torch.set_num_threads(experiment.training.threads)
     torch.set_flush_denormal(True)
     samples = Samples.load(require(paths.features(experiment.task), f"featurize {experiment.task}"))
@@ -55,7 +55,7 @@ def run(name: str) -> None:
     shutil.rmtree(paths.checkpoints(name), ignore_errors=True)
 
 
-def _check(name: str, experiment: params.Experiment, task: Task, samples: Samples) -> None:
+def _check(name: str, experiment: config.Experiment, task: Task, samples: Samples) -> None:
     """What only experiment, task and samples together can tell."""
     if experiment.training.keep == "best" and not all(len(fold.valid) for fold in samples.folds):
         raise ParameterError(
@@ -77,7 +77,7 @@ def _check(name: str, experiment: params.Experiment, task: Task, samples: Sample
             f"tasks.{experiment.task}.decoding.beams is {task.decoding.beams}, but its vocabulary has "
             f"{task.writes - NEVER_WRITTEN} tokens to begin with: follow no more than so many"
         )
-    embedding = None if isinstance(experiment.model, params.DenseModel) else experiment.model.embedding
+    embedding = None if isinstance(experiment.model, config.DenseModel) else experiment.model.embedding
     if embedding and embedding.start == "vectors" and samples.vectors is None:
         raise ParameterError(
             f"experiments.{name}.model.embedding.start is vectors, but tasks.{experiment.task} has none: name a GloVe "
@@ -88,7 +88,7 @@ def _check(name: str, experiment: params.Experiment, task: Task, samples: Sample
 def _train_member(
     name: str,
     task: Task,
-    experiment: params.Experiment,
+    experiment: config.Experiment,
     samples: Samples,
     fold: Fold,
     member: Member,

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from unroll import files, params, paths
-from unroll.datasets import digit_expectations, expectations, price_expectations, row_expectations
+from unroll import config, files, paths
+from unroll.domains.digits import expectations as digit_expectations
+from unroll.domains.prices import expectations as price_expectations
 from unroll.errors import FormatError
+from unroll.validation import expectations, row_expectations
 
 
 def run(name: str) -> None:
@@ -16,12 +18,12 @@ def run(name: str) -> None:
         DataError: The table is not there, or is no Parquet.
         ExpectationError: An expectation fails; verdict and docs are written nonetheless.
     """
-    dataset = params.load_section("datasets", name)
+    dataset = config.load_section("datasets", name)
     table = _read(paths.table(name, dataset.kind), name)
     match dataset:
-        case params.PriceDataset():
+        case config.PriceDataset():
             frames, checks = price_expectations.expectations(table, name, dataset.expectations)
-        case params.DigitDataset():
+        case config.DigitDataset():
             frames, checks = digit_expectations.expectations(table, name, dataset.expectations)
         case _:
             frames, checks = row_expectations.expectations(table, name, dataset)

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from unroll import paths
 from unroll.errors import TrackingError
-from unroll.telling import redacted
+from unroll.redaction import redacted
 
 DEFAULT_STORE = "sqlite:///mlflow.db"
 _ARTIFACTS = Path("mlruns")

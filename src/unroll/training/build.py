@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from unroll import params
+from unroll import config
+from unroll.domains.task import Task
 from unroll.errors import ParameterError
 from unroll.models.decoder import Decoder
 from unroll.models.dense import DenseEncoder
@@ -10,10 +11,9 @@ from unroll.models.embedding import TokenEmbedding
 from unroll.models.generators import EncoderDecoder, LanguageModel
 from unroll.models.network import SequenceNetwork, TiedHead
 from unroll.models.recurrent import RecurrentEncoder
-from unroll.tasks.task import Task
 
 
-def build_model(task: Task, model: params.Model, vectors: Tensor | None = None) -> SequenceNetwork | EncoderDecoder:
+def build_model(task: Task, model: config.Model, vectors: Tensor | None = None) -> SequenceNetwork | EncoderDecoder:
     """A network for a task, its weights drawn from torch's generator as it stands.
 
     Args:
@@ -26,7 +26,7 @@ def build_model(task: Task, model: params.Model, vectors: Tensor | None = None) 
         ParameterError: The model cannot do the task, or the vectors are of another size.
     """
     writes_alone = bool(task.writes) and not task.every_step
-    if isinstance(model, params.EncoderDecoderModel):
+    if isinstance(model, config.EncoderDecoderModel):
         if not writes_alone:
             raise ParameterError(
                 f"an encoder_decoder model writes a sequence of its own, task {task.name!r} wants "
@@ -36,12 +36,12 @@ def build_model(task: Task, model: params.Model, vectors: Tensor | None = None) 
     if writes_alone:
         raise ParameterError(f"task {task.name!r} writes a sequence of its own: use an encoder_decoder model")
     encoder_embedding = None
-    if isinstance(model, params.RecurrentModel):
+    if isinstance(model, config.RecurrentModel):
         _check_direction(task, model)
         encoder_embedding = _embedding(task, model.embedding, task.reads, model.dropout, vectors)
     encoder = _encoder(task, model, encoder_embedding)
     units, dropout = task.make_units(), model.dropout
-    if isinstance(model, params.DenseModel) or isinstance(encoder, DenseEncoder):
+    if isinstance(model, config.DenseModel) or isinstance(encoder, DenseEncoder):
         return SequenceNetwork(units, encoder, task.make_head(encoder.output_size), dropout=dropout)
     if model.tied and not (task.writes and encoder_embedding):
         raise ParameterError(f"tied weights are for language models; task {task.name!r} writes no tokens: leave it out")
@@ -59,7 +59,7 @@ def build_model(task: Task, model: params.Model, vectors: Tensor | None = None) 
     )
 
 
-def _encoder_decoder(task: Task, model: params.EncoderDecoderModel, vectors: Tensor | None) -> EncoderDecoder:
+def _encoder_decoder(task: Task, model: config.EncoderDecoderModel, vectors: Tensor | None) -> EncoderDecoder:
     _check_encoder(model)
     written = _embedding(task, model.embedding, task.writes, model.dropout, vectors)
     # One vocabulary for both sides, so one set of vectors.
@@ -80,12 +80,12 @@ def _encoder_decoder(task: Task, model: params.EncoderDecoderModel, vectors: Ten
     return EncoderDecoder(task.make_units(), encoder, decoder, embedding=read, reverse_source=model.reverse_source)
 
 
-def _check_encoder(model: params.EncoderDecoderModel) -> None:
+def _check_encoder(model: config.EncoderDecoderModel) -> None:
     """Refuses what an encoder beside a decoder would do nothing with."""
     encoder = model.encoder
-    if isinstance(encoder, params.DenseModel):
+    if isinstance(encoder, config.DenseModel):
         return
-    if encoder.embedding != params.Embedding():
+    if encoder.embedding != config.Embedding():
         raise ParameterError("set `embedding` beside `encoder`, not in it: encoder and decoder share the vectors")
     if encoder.pooling != "last":
         raise ParameterError("a decoder begins with the encoder's last state: leave `pooling` out of `encoder`")
@@ -94,9 +94,9 @@ def _check_encoder(model: params.EncoderDecoderModel) -> None:
 
 
 def _encoder(
-    task: Task, model: params.RecurrentModel | params.DenseModel, embedding: TokenEmbedding | None
+    task: Task, model: config.RecurrentModel | config.DenseModel, embedding: TokenEmbedding | None
 ) -> DenseEncoder | RecurrentEncoder:
-    if isinstance(model, params.DenseModel):
+    if isinstance(model, config.DenseModel):
         if task.every_step and not task.writes:
             raise ParameterError(f"a dense model has one output, task {task.name!r} wants one a step: use recurrent")
         if task.varying or task.reads:
@@ -118,10 +118,10 @@ def _encoder(
 
 
 def _embedding(
-    task: Task, settings: params.Embedding, vocabulary: int, dropout: float, vectors: Tensor | None
+    task: Task, settings: config.Embedding, vocabulary: int, dropout: float, vectors: Tensor | None
 ) -> TokenEmbedding | None:
     if not vocabulary:
-        if settings != params.Embedding():
+        if settings != config.Embedding():
             raise ParameterError(f"task {task.name!r} has no tokens: leave `embedding` out")
         return None
     embedding = TokenEmbedding(
@@ -141,7 +141,7 @@ def _embedding(
     return embedding
 
 
-def _check_direction(task: Task, model: params.RecurrentModel) -> None:
+def _check_direction(task: Task, model: config.RecurrentModel) -> None:
     if model.bidirectional and not task.sees_ahead:
         raise ParameterError(
             f"each step of task {task.name!r} tells what comes next: a backward layer would read it; "

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unroll import params
-from unroll.features.chance import uniforms
+from unroll import config
+from unroll.domains.task import Task
+from unroll.features.random import uniforms
 from unroll.features.samples import spread
 from unroll.features.text import EOS, PAD
 from unroll.models.decoding import decode
 from unroll.models.embedding import TokenEmbedding
 from unroll.models.generators import EncoderDecoder, Generator, LanguageModel
-from unroll.tasks.task import Task
 from unroll.training.batches import Batches
 from unroll.training.loop import Network
 from unroll.training.members import written
@@ -63,7 +63,7 @@ def continuations(network: LanguageModel, task: Task, data: Batches, rows: Seque
         data: Whose first tokens are gone on with.
         rows: Positions; each also seeds its chance.
     """
-    decoding = task.decoding or params.Decoding()
+    decoding = task.decoding or config.Decoding()
     begun = data.inputs[torch.tensor(rows)][:, :PROMPT_STEPS]
     chance = uniforms(0, list(rows), 1, decoding.max_length)
     tokens = _draw(network, begun, decoding, chance)
@@ -71,7 +71,7 @@ def continuations(network: LanguageModel, task: Task, data: Batches, rows: Seque
 
 
 def _draw(
-    network: Generator, prompts: torch.Tensor, decoding: params.Decoding, chance: NDArray[np.float32]
+    network: Generator, prompts: torch.Tensor, decoding: config.Decoding, chance: NDArray[np.float32]
 ) -> torch.Tensor:
     tokens, _ = decode(
         network,

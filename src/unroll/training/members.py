@@ -10,7 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from unroll import params
+from unroll import config
+from unroll.domains.task import Prediction, Task
 from unroll.errors import DataError, ParameterError
 from unroll.features.samples import Fold, Index, Samples, Tensors, spread
 from unroll.files import replacing
@@ -18,7 +19,6 @@ from unroll.models.decoding import decode
 from unroll.models.embedding import IGNORED
 from unroll.models.generators import EncoderDecoder, Generator, LanguageModel, chosen_log_probabilities
 from unroll.models.network import Classifier, Ensemble, Labeller, SequenceNetwork, States
-from unroll.tasks.task import Prediction, Task
 from unroll.training.batches import Batch, Batches
 from unroll.training.build import build_model
 from unroll.training.loop import Network
@@ -44,7 +44,7 @@ class Member:
         return f"{self.fold}-seed{self.seed}.safetensors"
 
 
-def members(samples: Samples, training: params.Training) -> list[Member]:
+def members(samples: Samples, training: config.Training) -> list[Member]:
     """Every fold with every seed."""
     return [Member(fold.name, seed) for fold in samples.folds for seed in training.seeds]
 
@@ -71,7 +71,7 @@ def training_split(samples: Samples, task: Task, index: Index, device: torch.dev
     return Batches(inputs, targets, part("lengths"), part("target_lengths"), carried=task.carried)
 
 
-def new_network(task: Task, model: params.Model, data: Batches, seed: int, vectors: Tensor | None = None) -> Network:
+def new_network(task: Task, model: config.Model, data: Batches, seed: int, vectors: Tensor | None = None) -> Network:
     """A network with weights drawn by the seed and units fitted on the training split.
 
     Args:
@@ -96,7 +96,7 @@ def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
         save_file({name: tensor.contiguous() for name, tensor in weights.items()}, part)
 
 
-def load_networks(task: Task, model: params.Model, folder: Path, fold: str, seeds: tuple[int, ...]) -> list[Network]:
+def load_networks(task: Task, model: config.Model, folder: Path, fold: str, seeds: tuple[int, ...]) -> list[Network]:
     """The trained networks of a fold, in evaluation mode on the CPU.
 
     Raises:
@@ -162,7 +162,7 @@ def predict(model: nn.Module, task: Task, data: Batches) -> Prediction:
 
 def written(model: Generator, task: Task, batch: Batch, beams: int | None = None) -> Tensor:
     """The best hypothesis for each row: token numbers int64 [row, step]."""
-    decoding = task.decoding or params.Decoding()
+    decoding = task.decoding or config.Decoding()
     tokens, _ = decode(
         model,
         batch.inputs,
@@ -232,7 +232,7 @@ def _judged(network: SequenceNetwork, task: Task, output: Tensor, batch: Batch) 
     return decoded.argmax(-1) if task.output == "labels" else decoded
 
 
-def predict_test(task: Task, model: params.Model, samples: Samples, folder: Path, seeds: tuple[int, ...]) -> Prediction:
+def predict_test(task: Task, model: config.Model, samples: Samples, folder: Path, seeds: tuple[int, ...]) -> Prediction:
     """What the networks of these seeds, averaged, give for the test rows of each fold, fold after fold."""
     parts = []
     for fold in samples.folds:

@@ -16,7 +16,7 @@ from unroll.export.bundle import card, draws, inputs_of, seal, takes_lengths
 from unroll.export.cases import example, runs
 from unroll.export.decoding import export_generator
 from unroll.export.onnx import TOLERANCE, parity
-from unroll.features.chance import uniforms
+from unroll.features.random import uniforms
 from unroll.features.text import EOS, GO, PAD, UNK
 from unroll.inference.bundle import load_bundle
 from unroll.models.decoding import decode

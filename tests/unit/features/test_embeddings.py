@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from unroll.config import Tokenizer
 from unroll.errors import DataError, FormatError
 from unroll.features.embeddings import read_vectors
 from unroll.features.text import SPECIALS, Vocabulary
-from unroll.params import Tokenizer
 
 GLOVE = "the 0.1 -2 3e-1\ncat 1 2 3\n, 7 8 9\nzoë 4 5 6\n"
 

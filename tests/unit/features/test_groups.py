@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from unroll.config import ShareSplits
 from unroll.errors import SplitError
 from unroll.features.groups import connected, given_splits, linked, normalised, required_splits, share_fold
-from unroll.params import ShareSplits
 
 
 @pytest.mark.parametrize(

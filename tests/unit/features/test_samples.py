@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from unroll.config import Tokenizer
 from unroll.errors import FormatError, SplitError
 from unroll.features.samples import Fold, Samples, check_splits, spread
 from unroll.features.text import Vocabulary
-from unroll.params import Tokenizer
 
 KINDS = ["digits", "return_quantiles", "text_class", "translation", "language_model", "melody"]
 KINDS += ["recording_class", "strip_columns", "strip_captions", "tags"]

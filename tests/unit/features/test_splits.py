@@ -5,11 +5,11 @@ from datetime import date
 import numpy as np
 import pytest
 
+from unroll.config import Period
 from unroll.errors import SplitError
 from unroll.features.build import price_samples
 from unroll.features.samples import Fold, Samples, check_splits
 from unroll.features.splits import day_number, split_by_time, within
-from unroll.params import Period
 
 KINDS = ["price", "price_steps", "log_return", "return_quantiles"]
 

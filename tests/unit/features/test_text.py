@@ -8,9 +8,9 @@ import unicodedata
 import numpy as np
 import pytest
 
+from unroll.config import Tokenizer
 from unroll.errors import DataError, FormatError
 from unroll.features.text import EOS, GO, IGNORED, NUM, PAD, SPECIALS, UNK, URL, Vocabulary, pad
-from unroll.params import Tokenizer
 
 TEXTS = [
     "How are you? I'm fine, thanks!",

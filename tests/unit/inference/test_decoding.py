@@ -5,7 +5,7 @@ import pytest
 import tiny_bundles
 
 from unroll.errors import ParameterError
-from unroll.features.chance import uniforms
+from unroll.features.random import uniforms
 from unroll.inference.bundle import Bundle, load_bundle
 from unroll.inference.decoding import Wishes, settled
 

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 import tiny_bundles
 
+from unroll.domains.prices.reader import next_business_day
 from unroll.errors import DataError, FormatError
 from unroll.inference.batches import rebatched
 from unroll.inference.bundle import Bundle, load_bundle
 from unroll.inference.forms import form_of
-from unroll.inference.prices import next_business_day
 from unroll.inference.readers import open_file
 
 
@@ -254,7 +254,7 @@ def test_many_batches_of_days_give_what_one_gives(
     ).take(random.permutation(5 * len(days)))
     pq.write_table(table, tmp_path / "p.parquet")
     whole = rows_of(tmp_path / "p.parquet", close)
-    monkeypatch.setattr("unroll.inference.prices._BATCH_ROWS", 11)
+    monkeypatch.setattr("unroll.domains.prices.reader._BATCH_ROWS", 11)
     assert rows_of(tmp_path / "p.parquet", close) == whole
     newest = {row["symbol"]: row["Close"] for row in table.sort_by("Date").to_pylist()}
     assert whole["last_price"].to_pylist() == [newest[ticker] for ticker in "VWXYZ"]

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 import tiny_bundles
 
+from unroll.domains.digits.reader import SCHEMA
 from unroll.errors import DataError, ParameterError, UnrollError
 from unroll.files import write_json
 from unroll.inference.batches import checked
 from unroll.inference.bundle import load_bundle
-from unroll.inference.digits import SCHEMA
 from unroll.inference.file_scorer import FileScorer, _ahead
 from unroll.inference.predict import predict
 from unroll.inference.scorer import Scorer

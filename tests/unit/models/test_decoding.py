@@ -9,7 +9,7 @@ import torch
 from small_networks import CELLS, VOCABULARY, language_model, sequences, writer
 from torch import nn
 
-from unroll.features.chance import uniforms as seeded
+from unroll.features.random import uniforms as seeded
 from unroll.models.decoder import Decoder
 from unroll.models.decoding import BeamStep, Start, decode, ranked_scores
 from unroll.models.embedding import EOS, GO, PAD, UNK, TokenEmbedding

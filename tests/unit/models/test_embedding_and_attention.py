@@ -12,7 +12,7 @@ from unroll.models import embedding as embedding_module
 from unroll.models.attention import AdditiveAttention
 from unroll.models.decoding import decode
 from unroll.models.embedding import PAD, TokenEmbedding
-from unroll.models.units import Tokens, valid_steps
+from unroll.models.preprocessing import Tokens, valid_steps
 
 
 @pytest.mark.parametrize("name", ["PAD", "UNK", "GO", "EOS", "IGNORED"])

@@ -5,8 +5,8 @@ import torch
 
 from unroll.models.heads import LinearHead
 from unroll.models.network import SequenceNetwork
+from unroll.models.preprocessing import PriceLevels
 from unroll.models.recurrent import RecurrentEncoder
-from unroll.models.units import PriceLevels
 
 STACKS = {
     "rnn": [("rnn", 6)],

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from unroll.models.units import Frames
+from unroll.models.preprocessing import Frames
 
 
 def frames(*rows):

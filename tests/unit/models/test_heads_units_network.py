@@ -10,8 +10,8 @@ import torch
 from unroll.models.dense import DenseEncoder
 from unroll.models.heads import LinearHead, MonotoneQuantileHead
 from unroll.models.network import Classifier, Ensemble, SequenceNetwork, last_state
+from unroll.models.preprocessing import ByteImages, EwmaReturns, LogReturns, PriceLevels
 from unroll.models.recurrent import RecurrentEncoder
-from unroll.models.units import ByteImages, EwmaReturns, LogReturns, PriceLevels
 
 LEVELS = [
     (0.1, 0.5, 0.9),

@@ -20,7 +20,7 @@ from small_networks import (
 from unroll.models.decoding import decode
 from unroll.models.embedding import IGNORED, PAD
 from unroll.models.network import Classifier, Ensemble, Labeller
-from unroll.models.units import Frames
+from unroll.models.preprocessing import Frames
 
 INPUTS = ["tokens", "characters", "frames", "frames normalised", "frames deltas", "frames normalised deltas"]
 STACKS = [(cell,) for cell in CELLS] + [("rnn", "gru", "lstm")]

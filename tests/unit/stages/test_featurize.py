@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from unroll import params, paths
+from unroll import config, paths
 from unroll.errors import DataError
 from unroll.features.build import TABLES
 from unroll.features.samples import Samples
@@ -147,8 +147,8 @@ def kinds(union):
 
 
 def test_every_kind_of_task_has_its_kind_of_dataset():
-    assert set(TABLES) == kinds(params.Task)
-    assert set(TABLES.values()) == kinds(params.Dataset)
+    assert set(TABLES) == kinds(config.Task)
+    assert set(TABLES.values()) == kinds(config.Dataset)
 
 
 @pytest.mark.parametrize("kind", TASKS)

@@ -8,13 +8,13 @@ import torch
 from pydantic import TypeAdapter
 from small_trainings import CPU, FORECASTS, KINDS, SEQUENCES, WRITERS
 
-from unroll import params
+from unroll import config
+from unroll.domains.tasks import task_of
 from unroll.errors import ParameterError
 from unroll.models.dense import DenseEncoder
 from unroll.models.generators import EncoderDecoder, LanguageModel
 from unroll.models.network import SequenceNetwork, TiedHead
 from unroll.models.recurrent import RecurrentEncoder
-from unroll.tasks import task_of
 from unroll.training.build import build_model
 from unroll.training.members import training_split
 
@@ -309,7 +309,7 @@ def test_pooling_of_every_step(tiny, kind, pooling):
 def test_an_option_in_the_encoder_that_would_do_nothing(tiny, changes):
     content = json.loads(tiny.writer("gru", "gru").model_dump_json())
     content["encoder"] |= changes
-    model = TypeAdapter(params.Model).validate_json(json.dumps(content))
+    model = TypeAdapter(config.Model).validate_json(json.dumps(content))
     refused(tiny.task("translation"), model, next(iter(changes)))
 
 
@@ -329,7 +329,7 @@ def test_every_refusal_is_one_of_the_tasks(tiny):
 
 # The repository's own experiments
 
-REPO = params.load_all(Path(__file__).parents[3] / "params.yaml")
+REPO = config.load_all(Path(__file__).parents[3] / "params.yaml")
 
 
 def stood_in(tiny, name, section):

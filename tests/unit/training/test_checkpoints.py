@@ -8,7 +8,7 @@ from unroll.errors import TrainingError
 from unroll.training.checkpoints import Progress, load_checkpoint, run_key, save_checkpoint
 from unroll.training.loop import train
 from unroll.training.members import new_network, pick_device, training_split, validate
-from unroll.training.optimisers import make_optimiser
+from unroll.training.optimizers import make_optimiser
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])

@@ -5,18 +5,18 @@ import pytest
 import torch
 from small_trainings import CPU, FORECASTS, KINDS
 
+from unroll.domains.task import Task
 from unroll.errors import DataError, ParameterError
+from unroll.evaluation.evaluation import evaluate
+from unroll.evaluation.gradients import gradient_reach
 from unroll.features.text import EOS, GO, IGNORED, PAD, UNK
 from unroll.models.generators import EncoderDecoder, LanguageModel
 from unroll.models.heads import LinearHead
 from unroll.models.network import Classifier, Ensemble, Labeller, SequenceNetwork
+from unroll.models.preprocessing import PriceLevels
 from unroll.models.recurrent import RecurrentEncoder
-from unroll.models.units import PriceLevels
-from unroll.tasks.evaluation import evaluate
-from unroll.tasks.task import Task
 from unroll.training import members as members_module
 from unroll.training.batches import Batches
-from unroll.training.gradients import gradient_reach
 from unroll.training.members import (
     EVALUATION_ROWS,
     Member,

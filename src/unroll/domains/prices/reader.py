@@ -1,0 +1,215 @@
+"""The last days of every ticker in a price file, ready for the graph."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from unroll.domains.prices.dataset import read_prices
+from unroll.errors import DataError, FormatError
+from unroll.inference.batches import READ_ERRORS, Reading, rebatched, with_reasons
+from unroll.inference.bundle import Bundle
+from unroll.inference.card import PriceInput, stated
+from unroll.inference.forms import Form, stem_of
+from unroll.inference.parquet import opened
+
+_BATCH_ROWS = 1 << 16
+_BATCH_BYTES = 1 << 24
+_KEPT_BYTES = 1 << 28
+"""Of the last days of all tickers: some 100,000 tickers of 60 days."""
+_CSV_BYTES = 1 << 24
+"""Of a CSV, which is held whole, at some thirty times its size."""
+_TICKER = 100
+"""Characters of a ticker's name."""
+_FIRST, _LAST = np.datetime64("0001-01-01"), np.datetime64("9999-12-24")
+"""Days of which, and of the business day after which, Python and pandas know a date."""
+
+
+def read_days(path: Path, form: Form, bundle: Bundle, rows: int) -> Reading:
+    """Reads the last days of every ticker.
+
+    Returns:
+        Batches of row_id `TICKER@LASTDATE`, ticker, last_date, date (the forecast day), last_price float64 (USD),
+        inputs float32 [window * columns], oldest day first, and reason string: why a ticker cannot be scored.
+
+    Raises:
+        FormatError: The file cannot be read or lacks columns.
+        DataError: It holds no rows, or a row has no ticker.
+    """
+    batch = last_windows(path, form == "parquet", stem_of(path.name), stated(bundle.card.prices))
+    return Reading(rebatched([batch], rows))
+
+
+def last_windows(path: Path, parquet: bool, ticker: str, spec: PriceInput) -> pa.RecordBatch:
+    """Cuts the last `spec.window` days of every ticker.
+
+    Args:
+        path: CSV, or Parquet with the columns date and those of `spec`. The rows may stand in any order.
+        parquet: Whether the file is Parquet.
+        ticker: Of a file without a column ticker or symbol.
+        spec: Columns and days.
+
+    Returns:
+        One row a ticker, in their order: row_id, ticker, last_date, date (the next business day), last_price float64
+        (of `spec.known`), inputs float32 [window * columns], oldest day first, and reason string: why a ticker cannot
+        be scored; such a one has neither price nor inputs (null and zeros).
+
+    Raises:
+        FormatError: The file cannot be read or lacks columns.
+        DataError: It holds no rows, or a row has no ticker.
+    """
+    known = spec.known or spec.target
+    columns = list(dict.fromkeys([*spec.columns, known]))
+    days = _days(path, parquet, ticker, columns, spec.window + 1)
+    tickers = days["ticker"].to_numpy(zero_copy_only=False)
+    dates = days["date"].to_numpy(zero_copy_only=False).astype("datetime64[D]")
+    values = np.column_stack([days[name].to_numpy(zero_copy_only=False) for name in columns])
+    starts = np.flatnonzero(np.concatenate([[True], tickers[1:] != tickers[:-1]]))
+    reasons = {}
+    found: list[tuple[str, np.datetime64, float, np.ndarray]] = []
+    for start, end in zip(starts, [*starts[1:], len(tickers)], strict=True):
+        name = str(tickers[start])
+        reason = _fault(dates[start:end], values[start:end], columns, spec.window)
+        if reason:
+            reasons[len(found)] = reason
+            found.append((name, np.fmax.reduce(dates[start:end]), np.nan, np.zeros((spec.window, len(spec.columns)))))
+            continue
+        window = values[end - spec.window : end]
+        found.append((name, dates[end - 1], window[-1, columns.index(known)], window[:, : len(spec.columns)]))
+    return with_reasons(_batch(found, spec), reasons)
+
+
+def next_business_day(days: np.ndarray) -> np.ndarray:
+    """The Monday to Friday after each day, datetime64[D]: Friday, Saturday and Sunday all give the Monday."""
+    return np.busday_offset(days, 1, roll="backward")
+
+
+def _fault(dates: np.ndarray, values: np.ndarray, columns: list[str], window: int) -> str | None:
+    """Why one ticker's last days cannot be scored; `dates` has a day more than the window, where there is one."""
+    if np.isnat(dates).any():
+        return "has a row without a date"
+    if dates[0] < _FIRST or dates[-1] > _LAST:
+        return f"has a row of {dates[0] if dates[0] < _FIRST else dates[-1]}, outside {_FIRST} to {_LAST}"
+    if len(dates) < window:
+        return f"has {len(dates)} rows, the model needs {window}"
+    twice = dates[1:] == dates[:-1]
+    if twice.any():
+        return f"has two rows of {dates[int(twice.argmax())]}"
+    values, dates = values[-window:], dates[-window:]
+    with np.errstate(over="ignore"):
+        usable = np.isfinite(values.astype(np.float32))
+    # A price has a logarithm; a day without a trade has volume 0.
+    usable &= np.where([name == "volume" for name in columns], values >= 0, values > 0)
+    if not usable.all():
+        day, column = (int(i) for i in np.argwhere(~usable)[0])
+        value = values[day, column]
+        what = "no value" if np.isnan(value) else f"{value:g}"
+        return f"has {what} in {columns[column]} on {dates[day]}"
+    return None
+
+
+def _batch(found: list[tuple[str, np.datetime64, float, np.ndarray]], spec: PriceInput) -> pa.RecordBatch:
+    tickers, last_dates, last_prices, windows = zip(*found, strict=True)
+    last = np.array(last_dates, dtype="datetime64[D]")
+    flat = np.stack(windows).astype(np.float32).reshape(-1)
+    return pa.record_batch(
+        {
+            "row_id": pa.array([f"{t}@{day}" for t, day in zip(tickers, last, strict=True)], pa.string()),
+            "ticker": pa.array(tickers, pa.string()),
+            "last_date": pa.array(last, pa.date32()),
+            "date": pa.array(next_business_day(last), pa.date32()),
+            "last_price": pa.array(last_prices, pa.float64(), from_pandas=True),
+            "inputs": pa.FixedSizeListArray.from_arrays(pa.array(flat), spec.window * len(spec.columns)),
+        }
+    )
+
+
+def _days(path: Path, parquet: bool, ticker: str, columns: list[str], rows: int) -> pa.Table:
+    """The last `rows` days of every ticker, by ticker and date: ticker, date, and `columns` as float64."""
+    kept = None
+    seen = 0
+    try:
+        tables = _parquet_tables(path, columns) if parquet else _csv_table(path, ticker)
+        for table in tables:
+            part = _normalised(table, ticker, columns, path, seen)
+            seen += part.num_rows
+            kept = _tail(part if kept is None else pa.concat_tables([kept, part]), rows)
+            if kept.nbytes > _KEPT_BYTES:
+                raise FormatError(
+                    f"{path}: the last {rows} days of its tickers take more than {_KEPT_BYTES:,} bytes after row "
+                    f"{seen:,}; give its tickers in several files"
+                )
+    except READ_ERRORS as error:
+        raise FormatError(f"{path} cannot be read after row {seen}: {' '.join(str(error).split())}") from error
+    if kept is None or not kept.num_rows:
+        raise DataError(f"{path} holds no rows; expected at least {rows - 1} days of a ticker")
+    return kept
+
+
+def _parquet_tables(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
+    # Streamed, unlike `read_prices`: a Parquet file may hold every ticker of an exchange for decades.
+    with opened(path) as file:
+        yield file.schema.empty_table()  # so that a file without rows still has its columns looked at
+        wanted = [name for name in file.names if _plain(name) in {"date", "ticker", *columns}]
+        for batch in rebatched(file.batches(wanted, _BATCH_ROWS), _BATCH_ROWS, _BATCH_BYTES):
+            yield pa.Table.from_batches([batch])
+
+
+def _csv_table(path: Path, ticker: str) -> Iterator[pa.Table]:
+    size = path.stat().st_size
+    if size > _CSV_BYTES:
+        raise FormatError(f"{path} has {size:,} bytes; a CSV of prices may have {_CSV_BYTES:,}: write it as Parquet")
+    yield read_prices(path, ticker)[0]
+
+
+def _normalised(table: pa.Table, ticker: str, columns: list[str], path: Path, first: int) -> pa.Table:
+    table = table.rename_columns([_plain(name) for name in table.column_names])
+    missing = [name for name in ("date", *columns) if table.column_names.count(name) != 1]
+    if missing:
+        raise FormatError(
+            f"{path} needs one column each of {', '.join(['date', *columns])}; "
+            f"{', '.join(missing)} is missing or stands twice: it has {', '.join(table.column_names)}"
+        )
+    if "ticker" not in table.column_names:
+        table = table.append_column("ticker", pa.repeat(pa.scalar(ticker, pa.string()), table.num_rows))
+    types = {"ticker": pa.string(), "date": pa.date32()} | dict.fromkeys(columns, pa.float64())
+    table = table.set_column(table.column_names.index("date"), "date", _within_calendar(table["date"]))
+    part = pa.table({name: pc.cast(table[name], kind) for name, kind in types.items()})
+    if part["ticker"].null_count:
+        # It may be any ticker's newest row.
+        row = part["ticker"].is_null().to_numpy().argmax()
+        raise DataError(f"{path}, row {first + int(row) + 1}: ticker is missing")
+    lengths = pc.utf8_length(part["ticker"]).to_numpy()
+    if lengths.max(initial=0) > _TICKER:
+        row = lengths.argmax()
+        raise DataError(f"{path}, row {first + int(row) + 1}: ticker has {lengths[row]:,} characters, not {_TICKER}")
+    return part
+
+
+def _within_calendar(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Points in time with null for those beyond the days of date32: Arrow would let them wrap around."""
+    if not pa.types.is_timestamp(column.type) or column.type.unit != "ms":
+        return column  # Parquet has no seconds, and finer units do not reach so far
+    most = 86_400_000 * (2**31 - 1)
+    numbers = pc.cast(column, pa.int64())
+    inside = pc.and_(pc.greater(numbers, -most), pc.less(numbers, most))
+    return pc.if_else(inside, column, pa.scalar(None, column.type))
+
+
+def _plain(name: str) -> str:
+    """A column's name as the card has it."""
+    plain = name.strip().lower().replace(" ", "_")
+    return "ticker" if plain == "symbol" else plain
+
+
+def _tail(table: pa.Table, rows: int) -> pa.Table:
+    """The last `rows` rows of every ticker, sorted by ticker and date."""
+    table = table.sort_by([("ticker", "ascending"), ("date", "ascending")]).combine_chunks()
+    if not table.num_rows:
+        return table
+    tickers = table["ticker"].to_numpy(zero_copy_only=False)
+    ends = np.flatnonzero(np.concatenate([tickers[1:] != tickers[:-1], [True]]))
+    at = np.arange(len(tickers))
+    return table.filter(pa.array(ends[np.searchsorted(ends, at)] - at < rows))

@@ -1,0 +1,110 @@
+"""What tasks that read or write tokens share: their loss, and what a card says of their text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unroll import config
+from unroll.domains.task import TensorSpec
+from unroll.features.samples import VOCABULARY
+from unroll.features.text import EOS, IGNORED, PAD
+
+WRITTEN = (
+    TensorSpec(
+        "tokens",
+        "int64",
+        ("batch", "beam", "step"),
+        "token numbers, best first if searched for; padding after <eos>",
+    ),
+    TensorSpec("scores", "float32", ("batch", "beam"), "log probability (nats) / length ^ length_penalty"),
+)
+"""Outputs of a model that writes."""
+
+
+def step_loss(output: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of logits [batch, time, class] for targets int64 [batch, time], IGNORED ones left out."""
+    return F.cross_entropy(output.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+
+
+def text_card(
+    column: str,
+    vocabulary: str,
+    *,
+    max_tokens: int,
+    too_long: str,
+    first_token: int | None = None,
+    characters: int = 0,
+) -> dict[str, Any]:
+    """How batch prediction makes token numbers of a text column.
+
+    Args:
+        column: Its name.
+        vocabulary: Name of the vocabulary among the task's.
+        max_tokens: The longest text.
+        too_long: What happens to a longer one: `cut` or `refuse`.
+        first_token: Stands before the text's own tokens; None for none.
+        characters: Read beside each token.
+    """
+    return {
+        "column": column,
+        "vocabulary": vocabulary + VOCABULARY,
+        "max_tokens": max_tokens,
+        "too_long": too_long,
+        "first_token": first_token,
+        "characters": characters,
+        "character_vocabulary": f"character{VOCABULARY}" if characters else None,
+    }
+
+
+def written_card(vocabulary: str, decoding: config.Decoding) -> dict[str, Any]:
+    """What a card says of a model that writes: what its tokens mean, and how they are searched for unless told."""
+    return {"output_vocabulary": vocabulary + VOCABULARY, "decoding": decoding.model_dump(mode="json")}
+
+
+def written(ids: NDArray[np.int64]) -> list[list[int]]:
+    """Rows of token numbers → those before `<eos>` or padding.
+
+    Example:
+        [[7, 8, EOS, PAD], [9, EOS, IGNORED, IGNORED]] → [[7, 8], [9]]
+    """
+    ends = np.isin(ids, (EOS, PAD, IGNORED))
+    lengths = np.where(ends.any(1), ends.argmax(1), ids.shape[1])
+    return [row[:length].tolist() for row, length in zip(ids, lengths, strict=True)]
+
+
+def ended(rows: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Rows of token numbers → int64 [row, time] with `<eos>` after each and padding after that."""
+    table = np.full((len(rows), max(map(len, rows), default=0) + 1), PAD, np.int64)
+    for place, row in enumerate(rows):
+        table[place, : len(row) + 1] = [*row, EOS]
+    return table
+
+
+def edit_distance(one: Sequence[int], other: Sequence[int]) -> int:
+    """Fewest insertions, deletions and substitutions that turn one sequence into the other (Levenshtein 1966)."""
+    above = list(range(len(other) + 1))
+    for row, left in enumerate(one, start=1):
+        current = [row]
+        for column, right in enumerate(other):
+            current.append(min(above[column + 1] + 1, current[column] + 1, above[column] + (left != right)))
+        above = current
+    return above[-1]
+
+
+def by_group(groups: Mapping[str, NDArray[np.bool_]], figures: Any) -> dict[str, Any]:
+    """Figures of parts of the rows: name → `figures(mask)`; a part without rows is left out."""
+    return {name: figures(inside) for name, inside in groups.items() if inside.any()}
+
+
+def length_groups(lengths: NDArray[Any], ends: Sequence[int]) -> dict[str, NDArray[np.bool_]]:
+    """Rows by length: `1-5`, `6-10`, … and `over 50`, say, as masks; groups without rows are left out."""
+    groups, first = {}, 1
+    for end in ends:
+        groups[f"{first}-{end}"] = (lengths >= first) & (lengths <= end)
+        first = end + 1
+    groups[f"over {ends[-1]}"] = lengths > ends[-1]
+    return {name: inside for name, inside in groups.items() if inside.any()}

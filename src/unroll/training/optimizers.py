@@ -1,0 +1,47 @@
+"""Optimisers, and learning rates over the course of training."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from unroll import config
+
+
+def make_optimiser(parameters: Iterable[nn.Parameter], settings: config.Training) -> torch.optim.Optimizer:
+    """The optimiser that the parameters name."""
+    trained = list(parameters)
+    rate, decay = settings.learning_rate, settings.weight_decay
+    # Fused: one call for all tensors; small recurrent networks have many small ones.
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(trained, lr=rate, weight_decay=decay, fused=True)
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(trained, lr=rate, weight_decay=decay, fused=True)
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(trained, lr=rate, weight_decay=decay, momentum=settings.momentum, fused=True)
+    return torch.optim.RMSprop(trained, lr=rate, weight_decay=decay)
+
+
+def rate_share(schedule: str, progress: float) -> float:
+    """Learning rate as a share of its peak.
+
+    Args:
+        schedule: `constant`, `linear` (to zero), `cosine` (to zero) or `one_cycle` (from 1/25 up to the peak over the
+            first 30 % of training, then down to almost zero, both as half a cosine).
+        progress: Share of all steps already done, 0 to 1.
+
+    Source: Smith & Topin 2018 (one_cycle), Loshchilov & Hutter 2017 (cosine).
+    """
+    if schedule == "constant":
+        return 1.0
+    if schedule == "linear":
+        return 1.0 - progress
+    if schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * progress))
+    if schedule != "one_cycle":
+        raise ValueError(f"unknown schedule {schedule!r}: use constant, linear, cosine or one_cycle")
+    rise, start, end = 0.3, 1 / 25, 1e-5
+    if progress < rise:
+        return start + (1 - start) * 0.5 * (1 - math.cos(math.pi * progress / rise))
+    return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * (progress - rise) / (1 - rise)))

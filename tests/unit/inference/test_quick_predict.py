@@ -1,0 +1,95 @@
+"""One text through a model, and what is said of texts that do not fit."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tiny_bundles
+
+from unroll.errors import BundleError, ParameterError
+from unroll.inference.bundle import load_bundle
+from unroll.inference.decoding import Wishes
+from unroll.inference.quick_predict import Tried, classify, generate, translate
+
+
+def test_translations_best_first(tmp_path: Path) -> None:
+    model = tiny_bundles.translator(tmp_path / "model")
+    tried = translate(model, "a b c", Wishes())
+    assert tried == Tried((("a b c", 0.0),), (), "translation", load_bundle(model).version)
+    several = translate(model, "a b c", Wishes(n_best=3, length_penalty=2.0))
+    assert several.answers == (("a b c", 0.0), ("a b", -2.0), ("a", -4.0))
+
+
+def test_every_class_with_its_probability(tmp_path: Path) -> None:
+    tried = classify(tiny_bundles.classifier(tmp_path / "model"), "b b")
+    assert [name for name, _ in tried.answers] == ["middle", "low", "high"]
+    assert sum(score for _, score in tried.answers) == pytest.approx(1)
+    assert tried.answers[0][1] == max(score for _, score in tried.answers)
+    numbers = classify(tiny_bundles.classifier(tmp_path / "numbers", labels=None), "b b")
+    assert [name for name, _ in numbers.answers] == ["1", "0", "2"]
+
+
+@pytest.mark.parametrize("kind", ["language_model", "melody"])
+def test_what_is_written_begins_with_the_prompt(tmp_path: Path, kind: str) -> None:
+    model = tiny_bundles.writer(tmp_path / "model", kind)
+    tried = generate(model, "a b", Wishes(n_best=3, seed=2))
+    texts = [text for text, _ in tried.answers]
+    assert all(text.startswith("a b ") and len(text.split()) == 7 for text in texts)
+    assert len(set(texts)) == 3
+    assert texts == [text for text, _ in generate(model, "a b", Wishes(n_best=3, seed=2)).answers]
+    assert texts[:1] == [text for text, _ in generate(model, "a b", Wishes(seed=2)).answers]
+
+
+def test_a_prompt_may_be_left_out(tmp_path: Path) -> None:
+    tried = generate(tiny_bundles.writer(tmp_path / "model"), "", Wishes(temperature=0.0))
+    assert tried.answers == (("a a a a a", -4.0),)  # after <go> alone
+
+
+def test_what_the_model_does_not_know_or_see_is_told(tmp_path: Path) -> None:
+    model = tiny_bundles.classifier(tmp_path / "model")
+    assert classify(model, "a zz").notes == ("1 of 2 tokens are unknown to the model",)
+    assert classify(model, "a " * 9).notes == ("the model reads the first 6 tokens alone",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the text is empty"),
+        (" \n", "the text is empty"),
+        ("a b c d e f g", "the text has 7 tokens, the model reads at most 6"),
+        ("a\udcff", r"text has U\+DCFF, which is half of a surrogate pair"),
+    ],
+)
+def test_texts_that_do_not_fit(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        classify(tiny_bundles.classifier(tmp_path / "model", too_long="refuse"), text)
+
+
+@pytest.mark.parametrize(
+    ("maker", "kind", "verb"),
+    [
+        (tiny_bundles.classifier, "text_class", "classify"),
+        (tiny_bundles.translator, "translation", "translate"),
+        (tiny_bundles.writer, "language_model", "generate"),
+        (tiny_bundles.tagger, "tags", "predict"),
+        (tiny_bundles.digits, "digits", "predict"),
+    ],
+)
+def test_the_wrong_verb_names_the_right_one(
+    tmp_path: Path, maker: Callable[[Path], Path], kind: str, verb: str
+) -> None:
+    model = maker(tmp_path / "model")
+    verbs = {
+        "translate": lambda: translate(model, "a", Wishes()),
+        "generate": lambda: generate(model, "a", Wishes()),
+        "classify": lambda: classify(model, "a"),
+    }
+    for wrong in set(verbs) - {verb}:
+        message = f"is a {kind} model, which `unroll {wrong}` cannot use; try `unroll {verb}`"
+        with pytest.raises(ParameterError, match=message):
+            verbs[wrong]()
+
+
+def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"there is no bundle in .*; make it with `unroll export reviews-bilstm`"):
+        classify(tmp_path / "models/reviews-bilstm", "a")
