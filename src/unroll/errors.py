@@ -11,6 +11,7 @@
     ├── TrainingError         a run that cannot go on (loss not finite, checkpoint that does not fit)
     ├── ExportError           ONNX and torch disagree, or a module cannot be exported
     ├── BundleError           a bundle that is incomplete, altered, or of another format
+    ├── ServiceUnavailable    a server did not answer; the same command may succeed later
     ├── TrackingError         the MLflow store cannot be used
     │   └── VersionError      a registered version that cannot be used, although the store answers
     └── (pipelines)           DvcError, StageError, GatesError, TrainingFlowError: what a flow started failed
@@ -85,6 +86,10 @@ class BundleError(UnrollError):
     """A bundle that is incomplete, altered, or of another format."""
 
 
+class ServiceUnavailable(UnrollError):  # noqa: N818 -- as HTTP names it
+    """A server that did not answer, or not whole, in all attempts; the same command may succeed later."""
+
+
 class TrackingError(UnrollError):
     """An MLflow store that cannot be used."""
 
@@ -103,7 +108,7 @@ def is_passing(error: BaseException) -> bool:
     one: BaseException | None = error
     while one is not None and id(one) not in seen:
         seen.add(id(one))
-        if isinstance(one, SourceAwayError | ConnectionError | TimeoutError | socket.gaierror):
+        if isinstance(one, ServiceUnavailable | SourceAwayError | ConnectionError | TimeoutError | socket.gaierror):
             return True
         if any(kind.__name__ in _PASSING.get(kind.__module__.partition(".")[0], ()) for kind in type(one).__mro__):
             return True
