@@ -1,20 +1,20 @@
-"""Figures of a model beside its baselines, all by the same code on the same rows."""
+"""Metrics of a model beside those of its baselines, computed by the same code on the same rows."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from unroll.domains.task import Prediction, Task
-from unroll.evaluation.statistics import diebold_mariano
+from unroll.evaluation.statistics import Losses, Test, p_value
 from unroll.features.samples import Tensors
 
 
 def evaluate(task: Task, prediction: Prediction, baselines: Mapping[str, Prediction], rows: Tensors) -> dict[str, Any]:
-    """Test metrics, each baseline's, and the model against each baseline.
+    """Compute the test metrics of a model and of its baselines, and compare the model with each baseline.
 
     Returns:
-        `test`: the task's metrics; where it has periods, the first one's, and each under `periods`. `baseline`: the
-        same for each baseline. `against`: for each baseline the skill (1 − mean loss / the baseline's) and the p-value
-        of the Diebold–Mariano test on the losses of the rows.
+        `test`: the task's metrics; where the test split has periods, the first one's, and all of them under `periods`.
+        `baseline`: the same for each baseline. `against`: for each baseline the skill (1 − mean loss / the baseline's),
+        the p-value of the difference of the losses, and `test`, the name of the statistical test.
     """
     return {
         "test": metrics(task, prediction, rows),
@@ -24,7 +24,7 @@ def evaluate(task: Task, prediction: Prediction, baselines: Mapping[str, Predict
 
 
 def metrics(task: Task, prediction: Prediction, rows: Tensors) -> dict[str, Any]:
-    """The task's metrics, by period where it has them."""
+    """Compute the task's metrics, by period where it has periods."""
     periods = task.periods(rows)
     if not periods:
         return task.metrics(prediction, rows)
@@ -32,18 +32,25 @@ def metrics(task: Task, prediction: Prediction, rows: Tensors) -> dict[str, Any]
     return {**next(iter(parts.values())), "periods": parts}
 
 
+def comparison_test(task: Task) -> Test:
+    """Return the name of the test that suits the task's losses."""
+    if task.reader == "prices":
+        return "diebold_mariano"
+    return "mcnemar" if task.output == "label" else "paired_t_test"
+
+
 def _against(task: Task, prediction: Prediction, other: Prediction, rows: Tensors) -> dict[str, Any]:
     ours, theirs = task.row_losses(prediction, rows), task.row_losses(other, rows)
-    periods = task.periods(rows)
+    test, periods = comparison_test(task), task.periods(rows)
     if not periods:
-        return _compare(ours, theirs)
-    parts = {name: _compare(ours[inside], theirs[inside]) for name, inside in periods.items()}
+        return _compare(test, ours, theirs)
+    parts = {name: _compare(test, ours[inside], theirs[inside]) for name, inside in periods.items()}
     return {**next(iter(parts.values())), "periods": parts}
 
 
-def _compare(ours: Any, theirs: Any) -> dict[str, Any]:
-    skill = 1 - ours.mean() / theirs.mean() if theirs.mean() > 0 else None
-    return {"skill": None if skill is None else float(skill), "p_value": diebold_mariano(ours, theirs)}
+def _compare(test: Test, ours: Losses, theirs: Losses) -> dict[str, Any]:
+    skill = float(1 - ours.mean() / theirs.mean()) if theirs.mean() > 0 else None
+    return {"skill": skill, "p_value": p_value(test, ours, theirs), "test": test}
 
 
 def _at(rows: Tensors, inside: Any) -> Tensors:

@@ -1,29 +1,87 @@
-"""Tests that say whether a difference between two forecasts could be chance."""
+"""Is the difference between two models' losses on the same test rows more than chance?"""
 
-import math
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+Losses = NDArray[np.float64]
+Test = Literal["diebold_mariano", "mcnemar", "paired_t_test"]
 
-def diebold_mariano(losses: NDArray[np.float64], other: NDArray[np.float64]) -> float | None:
-    """Two-sided p-value that two one-step forecasts are equally good.
+_RESAMPLES = 10_000
+_DRAWN_AT_ONCE = 2_000_000
+"""Row indices that the bootstrap draws per batch, which bounds its memory to tens of megabytes."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Mean difference of losses and its 95 % confidence interval; below 0 the first model is better."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def worse(self) -> bool:
+        """Whether the first model's loss is significantly higher."""
+        return self.low > 0
+
+    @property
+    def better(self) -> bool:
+        """Whether the first model's loss is significantly lower."""
+        return self.high < 0
+
+
+def p_value(test: Test, losses: Losses, other: Losses) -> float | None:
+    """Return the two-sided p-value of the hypothesis that two models are equally good.
 
     Args:
-        losses: Loss of the one forecast on each day, float64 [day].
-        other: Loss of the other, on the same days.
+        test: `mcnemar` for losses that are 0 or 1 (exact, by the binomial distribution); `paired_t_test` for any
+            losses of independent rows; `diebold_mariano` for one-step forecasts of a time series.
+        losses: Loss of the one model on each row, float64 [row].
+        other: Loss of the other model on the same rows, float64 [row].
 
     Returns:
-        Between 0 and 1; None where the losses are equal, or the days fewer than two.
+        Between 0 and 1. None if all differences are equal or there are fewer than two rows.
 
-    Source: Diebold & Mariano 1995, with the small-sample correction of Harvey, Leybourne & Newbold 1997 for horizon 1.
+    Source: McNemar 1947; Diebold & Mariano 1995; Harvey, Leybourne & Newbold 1997.
     """
-    from scipy.stats import t
+    from scipy.stats import binomtest, ttest_rel
 
     difference = losses - other
-    count = len(difference)
-    if count < 2 or not np.ptp(difference) > 0:
+    if len(difference) < 2 or not np.ptp(difference) > 0:
         return None
-    statistic = difference.mean() / math.sqrt(difference.var() / count)
-    corrected = statistic * math.sqrt((count - 1) / count)
-    return float(2 * t.sf(abs(corrected), df=count - 1))
+    if test == "mcnemar":
+        wins = int((difference < 0).sum())
+        return float(binomtest(wins, wins + int((difference > 0).sum())).pvalue)
+    # At horizon 1 there are no autocovariances to add, and the correction by Harvey et al. turns the statistic of
+    # Diebold and Mariano into that of the paired t-test, t distribution included.
+    return float(ttest_rel(losses, other).pvalue)
+
+
+def paired_bootstrap(losses: Losses, other: Losses, seed: int = 0) -> Interval:
+    """Return the percentile bootstrap interval of the mean difference of two models' losses on the same rows.
+
+    Rows are drawn singly, not in blocks: both models are judged on the same row, so what neighboring days have in
+    common cancels out in the difference.
+
+    Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapters 13 and 16.
+    """
+    from scipy.stats import bootstrap
+
+    if losses.shape != other.shape or losses.ndim != 1 or not len(losses):
+        raise ValueError(f"losses must be of the same rows, at least one; got {losses.shape} and {other.shape}")
+    difference = losses - other
+    mean = float(difference.mean())
+    if len(difference) == 1:
+        return Interval(mean, mean, mean)
+    interval = bootstrap(
+        (difference,),
+        np.mean,
+        n_resamples=_RESAMPLES,
+        batch=max(1, _DRAWN_AT_ONCE // len(difference)),
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(mean, float(interval.low), float(interval.high))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from unroll.promotion.bootstrap import Interval
+from unroll.evaluation.statistics import Interval
 
 PARITY, FRESH, BASELINE, CHAMPION = "parity", "fresh process", "baseline", "champion"
 GATES = (PARITY, FRESH, BASELINE, CHAMPION)

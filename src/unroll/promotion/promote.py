@@ -17,12 +17,12 @@ from unroll import config, paths
 from unroll.domains.task import Task
 from unroll.domains.tasks import task_of
 from unroll.errors import BundleError, DataError, VersionError
+from unroll.evaluation.statistics import paired_bootstrap
 from unroll.export.rows import rows_of
 from unroll.features.samples import Samples, Tensors, spread
 from unroll.files import read_json, require, sha256_of, write_json
 from unroll.inference.bundle import PROVENANCE, Bundle, load_bundle
 from unroll.promotion import gates, rescoring, results
-from unroll.promotion.bootstrap import paired_interval
 from unroll.promotion.fresh import score_afresh
 from unroll.promotion.gates import Gate, Rivalry, Verdict
 from unroll.tracking import Run, registry
@@ -245,7 +245,7 @@ def _compare(name: str, bundle: Bundle, contest: Contest, champion: Version | No
     ours = _own_losses(name, bundle, contest)
     same = not old.card.data or old.card.data == bundle.card.data
     note = "" if same else "the champion was trained on other data and may have seen test rows of today"
-    return Rivalry(label, len(ours), paired_interval(ours, theirs), note=note)
+    return Rivalry(label, len(ours), paired_bootstrap(ours, theirs), note=note)
 
 
 def _own_losses(name: str, bundle: Bundle, contest: Contest) -> NDArray[np.float64]:

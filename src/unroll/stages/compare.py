@@ -11,7 +11,18 @@ from unroll import config, paths
 from unroll.files import read_json, require, write_text
 from unroll.plotting.figures import figure, save
 
-COLUMNS = ("experiment", "task", "topology", "metric", "value", "baseline", "baseline_value", "p_value", "parity")
+COLUMNS = (
+    "experiment",
+    "task",
+    "topology",
+    "metric",
+    "value",
+    "baseline",
+    "baseline_value",
+    "p_value",
+    "test",
+    "parity",
+)
 
 
 def run(_: str = "") -> None:
@@ -47,9 +58,9 @@ th, td {{ text-align: left; padding: .35rem .7rem; white-space: nowrap; border-b
 .number {{ text-align: right; font-variant-numeric: tabular-nums; }}
 </style>
 <h1>Leaderboard</h1>
-<p>Test split; beside each experiment the strongest of its baselines on the same rows. The p-value (Diebold–Mariano)
-says how likely a difference as large as theirs would be if both were equally good; beside a worse value,
-a small one means surely worse.</p>
+<p>Test split; beside each experiment the strongest of its baselines on the same rows. The p-value (of the test named
+beside it) is the probability of a difference at least this large if both were equally good; with a worse value, a small
+one means significantly worse.</p>
 <table><thead><tr>{head}</tr></thead><tbody>
 {body}
 </tbody></table>

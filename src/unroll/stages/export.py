@@ -88,6 +88,7 @@ def _result(task: Task, evaluation: dict[str, Any], found: dict[str, Any]) -> di
         "baseline": strongest,
         "baseline_value": baselines[strongest][metric],
         "p_value": evaluation["against"][strongest]["p_value"],
+        "test": evaluation["against"][strongest]["test"],
         "parity": "passed" if found["passed"] else "failed",
         "gradient_reach": evaluation.get("gradient_reach", {}),
     }

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from unroll.evaluation.statistics import Interval
 from unroll.promotion import gates
-from unroll.promotion.bootstrap import Interval
 from unroll.promotion.gates import Gate, Rivalry, Verdict
 
 PARITY = {"max_relative_error": 3e-7, "tolerance": 1e-5, "finite": True, "shapes_tried": [[1], [2]], "passed": True}
