@@ -4,7 +4,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from unroll.redaction import printable
 
 if TYPE_CHECKING:
     from unroll import config
-    from unroll.inference.decoding import Wishes
+    from unroll.config.decoding import DecodingConfig
     from unroll.scoring.job import Model, Tell
     from unroll.scoring.report import JobReport
 
@@ -70,18 +70,6 @@ TRUTH = """\
 Hold predictions against the truth, joined on row_id (and on file, where the truth has it): live quality beside that of
 the test split, logged to MLflow's experiment `live`. Rows that cannot be joined are counted and named.
 """
-DECODING = {
-    "beams": (int, "hypotheses that are followed; 1 is greedy decoding"),
-    "length_penalty": (float, "log probabilities are divided by the length to this power"),
-    "max_length": (int, "tokens that are written at most"),
-    "temperature": (float, "above 0, tokens are drawn; below 1 the likely ones more often"),
-    "top_k": (int, "draw from so many of the likeliest tokens; 0 for all"),
-    "seed": (int, "of what is drawn; equal seeds give equal texts"),
-    "n_best": (int, "so many answers a row"),
-}
-"""Options of models that write; what is not given stands in the bundle's card."""
-SEARCH = ("beams", "length_penalty", "max_length", "n_best")
-DRAW = tuple(name for name in DECODING if name != "n_best")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -109,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--output", type=Path, required=True, help="folder for the Parquet files of predictions")
     predict.add_argument("--batch-rows", type=int, default=512, help="rows of one run of the graph (default: 512)")
     predict.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of onnxruntime (default: all cores)")
-    _add_decoding(predict, DECODING)
+    _add_decoding(predict)
     score = verbs.add_parser(
         "score",
         help="score what is new in an inbox, each file exactly once",
@@ -125,11 +113,10 @@ def parser() -> argparse.ArgumentParser:
     back.add_argument("--model", metavar="ADDRESS", help="of predictions that do not tell: a bundle, or models:/…")
     translate = _add_try(verbs, "translate", "translate one sentence", "models/translate-gru-attention")
     translate.add_argument("text", metavar="TEXT")
-    _add_decoding(translate, SEARCH)
+    _add_decoding(translate)
     generate = _add_try(verbs, "generate", "go on with a text, or with a tune's music tokens", "models/words-lstm")
     generate.add_argument("--prompt", metavar="TEXT", default="", help="the beginning (default: none)")
-    _add_decoding(generate, DRAW)
-    generate.add_argument("--n", "--n-best", type=int, dest="n_best", metavar="N", help="so many texts (default: 1)")
+    _add_decoding(generate)
     classify = _add_try(verbs, "classify", "class of one text, with all probabilities", "models/reviews-bilstm")
     classify.add_argument("text", metavar="TEXT")
     promotion.add_verbs(verbs)
@@ -142,11 +129,15 @@ def _add_try(verbs: Any, verb: str, text: str, model: str) -> argparse.ArgumentP
     return one
 
 
-def _add_decoding(verb: argparse.ArgumentParser, names: Iterable[str]) -> None:
-    group = verb.add_argument_group("models that write", "What is not given stands in the bundle's card.")
-    for name in names:
-        kind, text = DECODING[name]
-        group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N", help=text)
+def _add_decoding(verb: argparse.ArgumentParser) -> None:
+    """Add an option for each field of `DecodingConfig`."""
+    from unroll.config.decoding import DecodingConfig
+
+    group = verb.add_argument_group("models that write", "What is not given is taken from the bundle's card.")
+    for name, field in DecodingConfig.model_fields.items():
+        number = float if field.annotation is float else int
+        names = [f"--{name.replace('_', '-')}", *(["-n"] if name == "n_best" else [])]
+        group.add_argument(*names, dest=name, type=number, metavar="N", help=field.description)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -185,7 +176,7 @@ def _predict(options: argparse.Namespace) -> None:
         options.output,
         threads=options.threads,
         batch_rows=options.batch_rows,
-        wishes=_wishes(options),
+        decoding=_decoding(options),
     )
     for file in done.files:
         print(printable(f"{file.source}: {file.rows:,} rows in {file.output}"))
@@ -195,10 +186,10 @@ def _predict(options: argparse.Namespace) -> None:
     print(f"{done.rows:,} rows scored with {done.model_version} in {done.seconds:.1f} s ({speed:,.0f} rows/s)")
 
 
-def _wishes(options: argparse.Namespace) -> "Wishes":
-    from unroll.inference.decoding import Wishes
+def _decoding(options: argparse.Namespace) -> "DecodingConfig":
+    from unroll.config.decoding import DecodingConfig
 
-    return Wishes(**{name: getattr(options, name, None) for name in DECODING})
+    return DecodingConfig.from_options(vars(options))
 
 
 def _try(options: argparse.Namespace) -> None:
@@ -207,9 +198,9 @@ def _try(options: argparse.Namespace) -> None:
     if options.verb == "classify":
         tried = tries.classify(options.model, options.text)
     elif options.verb == "translate":
-        tried = tries.translate(options.model, options.text, _wishes(options))
+        tried = tries.translate(options.model, options.text, _decoding(options))
     else:
-        tried = tries.generate(options.model, options.prompt, _wishes(options))
+        tried = tries.generate(options.model, options.prompt, _decoding(options))
     for text, score in tried.answers:
         print(f"{score:9.4f}  {text}")
     if tried.kind == "melody":

@@ -24,6 +24,7 @@ from unroll.config.datasets import (
     TextDataset,
     UrlSource,
 )
+from unroll.config.decoding import DecodingConfig
 from unroll.config.experiments import (
     Decoder,
     DenseModel,
@@ -40,7 +41,6 @@ from unroll.config.reading import load_all, load_section, names
 from unroll.config.sections import DriftLimits, Params, Scoring
 from unroll.config.tasks import (
     DateSplits,
-    Decoding,
     DigitTask,
     LanguageTask,
     LastShareSplits,
@@ -69,7 +69,7 @@ __all__ = [
     "Dataset",
     "DateSplits",
     "Decoder",
-    "Decoding",
+    "DecodingConfig",
     "DenseModel",
     "DigitDataset",
     "DigitExpectations",

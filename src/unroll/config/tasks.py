@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from unroll.config.base import Section
+from unroll.config.decoding import BeamSearch, DecodingConfig
 
 PriceColumn = Literal["open", "high", "low", "close", "adj_close", "volume"]
 
@@ -187,42 +188,9 @@ class _TextTask(Section):
         return self
 
 
-class Decoding(Section):
-    """How a generator's outputs are read for evaluation, and what a bundle does unless told otherwise."""
-
-    beams: Annotated[int, Field(ge=1, le=1000)] = 4
-    """1 is greedy decoding."""
-    length_penalty: Annotated[float, Field(ge=0, le=10)] = 1.0
-    """Log probabilities of a hypothesis are divided by its length to this power."""
-    max_length: Annotated[int, Field(ge=1, le=10_000)] = 50
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    """Above 0, tokens are drawn instead of searched for; below 1 the likely ones more often."""
-    top_k: Annotated[int, Field(ge=0)] = 0
-    """Draw among so many of the likeliest tokens; 0 for all."""
-
-
-def _searched_for(decoding: Decoding) -> Decoding:
-    if decoding.temperature or decoding.top_k:
-        raise ValueError("temperature and top_k are for tasks that go on with a prompt: what this one writes is sought")
-    return decoding
-
-
-SearchDecoding = Annotated[Decoding, AfterValidator(_searched_for)]
-
-
-class LanguageDecoding(Decoding):
-    """Text is drawn unless told otherwise: the likeliest text repeats itself."""
-
-    temperature: Annotated[float, Field(ge=0)] = 0.8
-    top_k: Annotated[int, Field(ge=0)] = 40
-
-
-class MelodyDecoding(Decoding):
-    """Tunes are drawn unless told otherwise."""
-
-    max_length: Annotated[int, Field(ge=1)] = 400
-    temperature: Annotated[float, Field(ge=0)] = 0.8
-    top_k: Annotated[int, Field(ge=0)] = 20
+TEXT_SAMPLING = DecodingConfig(temperature=0.8, top_k=40)
+"""Text is sampled by default: the likeliest text repeats itself."""
+TUNE_SAMPLING = DecodingConfig(max_length=400, temperature=0.8, top_k=20)
 
 
 class TextClassTask(_TextTask):
@@ -258,7 +226,7 @@ class TranslationTask(_TextTask):
     max_words: Annotated[int, Field(ge=1)] = 12
     """Pairs with a longer side are left out."""
     splits: ShareSplits = ShareSplits()
-    decoding: SearchDecoding = Decoding()
+    decoding: BeamSearch = DecodingConfig()
 
 
 class LanguageTask(Section):
@@ -269,7 +237,7 @@ class LanguageTask(Section):
     tokenizer: Tokenizer
     window: Annotated[int, Field(ge=2)] = 35
     """Tokens of a window: gradients reach back so far."""
-    decoding: LanguageDecoding = LanguageDecoding()
+    decoding: Annotated[DecodingConfig, AfterValidator(TEXT_SAMPLING.override)] = TEXT_SAMPLING
 
 
 class MelodyTask(Section):
@@ -280,7 +248,7 @@ class MelodyTask(Section):
     max_tokens: Annotated[int, Field(ge=2)] = 500
     min_count: Annotated[int, Field(ge=1)] = 2
     splits: ShareSplits = ShareSplits()
-    decoding: MelodyDecoding = MelodyDecoding()
+    decoding: Annotated[DecodingConfig, AfterValidator(TUNE_SAMPLING.override)] = TUNE_SAMPLING
 
 
 class RecordingTask(Section):
@@ -336,7 +304,7 @@ class StripCaptionTask(_StripTask):
     """A strip's digits as a sentence."""
 
     kind: Literal["strip_captions"]
-    decoding: SearchDecoding = Decoding(max_length=8)
+    decoding: BeamSearch = DecodingConfig(max_length=8)
 
 
 class TagTask(_TextTask):

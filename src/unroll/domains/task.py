@@ -109,7 +109,7 @@ class Task:
     writes: int = 0
     characters: int = 0
     character_size: int = 0
-    decoding: config.Decoding | None = None
+    decoding: config.DecodingConfig | None = None
     write_examples: Callable[[Path, list[list[int]]], None] | None = None
 
     def better(self, value: float, than: float) -> bool:

@@ -25,11 +25,11 @@ class Context:
 
     Attributes:
         bundle: Whose they are.
-        n_best: So many answers a row are wanted besides the best one; 0 for none.
+        n_best: Texts to return for each row of a model that writes.
     """
 
     bundle: Bundle
-    n_best: int = 0
+    n_best: int = 1
 
     @property
     def card(self) -> Card:
@@ -111,15 +111,15 @@ def _labels(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> Column
 
 def _text_fields(context: Context) -> Sequence[tuple[str, pa.DataType]]:
     best = pa.list_(pa.struct([("text", pa.string()), ("score", pa.float32())]))
-    return [("prediction", pa.string()), ("score", pa.float32()), *([("n_best", best)] if context.n_best else [])]
+    return [("prediction", pa.string()), ("score", pa.float32()), *([("n_best", best)] if context.n_best > 1 else [])]
 
 
 def _texts(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> Columns:
     del batch
     tokens, scores = outputs["tokens"], outputs["scores"]  # [batch, beam, step], [batch, beam]
-    found = [[context.written.decode(beam) for beam in row[: max(context.n_best, 1)]] for row in tokens.tolist()]
+    found = [[context.written.decode(beam) for beam in row[: context.n_best]] for row in tokens.tolist()]
     columns: Columns = {"prediction": [row[0] for row in found], "score": scores[:, 0]}
-    if context.n_best:
+    if context.n_best > 1:
         columns["n_best"] = [
             [{"text": text, "score": score} for text, score in zip(row, beams, strict=False)]
             for row, beams in zip(found, scores.tolist(), strict=True)

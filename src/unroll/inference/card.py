@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from unroll.config.decoding import DecodingConfig
+
 Answer = Literal["classes", "price", "quantiles", "labels", "text"]
 """What the outputs become in a file of predictions: see `unroll.inference.answers`."""
 Verb = Literal["predict", "translate", "generate", "classify"]
@@ -139,16 +141,6 @@ class ArrayInput(_Part):
     """Whether rows may have different numbers of time steps."""
 
 
-class CardDecoding(_Part):
-    """How text is written unless told otherwise; see `unroll.config.Decoding`."""
-
-    beams: Annotated[int, Field(ge=1)]
-    length_penalty: Annotated[float, Field(ge=0)]
-    max_length: Annotated[int, Field(ge=1)]
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    top_k: Annotated[int, Field(ge=0)] = 0
-
-
 class Card(_Part):
     """What the bundle says about itself."""
 
@@ -166,7 +158,8 @@ class Card(_Part):
     """Names of the classes or tags, by number."""
     output_vocabulary: _Name | None = None
     """The file of the tokens that are written."""
-    decoding: CardDecoding | None = None
+    decoding: DecodingConfig | None = None
+    """The settings that the task was evaluated with."""
     data: dict[str, str] = Field(default_factory=dict)
     """DVC md5 of the data that the model was trained on."""
     metrics: dict[str, Any] = Field(default_factory=dict)

@@ -8,21 +8,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from unroll.config.decoding import DecodingConfig
 from unroll.inference.card import Card
-from unroll.inference.decoding import Decoding
+from unroll.inference.decoding import graph_inputs
 
 NO_LIMIT = 1 << 62
 Arrays = dict[str, NDArray[np.generic]]
 
 
-def feed(batch: pa.RecordBatch, card: Card, decoding: Decoding | None) -> Arrays:
+def feed(batch: pa.RecordBatch, card: Card, decoding: DecodingConfig | None) -> Arrays:
     """Every input of the graph."""
     inputs: Arrays = {"inputs": _inputs(batch, card)}
     if card.takes_lengths:
         inputs["lengths"] = steps_of(batch, card)
     if decoding:
         numbers = batch.column("row").to_numpy() if "row" in batch.schema.names else np.arange(len(batch))
-        inputs |= decoding.feeds({one.name for one in card.inputs}, numbers)
+        inputs |= graph_inputs(decoding, {one.name for one in card.inputs}, numbers)
     return inputs
 
 

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from unroll.config.decoding import DecodingConfig
 from unroll.errors import DataError, ParameterError, UnrollError
 from unroll.files import replacing
 from unroll.inference.batches import Check, checked, count_cut, set_aside, usable, within
 from unroll.inference.bundle import Bundle
-from unroll.inference.decoding import NO_WISHES, Wishes
 from unroll.inference.profile import with_profile
 from unroll.inference.readers import open_file
 from unroll.inference.scorer import Cut, Scorer
@@ -73,7 +73,7 @@ class FileScorer:
         bundle: Verified.
         threads: Pieces of a file that are scored at once, each by one thread.
         batch_rows: Rows of one call of the graph.
-        wishes: How a model that writes is to do so, where not as its card says.
+        decoding: Settings that replace the card's, of models that write.
         memory_mb: What the process may take, in MiB: bounds the rows that are held for a check and the padded values of
             one call of the graph. A row that alone is too long for it is set aside.
         check: Is given rows of a file that could be scored, many at a time, and says which of them may not be, and why;
@@ -82,8 +82,8 @@ class FileScorer:
 
     Raises:
         BundleError: onnxruntime cannot load the graph.
-        ParameterError: `threads` or `batch_rows` is less than 1, `memory_mb` less than 256, or a wish cannot be
-            fulfilled.
+        ParameterError: `threads` or `batch_rows` is less than 1, `memory_mb` less than 256, or the model cannot
+            decode as asked.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class FileScorer:
         bundle: Bundle,
         threads: int = 2,
         batch_rows: int = 512,
-        wishes: Wishes = NO_WISHES,
+        decoding: DecodingConfig | None = None,
         *,
         memory_mb: int = 1024,
         check: Check | None = None,
@@ -106,7 +106,7 @@ class FileScorer:
         sixteenth = (memory_mb << 20) // 16
         self._held = sixteenth // 2
         self._values = sixteenth // (8 * (threads + 2))
-        self._scorer = Scorer(bundle, batch_rows, wishes, most_values=self._values)
+        self._scorer = Scorer(bundle, batch_rows, decoding, most_values=self._values)
         self._threads = threads
         self._check, self._watch = check, watch
 

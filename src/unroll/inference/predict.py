@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unroll.config.decoding import DecodingConfig
 from unroll.errors import DataError
 from unroll.inference.bundle import load_bundle
-from unroll.inference.decoding import NO_WISHES, Wishes
 from unroll.inference.file_scorer import FileScorer, Scored
 from unroll.inference.forms import NAMES, form_of, stem_of
 from unroll.inference.readers import READERS
@@ -30,7 +30,7 @@ def predict(
     *,
     batch_rows: int = 512,
     threads: int = 2,
-    wishes: Wishes = NO_WISHES,
+    decoding: DecodingConfig | None = None,
 ) -> Summary:
     """Scores a file, or every file of a folder, into `output_dir`/STEM.parquet.
 
@@ -42,16 +42,16 @@ def predict(
         output_dir: Made if missing.
         batch_rows: Rows of one call of the graph.
         threads: Batches scored at once.
-        wishes: How a model that writes is to do so, where not as its card says.
+        decoding: Settings that replace the card's, of models that write.
 
     Raises:
         BundleError: The bundle is incomplete or altered.
-        ParameterError: `batch_rows` or `threads` is less than 1, or a wish cannot be fulfilled.
+        ParameterError: `batch_rows` or `threads` is less than 1, or the model cannot decode as asked.
         DataError: A file cannot be scored; the predictions of those before it are kept.
         UnrollError: An output cannot be written.
     """
     start = time.perf_counter()
-    scorer = FileScorer(load_bundle(model), threads, batch_rows, wishes)
+    scorer = FileScorer(load_bundle(model), threads, batch_rows, decoding)
     reader = READERS[scorer.bundle.card.reader]
     forms = " or ".join(NAMES[form] for form in reader.forms)
     files = tuple(

@@ -1,15 +1,15 @@
 """One text through a trained model, for people who want to see what it does."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
+from unroll.config.decoding import DecodingConfig
 from unroll.errors import ParameterError
 from unroll.features.text import UNK
 from unroll.inference.bundle import Bundle, load_bundle
 from unroll.inference.card import Verb, stated
-from unroll.inference.decoding import Wishes
 from unroll.inference.scorer import Scorer
 from unroll.inference.tokens import encoded
 
@@ -31,23 +31,24 @@ class Tried:
     model_version: str
 
 
-def translate(model: Path, text: str, wishes: Wishes) -> Tried:
+def translate(model: Path, text: str, decoding: DecodingConfig) -> Tried:
     """A sentence and its translations; scores are log probability / length^length_penalty.
 
     Raises:
         BundleError: There is no bundle, or it is incomplete or altered.
-        ParameterError: It is no translation model, the text has no token or too many, or a wish cannot be fulfilled.
+        ParameterError: The model is not a translation model, the text has no token or too many, or the model cannot
+            decode as asked.
     """
     bundle = _load(model, "translate")
     batch, notes = _one_row(bundle, text)
-    return Tried(_written(bundle, batch, wishes, ""), notes, bundle.card.task.kind, bundle.version)
+    return Tried(_written(bundle, batch, decoding, ""), notes, bundle.card.task.kind, bundle.version)
 
 
-def generate(model: Path, prompt: str, wishes: Wishes) -> Tried:
+def generate(model: Path, prompt: str, decoding: DecodingConfig) -> Tried:
     """A prompt and what may follow; `n_best` texts, each beginning with the prompt. Raises as `translate`."""
     bundle = _load(model, "generate")
     batch, notes = _one_row(bundle, prompt)
-    return Tried(_written(bundle, batch, wishes, prompt), notes, bundle.card.task.kind, bundle.version)
+    return Tried(_written(bundle, batch, decoding, prompt), notes, bundle.card.task.kind, bundle.version)
 
 
 def classify(model: Path, text: str) -> Tried:
@@ -91,11 +92,12 @@ def _one_row(bundle: Bundle, text: str) -> tuple[pa.RecordBatch, tuple[str, ...]
     return batch, tuple(notes)
 
 
-def _written(bundle: Bundle, batch: pa.RecordBatch, wishes: Wishes, prompt: str) -> tuple[tuple[str, float], ...]:
-    """What the model writes, `wishes.n_best` times; after the prompt's tokens, where there is a prompt."""
-    count = wishes.n_best or 1
-    wishes = replace(wishes, n_best=count)
-    outputs = Scorer(bundle, wishes=wishes).outputs(batch)
+def _written(
+    bundle: Bundle, batch: pa.RecordBatch, decoding: DecodingConfig, prompt: str
+) -> tuple[tuple[str, float], ...]:
+    """The `n_best` texts that the model writes, each after the prompt's tokens where there is a prompt."""
+    scorer = Scorer(bundle, decoding=decoding)
+    outputs, count = scorer.outputs(batch), scorer.decoding.n_best if scorer.decoding else 1
     card = bundle.card
     vocabulary = bundle.vocabularies[stated(card.output_vocabulary)]
     skipped = int(stated(card.text).first_token is not None)

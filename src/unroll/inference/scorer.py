@@ -7,11 +7,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from unroll.config.decoding import DecodingConfig
 from unroll.errors import BundleError, DataError, ParameterError
 from unroll.inference.answers import DECODERS, Columns, Context
 from unroll.inference.batches import PRIVATE, usable
 from unroll.inference.bundle import ORT_ERRORS, Bundle, open_session
-from unroll.inference.decoding import NO_WISHES, Wishes, settled
+from unroll.inference.decoding import resolve
 from unroll.inference.feeds import NO_LIMIT, feed, pieces
 
 Cut = slice | NDArray[np.int64]
@@ -24,24 +25,29 @@ class Scorer:
     Args:
         bundle: Verified.
         batch_rows: Rows of one call of the graph.
-        wishes: How a model that writes is to do so, where not as its card says.
+        decoding: Settings that replace the card's, of models that write.
         most_values: Of one call of the graph, padded, where rows vary in length; one row may have more.
 
     Raises:
         BundleError: onnxruntime cannot load the graph.
-        ParameterError: `batch_rows` is less than 1, or a wish cannot be fulfilled.
+        ParameterError: `batch_rows` is less than 1, or the model cannot decode as asked.
     """
 
     def __init__(
-        self, bundle: Bundle, batch_rows: int = 512, wishes: Wishes = NO_WISHES, *, most_values: int = NO_LIMIT
+        self,
+        bundle: Bundle,
+        batch_rows: int = 512,
+        decoding: DecodingConfig | None = None,
+        *,
+        most_values: int = NO_LIMIT,
     ) -> None:
         if batch_rows < 1:
             raise ParameterError(f"batch_rows is {batch_rows}; it must be at least 1")
         self.bundle = bundle
         self.batch_rows = batch_rows
-        self.decoding = settled(bundle, wishes)
+        self.decoding = resolve(bundle, decoding)
         self._values = most_values
-        self._context = Context(bundle, self.decoding.n_best if self.decoding else 0)
+        self._context = Context(bundle, self.decoding.n_best if self.decoding else 1)
         self._decoder = DECODERS[bundle.card.kind.answer]
         # One thread a call and several calls at once are faster for small networks than several threads a call, and
         # the number of threads does not change what comes out.

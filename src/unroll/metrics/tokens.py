@@ -60,7 +60,7 @@ def text_card(
     }
 
 
-def written_card(vocabulary: str, decoding: config.Decoding) -> dict[str, Any]:
+def written_card(vocabulary: str, decoding: config.DecodingConfig) -> dict[str, Any]:
     """What a card says of a model that writes: what its tokens mean, and how they are searched for unless told."""
     return {"output_vocabulary": vocabulary + VOCABULARY, "decoding": decoding.model_dump(mode="json")}
 

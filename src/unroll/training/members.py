@@ -162,7 +162,7 @@ def predict(model: nn.Module, task: Task, data: Batches) -> Prediction:
 
 def written(model: Generator, task: Task, batch: Batch, beams: int | None = None) -> Tensor:
     """The best hypothesis for each row: token numbers int64 [row, step]."""
-    decoding = task.decoding or config.Decoding()
+    decoding = task.decoding or config.DecodingConfig()
     tokens, _ = decode(
         model,
         batch.inputs,

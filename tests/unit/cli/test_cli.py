@@ -61,7 +61,6 @@ def test_version(capsys):
         ["--nothing"],
         ["translate"],
         ["translate", "a", "--beams", "two"],
-        ["translate", "a", "--temperature", "1"],
         ["classify", "a", "--beams", "2"],
         ["generate", "a"],
         ["models"],

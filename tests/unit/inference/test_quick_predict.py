@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 import tiny_bundles
 
+from unroll.config.decoding import DecodingConfig
 from unroll.errors import BundleError, ParameterError
 from unroll.inference.bundle import load_bundle
-from unroll.inference.decoding import Wishes
 from unroll.inference.quick_predict import Tried, classify, generate, translate
 
 
 def test_translations_best_first(tmp_path: Path) -> None:
     model = tiny_bundles.translator(tmp_path / "model")
-    tried = translate(model, "a b c", Wishes())
+    tried = translate(model, "a b c", DecodingConfig())
     assert tried == Tried((("a b c", 0.0),), (), "translation", load_bundle(model).version)
-    several = translate(model, "a b c", Wishes(n_best=3, length_penalty=2.0))
+    several = translate(model, "a b c", DecodingConfig(n_best=3, length_penalty=2.0))
     assert several.answers == (("a b c", 0.0), ("a b", -2.0), ("a", -4.0))
 
 
@@ -32,16 +32,16 @@ def test_every_class_with_its_probability(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["language_model", "melody"])
 def test_what_is_written_begins_with_the_prompt(tmp_path: Path, kind: str) -> None:
     model = tiny_bundles.writer(tmp_path / "model", kind)
-    tried = generate(model, "a b", Wishes(n_best=3, seed=2))
+    tried = generate(model, "a b", DecodingConfig(n_best=3, seed=2))
     texts = [text for text, _ in tried.answers]
     assert all(text.startswith("a b ") and len(text.split()) == 7 for text in texts)
     assert len(set(texts)) == 3
-    assert texts == [text for text, _ in generate(model, "a b", Wishes(n_best=3, seed=2)).answers]
-    assert texts[:1] == [text for text, _ in generate(model, "a b", Wishes(seed=2)).answers]
+    assert texts == [text for text, _ in generate(model, "a b", DecodingConfig(n_best=3, seed=2)).answers]
+    assert texts[:1] == [text for text, _ in generate(model, "a b", DecodingConfig(seed=2)).answers]
 
 
 def test_a_prompt_may_be_left_out(tmp_path: Path) -> None:
-    tried = generate(tiny_bundles.writer(tmp_path / "model"), "", Wishes(temperature=0.0))
+    tried = generate(tiny_bundles.writer(tmp_path / "model"), "", DecodingConfig(temperature=0.0))
     assert tried.answers == (("a a a a a", -4.0),)  # after <go> alone
 
 
@@ -80,8 +80,8 @@ def test_the_wrong_verb_names_the_right_one(
 ) -> None:
     model = maker(tmp_path / "model")
     verbs = {
-        "translate": lambda: translate(model, "a", Wishes()),
-        "generate": lambda: generate(model, "a", Wishes()),
+        "translate": lambda: translate(model, "a", DecodingConfig()),
+        "generate": lambda: generate(model, "a", DecodingConfig()),
         "classify": lambda: classify(model, "a"),
     }
     for wrong in set(verbs) - {verb}:

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import tiny_bundles
 
+from unroll.config.decoding import DecodingConfig
 from unroll.errors import BundleError, DataError, ParameterError, UnrollError
 from unroll.inference import file_scorer
 from unroll.inference.bundle import load_bundle
-from unroll.inference.decoding import Wishes
 from unroll.inference.feeds import feed, pieces
 from unroll.inference.file_scorer import Scored
 from unroll.inference.predict import predict
@@ -70,19 +70,19 @@ def test_neither_batch_nor_threads_nor_neighbours_change_a_row(
     texts = some_texts(90)
     texts[13] = texts[70] = ""
     path = text_file(tmp_path / "t.parquet", texts, row_id=np.arange(90)[::-1])
-    wishes = (
-        Wishes()
+    decoding = (
+        DecodingConfig()
         if maker is tiny_bundles.classifier
-        else Wishes(n_best=2, **({"seed": 5} if maker is tiny_bundles.writer else {}))
+        else DecodingConfig(n_best=2, **({"seed": 5} if maker is tiny_bundles.writer else {}))
     )
-    out, one = scored(model, path, batch_rows=batch_rows, threads=threads, wishes=wishes)
+    out, one = scored(model, path, batch_rows=batch_rows, threads=threads, decoding=decoding)
     kept = [row for row in range(90) if texts[row]]
     assert out["row_id"].to_pylist() == [89 - row for row in kept]
     assert one.set_aside is not None
     assert (one.rows, one.set_aside.rows) == (88, 2)
     # Each row as it is when it is scored all alone.
     bundle = load_bundle(model)
-    alone = Scorer(bundle, batch_rows=1, wishes=wishes)
+    alone = Scorer(bundle, batch_rows=1, decoding=decoding)
     (batch,) = open_file(path, bundle, 1000).batches
     rows = [alone.score(batch.slice(row, 1)) for row in kept]
     assert out.equals(pa.Table.from_batches(rows))
@@ -175,8 +175,8 @@ def test_translations_and_the_best_of_them(tmp_path: Path) -> None:
     out, one = scored(model, text_file(tmp_path / "t.parquet", texts))
     assert out["prediction"].to_pylist() == texts
     assert [field.name for field in out.schema] == ["row_id", "prediction", "score", "model_version"]
-    wishes = Wishes(n_best=3, length_penalty=0.5, max_length=4)
-    out, one = scored(model, text_file(tmp_path / "t.parquet", texts), wishes=wishes)
+    decoding = DecodingConfig(n_best=3, length_penalty=0.5, max_length=4)
+    out, one = scored(model, text_file(tmp_path / "t.parquet", texts), decoding=decoding)
     assert out["prediction"].to_pylist() == ["a b c", "h", "d e f g"]
     best = out["n_best"].to_pylist()
     assert [answer["text"] for answer in best[0]] == ["a b c", "a b", "a"]
@@ -188,10 +188,10 @@ def test_translations_and_the_best_of_them(tmp_path: Path) -> None:
 def test_what_is_drawn_depends_on_seed_and_row_alone(tmp_path: Path) -> None:
     model = tiny_bundles.writer(tmp_path / "model")
     path = text_file(tmp_path / "t.parquet", ["a"] * 60)
-    first, _ = scored(model, path, wishes=Wishes(seed=1), batch_rows=7)
-    again, _ = scored(model, path, wishes=Wishes(seed=1, n_best=3))
-    other, _ = scored(model, path, wishes=Wishes(seed=2))
-    longer, _ = scored(model, path, wishes=Wishes(seed=1, max_length=9))
+    first, _ = scored(model, path, decoding=DecodingConfig(seed=1), batch_rows=7)
+    again, _ = scored(model, path, decoding=DecodingConfig(seed=1, n_best=3))
+    other, _ = scored(model, path, decoding=DecodingConfig(seed=2))
+    longer, _ = scored(model, path, decoding=DecodingConfig(seed=1, max_length=9))
     texts = first["prediction"].to_pylist()
     assert texts == again["prediction"].to_pylist()
     assert texts != other["prediction"].to_pylist()
@@ -199,7 +199,7 @@ def test_what_is_drawn_depends_on_seed_and_row_alone(tmp_path: Path) -> None:
     assert len(set(texts)) > 50
     assert {len(row) for row in again["n_best"].to_pylist()} == {3}
     # A row before it that cannot be scored does not change a row's number.
-    holed, _ = scored(model, text_file(tmp_path / "t.parquet", ["", *["a"] * 59]), wishes=Wishes(seed=1))
+    holed, _ = scored(model, text_file(tmp_path / "t.parquet", ["", *["a"] * 59]), decoding=DecodingConfig(seed=1))
     assert holed["prediction"].to_pylist() == texts[1:]
 
 
@@ -252,8 +252,8 @@ def test_a_label_without_a_name_is_the_bundles_fault(tmp_path: Path) -> None:
         scored(model, text_file(tmp_path / "t.parquet", ["b a"]))
 
 
-def test_wishes_are_looked_at_before_anything_is_written(tmp_path: Path) -> None:
+def test_decoding_are_looked_at_before_anything_is_written(tmp_path: Path) -> None:
     model = tiny_bundles.classifier(tmp_path / "model")
     with pytest.raises(ParameterError, match="writes no text"):
-        scored(model, text_file(tmp_path / "t.parquet", ["a"]), wishes=Wishes(beams=2))
+        scored(model, text_file(tmp_path / "t.parquet", ["a"]), decoding=DecodingConfig(beams=2))
     assert not (tmp_path / "out").exists()
