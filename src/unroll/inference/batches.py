@@ -4,17 +4,18 @@ Columns of a batch: `inputs`, a list of each row's values, of one size or of var
 over, `row_id` first; and, of some readers, what `PRIVATE` names.
 """
 
+import contextlib
 import csv
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from unroll.errors import DataError, FormatError
@@ -41,13 +42,6 @@ HALF = re.compile("[\ud800-\udfff]")
 _ID = 1000
 """Characters that an id may have: each is carried to the output."""
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a file holds for the model: batches, to be read once."""
-
-    batches: Iterator[pa.RecordBatch]
 
 
 def is_usable(batch: pa.RecordBatch) -> NDArray[np.bool_]:
@@ -150,7 +144,7 @@ def count_cut(batch: pa.RecordBatch) -> int:
     return pc.sum(usable(batch).column("cut")).as_py() or 0 if "cut" in batch.schema.names else 0
 
 
-def rebatched(batches: Iterable[pa.RecordBatch], rows: int, size: int = 1 << 27) -> Iterator[pa.RecordBatch]:
+def rebatched(batches: Iterable[pa.RecordBatch], rows: int, size: int = 1 << 25) -> Iterator[pa.RecordBatch]:
     """Cuts and joins batches into batches of `rows` rows, so that a file's layout does not show in what is computed.
 
     Batches of 5 and 4 rows come out, at `rows` 3, as 3, 3 and 3. Where they are of more than `size` bytes together they
@@ -175,18 +169,51 @@ def rebatched(batches: Iterable[pa.RecordBatch], rows: int, size: int = 1 << 27)
         yield pa.concat_batches(waiting)
 
 
-def guarded(batches: Iterable[pa.RecordBatch], path: Path, what: str) -> Iterator[pa.RecordBatch]:
-    """Turns what a broken file makes the libraries raise into a FormatError, and an empty file into a DataError."""
+def guarded(batches: Iterable[pa.RecordBatch], path: Path) -> Iterator[pa.RecordBatch]:
+    """Turn what the libraries raise for a broken file into a FormatError, and a file without rows into a DataError."""
     rows = 0
     try:
         for batch in batches:
             rows += batch.num_rows
             yield batch
     except READ_ERRORS as error:
-        said = "a row takes more than 1 MB" if "straddl" in str(error) else " ".join(str(error).split())
-        raise FormatError(f"{path} cannot be read after row {rows}: {said}") from error
+        found = "a row takes more than 1 MB" if "straddl" in str(error) else " ".join(str(error).split())
+        raise FormatError(f"{path} cannot be read after row {rows}: {found}") from error
     if not rows:
-        raise DataError(f"{path} holds no rows; expected at least one {what}")
+        raise DataError(f"{path} has no rows; expected at least one")
+
+
+@contextlib.contextmanager
+def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file for `parquet_batches`, as a stream that does not read a row group ahead.
+
+    Arrow gets an open file, never a name: it takes some names for addresses, and cannot take those that are not UTF-8.
+    """
+    with path.open("rb") as raw, pq.ParquetFile(raw, buffer_size=1 << 20, pre_buffer=False) as file:
+        yield file
+
+
+def parquet_batches(file: pq.ParquetFile, path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """Read some columns of a Parquet file, dictionary-encoded ones decoded.
+
+    Args:
+        file: From `open_parquet`.
+        path: Its path, for messages.
+        columns: Their names.
+        rows: Rows of a batch; the last one may have fewer.
+
+    Raises:
+        FormatError: The file has two columns of one of these names.
+    """
+    names = file.schema_arrow.names
+    for name in columns:
+        if names.count(name) > 1:
+            raise FormatError(f"{path} has {names.count(name)} columns {name!r}; keep one of them")
+    for batch in file.iter_batches(rows, columns=list(columns), use_threads=False):
+        for place, column in enumerate(batch.columns):
+            if pa.types.is_dictionary(column.type):
+                batch = batch.set_column(place, batch.schema.names[place], column.dictionary_decode())
+        yield batch
 
 
 def is_whole(value: Any) -> bool:

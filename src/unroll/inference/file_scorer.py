@@ -139,8 +139,7 @@ class FileScorer:
             DataError: The file, or every row of it, or too large a share of its rows, cannot be scored.
             UnrollError: An output cannot be written.
         """
-        reading = open_file(source, self.bundle, self._scorer.batch_rows)
-        batches = within(reading.batches, self._values)
+        batches = within(open_file(source, self.bundle, self._scorer.batch_rows), self._values)
         if self._check or self._watch:
             batches = (with_profile(batch, self.bundle.card) for batch in batches)
         lots = checked(batches, self._check, self._held)

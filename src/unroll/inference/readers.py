@@ -1,19 +1,20 @@
 """Files in, record batches out: see `unroll.inference.batches` for what these hold.
 
-A reader never holds more of a file than a few batches of it; of prices, it keeps each ticker's last days. Arrow is
-given open files, never names: it takes some names for addresses, and cannot take those that are no UTF-8.
+A reader streams: it holds a few batches of a file; of prices, it keeps each ticker's last days.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import pyarrow as pa
 
 from unroll.domains.digits.reader import read_digits
 from unroll.domains.prices.reader import read_days
 from unroll.domains.recordings.reader import read_arrays
 from unroll.domains.texts.reader import read_texts
 from unroll.errors import FormatError
-from unroll.inference.batches import Reading
+from unroll.inference.batches import READ_TOGETHER, guarded, rebatched
 from unroll.inference.bundle import Bundle
 from unroll.inference.forms import NAMES, Form, form_of
 
@@ -24,11 +25,11 @@ class Reader:
 
     Attributes:
         forms: That it reads.
-        read: (path, its form, bundle, rows of one call of the graph) → what the file holds.
+        read: (path, its form, bundle) → the file's rows, in batches of any size.
     """
 
     forms: tuple[Form, ...]
-    read: Callable[[Path, Form, Bundle, int], Reading]
+    read: Callable[[Path, Form, Bundle], Iterator[pa.RecordBatch]]
 
 
 READERS: Mapping[str, Reader] = {
@@ -40,14 +41,14 @@ READERS: Mapping[str, Reader] = {
 """By the name that a card calls them by."""
 
 
-def open_file(path: Path, bundle: Bundle, rows: int) -> Reading:
+def open_file(path: Path, bundle: Bundle, rows: int) -> Iterator[pa.RecordBatch]:
     """Reads a file for a model.
 
     Args:
         path: Of a form that the model's reader takes; text forms may be gzipped, and IDX, too.
         bundle: Its card says which reader, its vocabularies what tokens are.
-        rows: Of one call of the graph. A batch has as many, or of rows of varying length a multiple; the last one of a
-            file may have fewer.
+        rows: Rows of one call of the graph. A batch has rows for `READ_TOGETHER` calls; fewer where rows are long, and
+            at the end of the file.
 
     Raises:
         FormatError: The file is of no such form, is cut short, or lacks columns. This may come while the batches are
@@ -60,4 +61,4 @@ def open_file(path: Path, bundle: Bundle, rows: int) -> Reading:
             f"{path} is {NAMES[form]}; {bundle.card.name} reads {bundle.card.reader}: give it "
             + " or ".join(NAMES[one] for one in reader.forms)
         )
-    return reader.read(path, form, bundle, rows)
+    return rebatched(guarded(reader.read(path, form, bundle), path), rows * READ_TOGETHER)

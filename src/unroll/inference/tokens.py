@@ -12,7 +12,6 @@ from unroll.features.text_files import normal, one_line
 from unroll.inference.batches import HALF
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import TextInput, stated
-from unroll.inference.parquet import TooLong
 
 LONGEST = 1 << 18
 """Characters of a text that is read; one of more is set aside, for it is no text of those that a model learned from."""
@@ -60,8 +59,6 @@ def encoded(ids: pa.Array, cells: Sequence[Any], first: int, bundle: Bundle) -> 
 
 def _fault(cell: Any, spec: TextInput) -> str | None:
     """Why a cell is no text that can be read."""
-    if isinstance(cell, TooLong):
-        return f"{spec.column} has {cell.bytes:,} bytes; a text may have {LONGEST:,} characters"
     words = cell if isinstance(cell, list) and spec.column == "tokens" else [cell]
     if cell is None or all(isinstance(word, str) for word in words):
         size = sum(len(word or "") for word in words)

@@ -156,7 +156,7 @@ def test_columns_are_those_that_a_reference_may_name(reader: str, tmp_path: Path
 
 def scored(bundle: Bundle, path: Path) -> pa.RecordBatch:
     scorer = Scorer(bundle)
-    return scorer.score(usable(next(open_file(path, bundle, 10).batches)))
+    return scorer.score(usable(next(open_file(path, bundle, 10))))
 
 
 def test_answers_of_classes(tmp_path: Path) -> None:

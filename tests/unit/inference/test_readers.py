@@ -32,7 +32,7 @@ def close(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def rows_of(path: Path, bundle: Bundle, rows: int = 512) -> pa.Table:
-    return pa.Table.from_batches(open_file(path, bundle, rows).batches)
+    return pa.Table.from_batches(open_file(path, bundle, rows))
 
 
 def pixels_of(table: pa.Table) -> np.ndarray:
@@ -139,7 +139,7 @@ def spoilt(value: object) -> Callable[[Path], object]:
         ("a.csv", lambda path: write_csv(path, tiny_bundles.images(0)), r"a\.csv"),
         ("a.csv", lambda path: path.write_bytes(b"\xff\xfe\x01" * 600_000), "first line is longer"),
         ("a.csv", lambda path: path.write_text(",".join(["1"] * 784) + "\n1,2\n"), "Expected 784 columns, got 2"),
-        ("a.parquet", lambda path: write_parquet(path, tiny_bundles.images(0)), "holds no rows"),
+        ("a.parquet", lambda path: write_parquet(path, tiny_bundles.images(0)), "has no rows"),
         ("a.parquet", lambda path: path.write_bytes(b""), r"a\.parquet is empty"),
         ("a.parquet", lambda path: path.write_bytes(b"PAR1 and then nothing"), "cannot be read after row 0"),
         ("a.parquet", lambda path: path.write_bytes(b"%PDF-1.7"), "is no Parquet: it starts with b'%PDF'"),
@@ -304,7 +304,7 @@ def test_a_row_without_a_date_costs_its_ticker_and_one_without_ticker_the_file(t
     assert table["reason"].to_pylist() == [None, "has a row without a date"]
     pq.write_table(pa.table({"ticker": [*"AAABBB", None], **columns}), tmp_path / "p.parquet")
     with pytest.raises(DataError, match="row 7: ticker is missing"):
-        open_file(tmp_path / "p.parquet", close, 10)
+        list(open_file(tmp_path / "p.parquet", close, 10))
 
 
 def test_two_rows_of_one_day_within_the_window_are_reported(tmp_path: Path, close: Bundle) -> None:
@@ -318,13 +318,13 @@ def test_two_rows_of_one_day_within_the_window_are_reported(tmp_path: Path, clos
     [
         (pa.table({"date": DAYS, "price": [1, 2, 3, 4]}), "close is missing or stands twice: it has date, price"),
         (pa.table({"date": DAYS, "close": ["1", "2", "x", "4"]}), "cannot be read"),
-        (pa.table({"date": DAYS, "close": [1, 2, 3, 4]}).slice(0, 0), "holds no rows"),
+        (pa.table({"date": DAYS, "close": [1, 2, 3, 4]}).slice(0, 0), "has no rows"),
     ],
 )
 def test_price_files_that_cannot_be_read(tmp_path: Path, close: Bundle, table: pa.Table, message: str) -> None:
     pq.write_table(table, tmp_path / "p.parquet")
     with pytest.raises(DataError, match=message):
-        open_file(tmp_path / "p.parquet", close, 10)
+        list(open_file(tmp_path / "p.parquet", close, 10))
 
 
 def test_images_are_no_prices(tmp_path: Path, close: Bundle) -> None:

@@ -83,7 +83,7 @@ def test_neither_batch_nor_threads_nor_neighbours_change_a_row(
     # Each row as it is when it is scored all alone.
     bundle = load_bundle(model)
     alone = Scorer(bundle, batch_rows=1, decoding=decoding)
-    (batch,) = open_file(path, bundle, 1000).batches
+    (batch,) = open_file(path, bundle, 1000)
     rows = [alone.score(batch.slice(row, 1)) for row in kept]
     assert out.equals(pa.Table.from_batches(rows))
 
@@ -92,7 +92,7 @@ def test_rows_of_like_length_go_together_and_padding_stays_small(tmp_path: Path)
     bundle = load_bundle(tiny_bundles.classifier(tmp_path / "model", max_tokens=40))
     chance = random.Random(1)
     texts = [" ".join("a" * chance.randint(1, 40)) for _ in range(320)]
-    (batch,) = open_file(text_file(tmp_path / "t.parquet", texts), bundle, 20).batches
+    (batch,) = open_file(text_file(tmp_path / "t.parquet", texts), bundle, 20)
     cuts = list(pieces(batch, 20))
     assert sorted(np.concatenate(cuts).tolist()) == list(range(320))
     feeds = [feed(batch.take(pa.array(cut)), bundle.card, None) for cut in cuts]

@@ -13,10 +13,9 @@ import pyarrow.csv as pa_csv
 
 from unroll.domains.digits import idx
 from unroll.errors import FormatError
-from unroll.inference.batches import READ_TOGETHER, Reading, guarded, rebatched, with_reasons
+from unroll.inference.batches import open_parquet, parquet_batches, with_reasons
 from unroll.inference.bundle import Bundle
 from unroll.inference.forms import Form
-from unroll.inference.parquet import HELD, opened
 from unroll.sources.packed import open_plain
 
 PIXELS = idx.SIDE * idx.SIDE
@@ -26,41 +25,40 @@ _ID_NAMES = {"row_id", "id"}
 _LABEL_NAMES = {"label", "digit", "class"}
 Reasons = dict[int, str]
 """Row of a batch → why it cannot be scored."""
+_ROWS = 8192
+"""Images that are read together."""
 _HEADER_LIMIT = 1 << 20
 """Bytes within which a CSV's first line must end."""
 
 
-def read_digits(path: Path, form: Form, bundle: Bundle, rows: int) -> Reading:
-    """Reads images, batch by batch.
+def read_digits(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch]:
+    """Read images, batch by batch.
 
-    Returns:
-        Batches of `SCHEMA` (row_id int64, inputs uint8 [784]) and reason string, each for `READ_TOGETHER` batches of
-        the graph. A row that lacks its id or a pixel, or has too many or too few, or one outside 0–255, cannot be
-        scored; its inputs are zeros.
+    Yields:
+        Batches of `SCHEMA` (row_id int64, inputs uint8 [784]) and reason string. A row that lacks its id or a pixel, or
+        has too many or too few pixels, or one outside 0–255, cannot be scored; its inputs are zeros.
 
     Raises:
-        FormatError: While the batches are read: the file is cut short, or its columns are no pixels.
-        DataError: The same: it holds no rows.
+        FormatError: The file is cut short, or its columns are not pixels.
     """
     del bundle
-    size = rows * READ_TOGETHER
-    return Reading(rebatched(guarded(_FORMS[form](path, size), path, "image"), size))
+    return _FORMS[form](path)
 
 
-def _digits_of_parquet(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
-    with opened(path) as file:
-        names = file.names
+def _digits_of_parquet(path: Path) -> Iterator[pa.RecordBatch]:
+    with open_parquet(path) as file:
+        names = file.schema_arrow.names
         if "pixels" not in names:
             raise FormatError(f"{path} has no column 'pixels' (784 values a row); it has {', '.join(names) or 'none'}")
         columns = [name for name in ("row_id", "pixels") if name in names]
         first = 0
-        for batch in file.batches(columns, rows):
+        for batch in parquet_batches(file, path, columns, _ROWS):
             ids = batch.column("row_id") if "row_id" in names else None
             yield _digit_batch(*_pixels(batch.column("pixels"), path), ids, path, first)
             first += batch.num_rows
 
 
-def _digits_of_csv(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
+def _digits_of_csv(path: Path) -> Iterator[pa.RecordBatch]:
     header, columns = _csv_header(path)
     names = [name.strip().lower() for name in columns] if header else [""] * len(columns)
     if not header and len(columns) == PIXELS + 1:
@@ -109,9 +107,9 @@ def _csv_header(path: Path) -> tuple[bool, list[str]]:
     return not all(re.fullmatch(r"\s*-?\d+\s*", field) for field in fields), fields
 
 
-def _digits_of_idx(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
+def _digits_of_idx(path: Path) -> Iterator[pa.RecordBatch]:
     first = 0
-    for images in idx.iter_idx_images(path, min(rows, HELD // PIXELS)):
+    for images in idx.iter_idx_images(path, _ROWS):
         yield _digit_batch(images.reshape(len(images), PIXELS), {}, None, path, first)
         first += len(images)
 
@@ -181,7 +179,7 @@ def _bytes(values: np.ndarray) -> tuple[np.ndarray, Reasons]:
 
 
 # A digit file has one row an image; the forms differ in where the 784 values stand.
-_FORMS: Mapping[Form, Callable[[Path, int], Iterator[pa.RecordBatch]]] = {
+_FORMS: Mapping[Form, Callable[[Path], Iterator[pa.RecordBatch]]] = {
     "parquet": _digits_of_parquet,
     "csv": _digits_of_csv,
     "idx": _digits_of_idx,

@@ -9,37 +9,30 @@ import pyarrow.compute as pc
 
 from unroll.domains.prices.dataset import read_prices
 from unroll.errors import DataError, FormatError
-from unroll.inference.batches import READ_ERRORS, Reading, rebatched, with_reasons
+from unroll.inference.batches import READ_ERRORS, open_parquet, parquet_batches, with_reasons
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import PriceInput, stated
 from unroll.inference.forms import Form, stem_of
-from unroll.inference.parquet import opened
 
 _BATCH_ROWS = 1 << 16
-_BATCH_BYTES = 1 << 24
-_KEPT_BYTES = 1 << 28
-"""Of the last days of all tickers: some 100,000 tickers of 60 days."""
-_CSV_BYTES = 1 << 24
-"""Of a CSV, which is held whole, at some thirty times its size."""
 _TICKER = 100
 """Characters of a ticker's name."""
 _FIRST, _LAST = np.datetime64("0001-01-01"), np.datetime64("9999-12-24")
 """Days of which, and of the business day after which, Python and pandas know a date."""
 
 
-def read_days(path: Path, form: Form, bundle: Bundle, rows: int) -> Reading:
-    """Reads the last days of every ticker.
+def read_days(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch]:
+    """Read the last days of every ticker.
 
-    Returns:
-        Batches of row_id `TICKER@LASTDATE`, ticker, last_date, date (the forecast day), last_price float64 (USD),
+    Yields:
+        A batch of row_id `TICKER@LASTDATE`, ticker, last_date, date (the forecast day), last_price float64 (USD),
         inputs float32 [window * columns], oldest day first, and reason string: why a ticker cannot be scored.
 
     Raises:
         FormatError: The file cannot be read or lacks columns.
-        DataError: It holds no rows, or a row has no ticker.
+        DataError: It has no rows, or a row has no ticker.
     """
-    batch = last_windows(path, form == "parquet", stem_of(path.name), stated(bundle.card.prices))
-    return Reading(rebatched([batch], rows))
+    yield last_windows(path, form == "parquet", stem_of(path.name), stated(bundle.card.prices))
 
 
 def last_windows(path: Path, parquet: bool, ticker: str, spec: PriceInput) -> pa.RecordBatch:
@@ -58,7 +51,7 @@ def last_windows(path: Path, parquet: bool, ticker: str, spec: PriceInput) -> pa
 
     Raises:
         FormatError: The file cannot be read or lacks columns.
-        DataError: It holds no rows, or a row has no ticker.
+        DataError: It has no rows, or a row has no ticker.
     """
     known = spec.known or spec.target
     columns = list(dict.fromkeys([*spec.columns, known]))
@@ -131,37 +124,26 @@ def _days(path: Path, parquet: bool, ticker: str, columns: list[str], rows: int)
     kept = None
     seen = 0
     try:
-        tables = _parquet_tables(path, columns) if parquet else _csv_table(path, ticker)
+        # A CSV is held whole; a Parquet file may hold every ticker of an exchange for decades.
+        tables = _parquet_tables(path, columns) if parquet else iter([read_prices(path, ticker)[0]])
         for table in tables:
             part = _normalised(table, ticker, columns, path, seen)
             seen += part.num_rows
             kept = _tail(part if kept is None else pa.concat_tables([kept, part]), rows)
-            if kept.nbytes > _KEPT_BYTES:
-                raise FormatError(
-                    f"{path}: the last {rows} days of its tickers take more than {_KEPT_BYTES:,} bytes after row "
-                    f"{seen:,}; give its tickers in several files"
-                )
     except READ_ERRORS as error:
         raise FormatError(f"{path} cannot be read after row {seen}: {' '.join(str(error).split())}") from error
     if kept is None or not kept.num_rows:
-        raise DataError(f"{path} holds no rows; expected at least {rows - 1} days of a ticker")
+        raise DataError(f"{path} has no rows; expected at least {rows - 1} days of a ticker")
     return kept
 
 
 def _parquet_tables(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
-    # Streamed, unlike `read_prices`: a Parquet file may hold every ticker of an exchange for decades.
-    with opened(path) as file:
-        yield file.schema.empty_table()  # so that a file without rows still has its columns looked at
-        wanted = [name for name in file.names if _plain(name) in {"date", "ticker", *columns}]
-        for batch in rebatched(file.batches(wanted, _BATCH_ROWS), _BATCH_ROWS, _BATCH_BYTES):
+    with open_parquet(path) as file:
+        schema = file.schema_arrow
+        yield schema.empty_table()  # so that a file without rows still has its columns looked at
+        wanted = [name for name in schema.names if _plain(name) in {"date", "ticker", *columns}]
+        for batch in parquet_batches(file, path, wanted, _BATCH_ROWS):
             yield pa.Table.from_batches([batch])
-
-
-def _csv_table(path: Path, ticker: str) -> Iterator[pa.Table]:
-    size = path.stat().st_size
-    if size > _CSV_BYTES:
-        raise FormatError(f"{path} has {size:,} bytes; a CSV of prices may have {_CSV_BYTES:,}: write it as Parquet")
-    yield read_prices(path, ticker)[0]
 
 
 def _normalised(table: pa.Table, ticker: str, columns: list[str], path: Path, first: int) -> pa.Table:

@@ -10,46 +10,42 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from unroll.errors import FormatError
-from unroll.inference.batches import READ_TOGETHER, Reading, guarded, is_whole, rebatched, row_ids, with_reasons
+from unroll.inference.batches import is_whole, open_parquet, parquet_batches, row_ids, with_reasons
 from unroll.inference.bundle import Bundle
-from unroll.inference.card import Card, stated
+from unroll.inference.card import stated
 from unroll.inference.forms import Form
-from unroll.inference.parquet import opened
 
+_ROWS = 256
+"""Rows that are read together: a recording of a minute takes 1 MB and more."""
 Steps = NDArray[np.int64]
 """int64 [row]: number of time steps."""
 Reasons = dict[int, str]
 """Row of a batch → why it cannot be scored."""
 
 
-def read_arrays(path: Path, form: Form, bundle: Bundle, rows: int) -> Reading:
-    """Reads the column that the card names: a list of time steps a row, or of all their values one after the other.
+def read_arrays(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch]:
+    """Read the column that the card names: a list of time steps a row, or of all their values one after the other.
 
-    Returns:
+    Yields:
         Batches of row_id, inputs list<uint8 or float32> (all values of a row's time steps) and reason string: a row
         that lacks its id or has no time step, too many or too few, a time step of too many values or too few, or a
         value that is missing, not finite or out of range, cannot be scored; it has no inputs.
 
     Raises:
-        FormatError: While the batches are read: the file is damaged, lacks the column, or holds something else in it.
-        DataError: The same: it holds no rows.
+        FormatError: The file is damaged, lacks the column, or holds something else in it.
     """
     del form
-    size = rows * READ_TOGETHER
-    return Reading(rebatched(guarded(_batches(path, bundle.card, size), path, "sequence"), size))
-
-
-def _batches(path: Path, card: Card, rows: int) -> Iterator[pa.RecordBatch]:
+    card = bundle.card
     name, width = stated(card.array).column, int(card.entry.shape[2])
-    with opened(path) as file:
-        there = file.names
+    with open_parquet(path) as file:
+        there = file.schema_arrow.names
         if there.count(name) != 1:
             raise FormatError(f"{path} needs one column {name!r}; it has {', '.join(there) or 'none'}")
         has_ids = "row_id" in there
         whole: bool | None = None
         wanted: Any = card.entry.shape[1]
         first = 0
-        for batch in file.batches(["row_id", name] if has_ids else [name], rows):
+        for batch in parquet_batches(file, path, ["row_id", name] if has_ids else [name], _ROWS):
             if not len(batch):
                 continue
             ids = batch.column("row_id").to_pylist() if has_ids else range(first, first + len(batch))

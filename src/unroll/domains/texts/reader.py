@@ -1,8 +1,6 @@
 """Files of texts, ready for the graph: Parquet, CSV, TSV, JSON lines, or plain text of one row a line."""
 
-import codecs
 import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -12,44 +10,37 @@ from typing import Any
 import pyarrow as pa
 
 from unroll.errors import FormatError
-from unroll.inference.batches import READ_TOGETHER, Reading, guarded, is_whole, rebatched, row_ids, with_reasons
+from unroll.inference.batches import is_whole, open_parquet, parquet_batches, rebatched, row_ids, with_reasons
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import stated
 from unroll.inference.forms import Form
-from unroll.inference.parquet import opened, texts_of
-from unroll.inference.tokens import LONGEST, encoded
+from unroll.inference.tokens import encoded
 from unroll.sources.packed import is_packed, open_plain
 
 _CELL = 1 << 24
-"""Characters that a row may have; as many as in training."""
-_BLOCK = 1 << 18
-"""Characters of rows that are turned into tokens together: each token takes about 1 kB meanwhile."""
+"""Characters that a cell of a table may have; as many as in training."""
+_ROWS, _BLOCK = 1024, 1 << 18
+"""Rows, and about how many characters of them, that are tokenized together: each token takes about 1 kB meanwhile."""
 _IDS = ("row_id", "id")
 
 Rows = tuple[Sequence[Any] | None, Sequence[Any]]
 """Ids, where the file has some, and texts as they stand there."""
 
 
-def read_texts(path: Path, form: Form, bundle: Bundle, rows: int) -> Reading:
-    """Reads the column that the card names, or `text`, and ids from row_id or id, batch by batch.
+def read_texts(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch]:
+    """Read the column that the card names, or `text`, and ids from row_id or id, batch by batch.
 
     A blank line of plain text is an empty text; of JSON lines, and of tables of more than one column, it is no row.
 
-    Returns:
-        Batches as `tokens.encoded` makes them, each for `READ_TOGETHER` batches of the graph.
+    Yields:
+        Batches as `tokens.encoded` makes them.
 
     Raises:
-        FormatError: While the batches are read: the file is no UTF-8, no such table, or lacks the column.
-        DataError: The same: it holds no rows.
+        FormatError: The file is not UTF-8, not a table of this form, or lacks the column.
     """
-    size = rows * READ_TOGETHER
-    return Reading(rebatched(guarded(_batches(path, form, bundle, size), path, "text"), size))
-
-
-def _batches(path: Path, form: Form, bundle: Bundle, rows: int) -> Iterator[pa.RecordBatch]:
     first = 0
     whole: bool | None = None
-    for ids, cells in _FORMS[form](path, stated(bundle.card.text).column, rows):
+    for ids, cells in _FORMS[form](path, stated(bundle.card.text).column):
         if not cells:
             continue
         if ids is None:
@@ -61,18 +52,19 @@ def _batches(path: Path, form: Form, bundle: Bundle, rows: int) -> Iterator[pa.R
         first += len(cells)
 
 
-def _of_parquet(path: Path, column: str, rows: int) -> Iterator[Rows]:
-    with opened(path) as file:
-        name, ids = _columns(file.names, column, path)
+def _of_parquet(path: Path, column: str) -> Iterator[Rows]:
+    with open_parquet(path) as file:
+        name, ids = _columns(file.schema_arrow.names, column, path)
         first = 0
-        for batch in rebatched(file.batches([one for one in (ids, name) if one], rows), rows, _BLOCK):
+        columns = [one for one in (ids, name) if one]
+        for batch in rebatched(parquet_batches(file, path, columns, _ROWS), _ROWS, _BLOCK):
             cells = _values(batch.column(name), path, name, first)
             yield _values(batch.column(ids), path, ids, first) if ids else None, cells
             first += batch.num_rows
 
 
-def _of_table(path: Path, column: str, rows: int, *, tabs: bool = False) -> Iterator[Rows]:
-    lines = _Counted(path)
+def _of_table(path: Path, column: str, *, tabs: bool = False) -> Iterator[Rows]:
+    lines = _lines(path)
     header_line = next(lines, "")
     delimiter = "\t" if tabs else max(",;\t", key=header_line.count)
     # In a file with tabs a quotation mark is a character like any other: nothing has to be quoted there.
@@ -86,41 +78,37 @@ def _of_table(path: Path, column: str, rows: int, *, tabs: bool = False) -> Iter
     try:
         header = next(table, [])
         name, ids = _columns(header, column, path)
-        places = header.index(name), header.index(ids) if ids else None
-        for found in _blocks(_cells(table, len(header), delimiter, path, lines), rows):
-            texts = [cells[places[0]] for cells in found]
-            yield None if places[1] is None else [cells[places[1]] for cells in found], texts
+        place, id_place = header.index(name), header.index(ids) if ids else None
+        for found in _blocks((row, sum(map(len, row))) for row in _table_rows(table, len(header), delimiter, path)):
+            yield None if id_place is None else [row[id_place] for row in found], [row[place] for row in found]
     except csv.Error as error:
-        raise FormatError(f"{path}, line {table.line_num:,}: no valid CSV: {error}") from None
+        raise FormatError(f"{path}, line {table.line_num:,}: not valid CSV: {error}") from None
 
 
-def _of_tabs(path: Path, column: str, rows: int) -> Iterator[Rows]:
-    return _of_table(path, column, rows, tabs=True)
+def _of_tabs(path: Path, column: str) -> Iterator[Rows]:
+    return _of_table(path, column, tabs=True)
 
 
-def _cells(table: Any, columns: int, delimiter: str, path: Path, lines: "_Counted") -> Iterator[tuple[list[str], int]]:
-    """Cells of each row, and its characters; `table` is a csv.reader of the lines."""
+def _table_rows(table: Any, columns: int, delimiter: str, path: Path) -> Iterator[list[str]]:
+    """Cells of each row; `table` is a csv.reader."""
     for cells in table:
-        size, lines.held = lines.held, 0
         if not cells and columns > 1:
             continue
         if max(len(cells), 1) != columns:
             raise FormatError(
                 f"{path}, line {table.line_num:,}: {len(cells)} cells where the header has {columns}; "
-                f"a text that contains {delimiter!r} has to stand in double quotes"
+                f"a text that contains {delimiter!r} has to be in double quotes"
             )
-        yield cells or [""], size
+        yield cells or [""]
 
 
-def _of_json_lines(path: Path, column: str, rows: int) -> Iterator[Rows]:
+def _of_json_lines(path: Path, column: str) -> Iterator[Rows]:
     names: tuple[str, str | None] | None = None
-    for found in _blocks(_objects(path), rows):
+    for found in _blocks(_objects(path)):
         # A row may leave out what it has nothing to say of, even the first one.
         names = names or _columns(list(dict.fromkeys(chain.from_iterable(found))), column, path)
         name, ids = names
-        numbers, cells = [row.get(ids) for row in found] if ids else None, [row.get(name) for row in found]
-        del found  # what else stands in a row may take 30 times the bytes that it has in the file
-        yield numbers, cells
+        yield [row.get(ids) for row in found] if ids else None, [row.get(name) for row in found]
 
 
 def _objects(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
@@ -131,11 +119,10 @@ def _objects(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
         try:
             row = json.loads(line, object_pairs_hook=_object, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
-            raise FormatError(f"{path}, line {number:,}: no valid JSON: {error}") from None
+            raise FormatError(f"{path}, line {number:,}: not valid JSON: {error}") from None
         if not isinstance(row, dict):
             raise FormatError(f"{path}, line {number:,}: found {line.strip()[:60]!r}, expected a JSON object")
         yield row, len(line)
-        del row
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -149,16 +136,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON; write null")
+    raise ValueError(f"{name} is not JSON; write null")
 
 
-def _of_plain_text(path: Path, column: str, rows: int) -> Iterator[Rows]:
+def _of_plain_text(path: Path, column: str) -> Iterator[Rows]:
     del column
-    for lines in _blocks(((line, len(line)) for line in _lines(path)), rows):
+    for lines in _blocks((line, len(line)) for line in _lines(path)):
         yield None, [line.removesuffix("\n").removesuffix("\r") for line in lines]
 
 
-_FORMS: Mapping[Form, Callable[[Path, str, int], Iterator[Rows]]] = {
+_FORMS: Mapping[Form, Callable[[Path, str], Iterator[Rows]]] = {
     "parquet": _of_parquet,
     "csv": _of_table,
     "tsv": _of_tabs,
@@ -191,87 +178,42 @@ def _values(column: pa.Array, path: Path, name: str, first: int) -> list[Any]:
                 one.as_py()
             except UnicodeDecodeError as bad:
                 raise FormatError(
-                    f"{path}, row {first + row}: {name} is no UTF-8 text: byte 0x{bad.object[bad.start]:02x} at byte "
+                    f"{path}, row {first + row}: {name} is not UTF-8 text: byte 0x{bad.object[bad.start]:02x} at byte "
                     f"offset {bad.start} of the cell; write the file again as UTF-8"
                 ) from None
         raise FormatError(f"{path}: the column {name} is damaged: {' '.join(str(error).split())}") from None
-    return texts_of(column, 4 * LONGEST)
+    return list(column.to_pylist())
 
 
 def _lines(path: Path) -> Iterator[str]:
     """Lines with their ends, LF or CRLF; without a byte-order mark.
 
     Raises:
-        FormatError: The file is no UTF-8, or a line has no end.
+        FormatError: The file is not UTF-8.
     """
-    with open_plain(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="\n") as text:
-        number = 0
-        try:
-            while line := text.readline(_CELL):
-                number += 1
-                if len(line) == _CELL and not line.endswith("\n"):
-                    raise FormatError(f"{path}, line {number:,} is longer than {_CELL:,} characters; cut it")
-                yield line
-        except UnicodeDecodeError:
-            raise _no_utf8(path) from None
-
-
-class _Counted:
-    """Lines of a table, of which a row may take several.
-
-    Attributes:
-        held: Characters since it was last set to 0, which is to be done after each row.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.held = 0
-        self._path = path
-        self._lines = _lines(path)
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._lines)
-        self.held += len(line)
-        if self.held > 2 * _CELL:
-            raise FormatError(f"{self._path}: a row goes on for more than {2 * _CELL:,} characters; close its quotes")
-        return line
-
-
-def _no_utf8(path: Path) -> FormatError:
-    """Says which byte of a file is no UTF-8."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    offset = line = held = 0
-    byte = 0
+    offset = 0
     with open_plain(path) as raw:
-        try:
-            while block := raw.read(1 << 20):
-                held = len(decoder.getstate()[0])
-                decoder.decode(block)
-                offset += len(block)
-                line += block.count(b"\n")
-            held = len(decoder.getstate()[0])
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError as error:
-            # The decoder's bytes begin with those that it held back.
-            offset += error.start - held
-            line += error.object.count(b"\n", 0, error.start)
-            byte = error.object[error.start]
-    where = f"byte offset {offset:,}" + (" of its unpacked content" if is_packed(path) else "")
-    return FormatError(f"{path} is no UTF-8 text: byte 0x{byte:02x} at {where}, in line {line + 1:,}; save it as UTF-8")
+        for number, line in enumerate(raw, start=1):
+            try:
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                where = f"byte offset {offset + error.start:,}{' of its unpacked content' * is_packed(path)}"
+                raise FormatError(
+                    f"{path} is not UTF-8 text: byte 0x{line[error.start]:02x} at {where}, in line {number:,}; "
+                    "save it as UTF-8"
+                ) from None
+            offset += len(line)
 
 
-def _blocks(rows: Iterable[tuple[Any, int]], most: int) -> Iterator[list[Any]]:
-    """Lists of up to so many rows, and of about `_BLOCK` characters; each row comes with its own."""
+def _blocks(rows: Iterable[tuple[Any, int]]) -> Iterator[list[Any]]:
+    """Lists of up to `_ROWS` rows, and of about `_BLOCK` characters; each row comes with its number of characters."""
     block: list[Any] = []
-    held = 0
-    for row, size in rows:
+    size = 0
+    for row, characters in rows:
         block.append(row)
-        del row
-        held += size
-        if len(block) == most or held >= _BLOCK:
+        size += characters
+        if len(block) == _ROWS or size >= _BLOCK:
             yield block
-            block, held = [], 0
+            block, size = [], 0
     if block:
         yield block
