@@ -15,9 +15,9 @@ from pipelines.dvc_stages import say
 from pipelines.retries import AFTER_NETWORK_FAULTS
 from pipelines.schedule import SCORE_SECONDS, drop_others_that_are_due
 from unroll import config
-from unroll.cli import score_new
 from unroll.config import Scoring
 from unroll.errors import PASSING_EXIT, UnrollError, is_passing
+from unroll.scoring.registered import score_new
 from unroll.scoring.report import FileReport, JobReport
 
 RETRAIN = "Retrain: "

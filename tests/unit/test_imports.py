@@ -67,7 +67,7 @@ MAY = {
     "tracking": {"tracking", "inference"} | LOW,
     "promotion": {"promotion", "tracking", "export", "inference", "evaluation"} | DATA,
     "stages": {"stages", "training", "evaluation", "export", "inference", "tracking", "models"} | DATA,
-    "scoring": {"scoring", "inference"} | DATA,
+    "scoring": {"scoring", "inference", "tracking"} | DATA,
     "cli": {"cli", "stages", "promotion", "scoring", "tracking", "inference", ""} | DATA,
     "": {""},
 }

@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 
 from unroll.errors import DataError, TrackingError
 from unroll.inference.writing import METADATA_KEY
+from unroll.promotion.gates import GATES, tag_name
 from unroll.tracking import registry
+from unroll.tracking.versions import Version
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,23 @@ def lineage(path: Path, row: str | None = None) -> list[tuple[str, str]]:
     except TrackingError as error:
         found.append(("registry", f"not asked: {error}"))
     return found + _data(origin.about)
+
+
+def describe(version: Version) -> list[tuple[str, str]]:
+    """Return what the registry knows of a version, as (name, value) rows."""
+    dirty = " with changes that were not committed" if version.tags.get("unroll.git_dirty") == "true" else ""
+    commit = version.tags.get("unroll.git_commit", "None")
+    gates = [(gate, version.tags[tag_name(gate)]) for gate in GATES if tag_name(gate) in version.tags]
+    return [
+        ("version", f"{version.name} {version.version}, registered {version.created:%Y-%m-%d %H:%M} UTC"),
+        ("aliases", ", ".join(version.aliases) or "none"),
+        ("model", version.model_version),
+        ("SHA-256", version.model_sha256),
+        ("run", version.run_id),
+        ("git commit", "unknown" if commit == "None" else commit + dirty),
+        *(("data", f"{path}, DVC md5 {md5}") for path, md5 in sorted(version.data.items())),
+        *gates,
+    ]
 
 
 def read_origin(path: Path) -> Origin:

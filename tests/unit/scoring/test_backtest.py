@@ -253,7 +253,7 @@ def test_what_predict_writes_tells_all_that_is_needed(
     pq.write_table(tiny_bundles.digits_table(pixels, row_id=[10, 11, 12, 13]), tmp_path / "d.parquet")
     predict(tmp_path / "model", tmp_path / "d.parquet", tmp_path / "p")
     true = truth(tmp_path / "t.csv", row_id=[10, 11, 12, 99], truth=[0, 2, 1, 1])
-    assert cli.main(["score-truth", str(tmp_path / "p"), str(true)]) == 0
+    assert cli.main(["backtest", str(tmp_path / "p"), str(true)]) == 0
     printed = capsys.readouterr().out
     assert "accuracy 0.666667" in printed
     assert "1 predictions without a truth: 13" in printed
@@ -269,5 +269,5 @@ def test_what_predict_writes_tells_all_that_is_needed(
 
 
 def test_an_error_is_one_line(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["score-truth", str(tmp_path / "none"), str(tmp_path / "none")]) == 2
-    assert capsys.readouterr().err.startswith("unroll score-truth: ")
+    assert cli.main(["backtest", str(tmp_path / "none"), str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err.startswith("unroll backtest: ")

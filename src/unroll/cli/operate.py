@@ -1,0 +1,179 @@
+"""Commands for models at work: scoring, back-test, registry, lineage."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unroll.scoring.report import JobReport
+
+SCORE = """\
+Score the new files of an inbox, each exactly once: every row ends up in the output or, with a reason, in quarantine.
+
+Defaults are in params.yaml under `scoring`. Places are folders, or addresses such as s3://bucket/inbox; keys of object
+stores are read from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL), and UNROLL_LEDGER_URL
+may name a PostgreSQL database for the ledger.
+"""
+SCORE_OPTIONS = {
+    "model": "models:/NAME@ALIAS, models:/NAME/VERSION, or the folder of a bundle",
+    "input": "the inbox; its files stay where they are",
+    "output": "gets scored_on=DATE/STEM-SHA8.parquet for each file",
+    "quarantine": "gets rows and files that cannot be scored, with reasons",
+}
+BACKTEST = """\
+Compare predictions with what turned out to be true, joined on row_id (and on file, where the truth has it). Prints live
+metrics beside those of the test split, and logs them to MLflow's experiment `live`. Rows without a partner are counted
+and named.
+"""
+MODELS = """\
+Registered models: one per task, whose versions are bundles of experiments that passed the gates. The alias `champion`
+names the version in use, `challenger` one that passed without being better, `previous` the champion before.
+"""
+LINEAGE = """\
+Show which model, version, run, git commit and data a file of predictions comes from; with a row_id, also what was
+predicted for that row, or why it was set aside.
+"""
+
+
+def _configure_score(command: argparse.ArgumentParser) -> None:
+    command.description = SCORE
+    command.set_defaults(run=_score)
+    for name, text in SCORE_OPTIONS.items():
+        command.add_argument(f"--{name}", metavar="ADDRESS", help=text)
+
+
+def _configure_backtest(command: argparse.ArgumentParser) -> None:
+    command.description = BACKTEST
+    command.set_defaults(run=_backtest)
+    command.add_argument("predictions", metavar="PREDICTIONS", type=Path, help="a file that unroll wrote, or a folder")
+    command.add_argument("truth", metavar="TRUTH", type=Path, help="Parquet or CSV with row_id, or a folder of such")
+    command.add_argument("--column", metavar="NAME", help="the true values (default: truth, or the only other column)")
+    command.add_argument("--model", metavar="ADDRESS", help="of predictions that name no model: a bundle, or models:/…")
+
+
+def _configure_models(command: argparse.ArgumentParser) -> None:
+    command.description = MODELS
+    actions = command.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="list every version with its aliases")
+    listing.set_defaults(run=_list)
+    show = actions.add_parser("show", help="show what is known of a version, or of all versions of a model")
+    show.set_defaults(run=_show)
+    show.add_argument("model", metavar="NAME", help="the task's name")
+    show.add_argument("version", metavar="VERSION", nargs="?", help="a number or an alias (default: all)")
+    gate = actions.add_parser("gate", help="run the gates on trained bundles and register those that pass")
+    gate.set_defaults(run=_gate)
+    gate.add_argument("experiments", metavar="EXPERIMENT", nargs="*", help="default: all that are not registered yet")
+    gate.add_argument("--no-table", action="store_true", help="print a line per experiment, and no table at the end")
+    promote = actions.add_parser("promote", help="make a version champion, whatever the gates say")
+    promote.set_defaults(run=_promote)
+    promote.add_argument("model", metavar="NAME")
+    promote.add_argument("version", metavar="VERSION", help="a number or an alias, such as challenger")
+    rollback = actions.add_parser("rollback", help="make the previous champion champion again")
+    rollback.set_defaults(run=_rollback)
+    rollback.add_argument("model", metavar="NAME")
+
+
+def _configure_lineage(command: argparse.ArgumentParser) -> None:
+    command.description = LINEAGE
+    command.set_defaults(run=_lineage)
+    command.add_argument("predictions", metavar="PREDICTIONS", type=Path, help="Parquet file of predictions")
+    command.add_argument("row", metavar="ROW", nargs="?", help="a row_id")
+
+
+def _score(options: argparse.Namespace) -> None:
+    from unroll import config
+    from unroll.scoring.registered import score_new
+
+    given = {name: getattr(options, name) for name in SCORE_OPTIONS if getattr(options, name) is not None}
+    scoring = config.load_all().scoring.model_copy(update=given)
+    report = score_new(scoring, lambda file: print("{file}: {state}: {what}".format(**file.line())), _show_job)
+    _show_job(report)
+    report.require_no_failure()
+
+
+def _show_job(report: "JobReport") -> None:
+    print(report.summary())
+    if report.drift and report.drift.rows:
+        from unroll.scoring.drift_page import write_page
+
+        print(f"{report.drift.verdict()}; see {write_page(report.drift)}")
+
+
+def _backtest(options: argparse.Namespace) -> None:
+    from unroll.scoring.registered import backtest
+
+    for line in backtest(options.predictions, options.truth, column=options.column, model=options.model):
+        print(line)
+
+
+def _gate(options: argparse.Namespace) -> None:
+    from unroll.promotion import promote, results
+
+    exported = results.exported()
+    names = list(dict.fromkeys(options.experiments)) or promote.unregistered(exported)
+    if not exported and not names:
+        print("No experiment has a bundle: `make run` trains and exports all, `unroll export EXPERIMENT` one")
+    elif not names:
+        print(f"All {len(exported)} bundles are registered: `unroll models list`")
+    else:
+        verdicts = promote.gate(names, say=print)
+        if not options.no_table:
+            results.show(verdicts)
+
+
+def _promote(options: argparse.Namespace) -> None:
+    from unroll.promotion import promote
+
+    print(promote.promote(options.model, options.version))
+
+
+def _rollback(options: argparse.Namespace) -> None:
+    from unroll.promotion import promote
+
+    print(promote.rollback(options.model))
+
+
+def _list(_: argparse.Namespace) -> None:
+    from unroll.tracking import registry
+
+    versions = registry.versions()
+    if not versions:
+        print("Nothing is registered; `unroll models gate` runs the gates on what was trained")
+    for name in dict.fromkeys(one.name for one in versions):
+        print(name)
+        for one in (one for one in versions if one.name == name):
+            aliases = ", ".join(one.aliases)
+            print(f"  {one.version:>4}  {one.created:%Y-%m-%d %H:%M}  {one.model_version:<44}  {aliases}".rstrip())
+
+
+def _show(options: argparse.Namespace) -> None:
+    from unroll.promotion.lineage import describe
+    from unroll.tracking import registry
+
+    name, version = options.model, options.version
+    versions = [] if version else registry.versions(name)
+    for place, one in enumerate(versions or [registry.version_of(name, version or registry.CHAMPION)]):
+        if place:
+            print()
+        _print_table(describe(one))
+
+
+def _lineage(options: argparse.Namespace) -> None:
+    from unroll.promotion.lineage import lineage
+
+    _print_table(lineage(options.predictions, options.row))
+
+
+def _print_table(rows: Sequence[tuple[str, str]]) -> None:
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:<{width}}  {value}")
+
+
+COMMANDS = {
+    "score": ("score the new files of an inbox, each exactly once", _configure_score),
+    "backtest": ("compare predictions with what turned out to be true", _configure_backtest),
+    "models": ("registered models: list, show, gate, promote, rollback", _configure_models),
+    "lineage": ("show where predictions come from: model, run, commit, data", _configure_lineage),
+}

@@ -1,0 +1,37 @@
+"""Commands of the training pipeline: one for each stage of `dvc.yaml`."""
+
+import argparse
+import importlib
+import os
+from collections.abc import Callable
+
+STAGES = {
+    "ingest": ("DATASET", "fetch a dataset and write it as typed Parquet"),
+    "validate": ("DATASET", "check a dataset against its expectations; writes a verdict and a page"),
+    "featurize": ("TASK", "cut a dataset into sample tensors and splits"),
+    "baseline": ("TASK", "predict a task's test rows with its baselines"),
+    "train": ("EXPERIMENT", "train an experiment's networks, from their last checkpoint if there is one"),
+    "evaluate": ("EXPERIMENT", "compute test metrics beside the baselines', and draw plots"),
+    "export": ("EXPERIMENT", "write an experiment's ONNX bundle and compare its outputs with torch's"),
+    "compare": ("", "write the leaderboard of all experiments: models/leaderboard.csv and .html"),
+}
+"""Stage -> (what its argument names, what it does)."""
+
+
+def _configure(argument: str) -> Callable[[argparse.ArgumentParser], None]:
+    def configure(command: argparse.ArgumentParser) -> None:
+        command.set_defaults(run=_run_stage, name="")
+        if argument:
+            command.add_argument("name", metavar=argument)
+
+    return configure
+
+
+def _run_stage(options: argparse.Namespace) -> None:
+    # A stage's result must not depend on the number of cores; training.threads is set where it counts.
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    importlib.import_module(f"unroll.stages.{options.command}").run(options.name)
+
+
+COMMANDS = {name: (summary, _configure(argument)) for name, (argument, summary) in STAGES.items()}

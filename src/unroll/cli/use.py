@@ -1,0 +1,119 @@
+"""Commands that use a bundle on this machine: files of rows, or one text."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unroll.redaction import printable
+
+if TYPE_CHECKING:
+    from unroll.config.decoding import DecodingConfig
+    from unroll.inference.quick_predict import Tried
+
+PREDICT = """\
+Score files with a bundle: each becomes FOLDER/STEM.parquet with row_id, prediction, score and model_version.
+
+What a file holds depends on the model:
+  digits               784 values a row: a column `pixels` (Parquet), 784 columns (CSV), or images (IDX)
+  prices               a row a day: date and the columns that the model reads (Parquet, CSV)
+  text                 a column `text`; for translations `source`, for prompts `prompt`, for tags `tokens`
+                       (Parquet, CSV, TSV, JSONL), or plain text with one row per line (.txt)
+  recordings, strips   a column of lists of numbers: `frames` or `pixels` (Parquet)
+Text files and IDX may be gzipped. Ids are read from `row_id` (of texts, also `id`), or rows are numbered from 0.
+Rows that cannot be scored (empty texts, missing pixels) go to FOLDER/STEM.quarantine.parquet, with the reason.
+"""
+
+
+def _configure_predict(command: argparse.ArgumentParser) -> None:
+    command.description = PREDICT
+    command.set_defaults(run=_predict)
+    command.add_argument("--model", type=Path, required=True, help="models/EXPERIMENT, or the folder of a bundle")
+    command.add_argument("--input", type=Path, required=True, help="a file, or a folder of files")
+    command.add_argument("--output", type=Path, required=True, help="folder for the Parquet files of predictions")
+    command.add_argument("--batch-rows", type=int, default=512, help="rows per call of the graph (default: 512)")
+    command.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of onnxruntime (default: all cores)")
+    _add_decoding(command)
+
+
+def _configure_translate(command: argparse.ArgumentParser) -> None:
+    _add_model(command, "models/translate-gru-attention")
+    command.add_argument("text", metavar="TEXT")
+    _add_decoding(command)
+
+
+def _configure_generate(command: argparse.ArgumentParser) -> None:
+    _add_model(command, "models/words-lstm")
+    command.add_argument("--prompt", metavar="TEXT", default="", help="the beginning (default: none)")
+    _add_decoding(command)
+
+
+def _configure_classify(command: argparse.ArgumentParser) -> None:
+    _add_model(command, "models/reviews-bilstm")
+    command.add_argument("text", metavar="TEXT")
+
+
+def _add_model(command: argparse.ArgumentParser, default: str) -> None:
+    command.set_defaults(run=_use_on_text)
+    command.add_argument("--model", type=Path, default=Path(default), help=f"models/EXPERIMENT (default: {default})")
+
+
+def _add_decoding(command: argparse.ArgumentParser) -> None:
+    """Add an option for each field of `DecodingConfig`."""
+    from unroll.config.decoding import DecodingConfig
+
+    group = command.add_argument_group("models that write text", "The defaults are in the bundle's card.")
+    for name, field in DecodingConfig.model_fields.items():
+        number = float if field.annotation is float else int
+        names = [f"--{name.replace('_', '-')}", *(["-n"] if name == "n_best" else [])]
+        group.add_argument(*names, dest=name, type=number, metavar="N", help=field.description)
+
+
+def _decoding(options: argparse.Namespace) -> "DecodingConfig":
+    from unroll.config.decoding import DecodingConfig
+
+    return DecodingConfig.from_options(vars(options))
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from unroll.inference.predict import predict
+
+    summary = predict(
+        options.model,
+        options.input,
+        options.output,
+        threads=options.threads,
+        batch_rows=options.batch_rows,
+        decoding=_decoding(options),
+    )
+    for file in summary.files:
+        print(printable(f"{file.source}: {file.rows:,} rows in {file.output}"))
+        for note in file.notes():
+            print(printable(f"{file.source}: {note}"))
+    speed = summary.rows / summary.seconds if summary.seconds else 0.0
+    print(f"{summary.rows:,} rows scored with {summary.model_version} in {summary.seconds:.1f} s ({speed:,.0f} rows/s)")
+
+
+def _use_on_text(options: argparse.Namespace) -> None:
+    from unroll.inference.quick_predict import classify, generate, translate
+
+    result: Tried
+    if options.command == "classify":
+        result = classify(options.model, options.text)
+    elif options.command == "translate":
+        result = translate(options.model, options.text, _decoding(options))
+    else:
+        result = generate(options.model, options.prompt, _decoding(options))
+    for text, score in result.answers:
+        print(f"{score:9.4f}  {text}")
+    for note in result.notes:
+        print(f"unroll {options.command}: {note}", file=sys.stderr)
+
+
+COMMANDS = {
+    "predict": ("score files with a bundle", _configure_predict),
+    "translate": ("translate one sentence", _configure_translate),
+    "generate": ("continue a text, or write one", _configure_generate),
+    "classify": ("classify one text, with the probability of every class", _configure_classify),
+}
