@@ -16,7 +16,7 @@ from unroll.domains.tasks import task_of
 from unroll.training.batches import Batches
 from unroll.training.loop import train
 from unroll.training.members import new_network
-from unroll.training.optimizers import make_optimiser
+from unroll.training.optimizers import make_optimizer
 
 TITLE = "Training throughput"
 EXPERIMENT = "mnist-lstm"
@@ -52,9 +52,9 @@ def measure() -> Report:
 
     def bare() -> float:
         network = BareNetwork(task.features, experiment.model.layers[0].units, classes=10)
-        optimiser = make_optimiser(network.parameters(), settings)
+        optimizer = make_optimizer(network.parameters(), settings)
         began = time.perf_counter()
-        bare_epoch(network, optimiser, floats, data.targets, settings.batch_size)
+        bare_epoch(network, optimizer, floats, data.targets, settings.batch_size)
         return len(data) / (time.perf_counter() - began)
 
     threads = torch.get_num_threads()
@@ -69,7 +69,7 @@ def measure() -> Report:
     note = (
         f"One epoch of {len(data):,} {origin}, batches of {settings.batch_size}, one thread. "
         "Ours: `unroll.training.loop.train`, from bytes to the checkpoint, without validation. "
-        "Reference: torch's LSTM and a linear layer, the same optimiser, samples already scaled and in order; "
+        "Reference: torch's LSTM and a linear layer, the same optimizer, samples already scaled and in order; "
         "forward, backward, step, nothing else."
     )
     return Report(TITLE, (figure,), note)
@@ -91,10 +91,10 @@ class BareNetwork(nn.Module):
 
 
 def bare_epoch(
-    network: nn.Module, optimiser: torch.optim.Optimizer, inputs: Tensor, targets: Tensor, batch_size: int
+    network: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, targets: Tensor, batch_size: int
 ) -> None:
     """Forward, backward, step."""
     for batch, labels in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         F.cross_entropy(network(batch), labels).backward()
-        optimiser.step()
+        optimizer.step()

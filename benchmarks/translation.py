@@ -22,8 +22,9 @@ from unroll.domains.tasks import task_of
 from unroll.export.cases import example
 from unroll.export.decoding import step_programs
 from unroll.export.onnx import to_program
-from unroll.features.samples import Index, Samples, spread
-from unroll.features.text import EOS, GO, IGNORED, PAD, UNK, Vocabulary
+from unroll.features.samples import Index, Samples, linspace_indices
+from unroll.features.special_tokens import BOS, EOS, IGNORE_INDEX, PAD, UNK
+from unroll.features.text import Vocabulary
 from unroll.models.attention import Memory
 from unroll.models.generators import EncoderDecoder
 from unroll.models.recurrent import State
@@ -38,7 +39,7 @@ SENTENCES = 256
 LONGEST = 40
 """Tokens of a translation at most."""
 TOKENISED = 100_000
-NEVER = [PAD, UNK, GO]
+NEVER = [PAD, UNK, BOS]
 """Tokens that no translation has."""
 REPEATS = 5
 
@@ -78,7 +79,7 @@ def _note(experiment: config.Experiment) -> str:
 def _training(experiment: config.Experiment, task: Task, samples: Samples) -> Figure:
     data = training_split(samples, task, _some(last_fold(samples).train, PAIRS), torch.device("cpu"))
     settings = experiment.training.model_copy(update={"epochs": 1, "device": "cpu"})
-    tokens = int((data.targets != IGNORED).sum())
+    tokens = int((data.targets != IGNORE_INDEX).sum())
     run = count()
 
     def speed(batches: Batches) -> float:
@@ -188,7 +189,7 @@ def _tokenising(vocabulary: Vocabulary, samples: Samples) -> Figure:
 
 def _some(positions: Index, count: int) -> Index:
     """Evenly spaced ones: the file has its sentences by length."""
-    return positions[spread(len(positions), count)]
+    return positions[linspace_indices(len(positions), count)]
 
 
 def _session(graph: bytes) -> onnxruntime.InferenceSession:

@@ -42,11 +42,11 @@ def reader(kind, cells, bidirectional=False, **options):
     """A network that reads tokens, tokens with characters, or frames; its head gives four numbers."""
     embedding = None
     if kind.startswith("frames"):
-        units = Frames(FEATURES, normalise="normalised" in kind, deltas="deltas" in kind)
+        units = Frames(FEATURES, normalize="normalized" in kind, deltas="deltas" in kind)
         size = FEATURES * (2 if units.deltas else 1)
     else:
         units, characters = Tokens(), 3 if kind == "characters" else 0
-        embedding = TokenEmbedding(VOCABULARY, 4, characters=characters, character_size=LETTERS)
+        embedding = TokenEmbedding(VOCABULARY, 4, characters=characters, character_vocab_size=LETTERS)
         size = embedding.output_size
     stack = encoder(size, cells, bidirectional)
     head = LinearHead(stack.output_size, 4)
@@ -69,10 +69,10 @@ def captioner(cell):
     return randomised(EncoderDecoder(ByteImages(), DenseEncoder(12, (6,)), decoder), spread=0.8)
 
 
-def language_model(*cells, tied=False, seed=1):
+def language_model(*cells, tie_weights=False, seed=1):
     embedding = TokenEmbedding(VOCABULARY, 4)
     stack = encoder(4, cells)
-    head = TiedHead(stack.output_size, embedding) if tied else LinearHead(stack.output_size, VOCABULARY)
+    head = TiedHead(stack.output_size, embedding) if tie_weights else LinearHead(stack.output_size, VOCABULARY)
     return randomised(LanguageModel(Tokens(), embedding, stack, head), seed, 0.8)
 
 

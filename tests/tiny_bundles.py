@@ -12,7 +12,8 @@ import pyarrow as pa
 from onnx import TensorProto, helper, numpy_helper
 
 from unroll import config
-from unroll.features.text import GO, SPECIALS, Vocabulary
+from unroll.features.special_tokens import BOS, SPECIAL_TOKENS
+from unroll.features.text import Vocabulary
 
 TYPES = {"uint8": TensorProto.UINT8, "int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
 
@@ -42,8 +43,8 @@ def write(
         [helper.make_tensor_value_info(one["name"], TYPES[one["dtype"]], one["shape"]) for one in card[side]]
         for side in ("inputs", "outputs")
     ]
-    initialisers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
-    graph = helper.make_graph(nodes, "tiny", *sides, initialisers)
+    initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "tiny", *sides, initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.checker.check_model(model)
     (folder / "model.onnx").write_bytes(model.SerializeToString())
@@ -156,7 +157,7 @@ def digits_table(pixels: np.ndarray, **columns: Any) -> pa.Table:
 WORDS = ("a", "b", "c", "d", "e", "f", "g", "h")
 """What the models of text know; they get the numbers 6 to 13, in this order."""
 BOOK = "text.tokenizer.json"
-FIRST = len(SPECIALS)
+FIRST = len(SPECIAL_TOKENS)
 
 
 def book(kind: str = "word", words: Sequence[str] = WORDS) -> Vocabulary:
@@ -173,7 +174,7 @@ def text_card(kind: str, **text: Any) -> dict[str, Any]:
         "task": {"name": kind, "kind": kind, "topology": "many_to_one"},
         "reader": "text",
         "inputs": [tensor("inputs", "int64", ["batch", "time"]), tensor("lengths", "int64", ["batch"])],
-        "text": {"column": "text", "vocabulary": BOOK, "max_tokens": 6, "too_long": "cut"} | text,
+        "text": {"column": "text", "vocabulary": BOOK, "max_tokens": 6, "truncation": True} | text,
     }
 
 
@@ -279,7 +280,7 @@ def writer(folder: Path, kind: str = "language_model", **decoding: Any) -> Path:
         "last": np.array([2]),
         "nothing": np.array(0, np.float32),
     }
-    card = text_card(kind, column="prompt", too_long="refuse", first_token=GO)
+    card = text_card(kind, column="prompt", truncation=False, first_token=BOS)
     card |= {"outputs": WRITTEN, "output_vocabulary": BOOK}
     card["decoding"] = DECODING | {"temperature": 1.0, "top_k": 0} | decoding
     card["inputs"] = [*card["inputs"], *DRAW]
@@ -311,15 +312,15 @@ def tagger(folder: Path, characters: int = 2, **text: Any) -> Path:
     return write(folder, card, nodes, constants, books)
 
 
-def array_card(kind: str, column: str, varying: bool, inputs: dict[str, Any]) -> dict[str, Any]:
+def array_card(kind: str, column: str, variable_length: bool, inputs: dict[str, Any]) -> dict[str, Any]:
     """Card of a model that reads lists of numbers, without its outputs."""
     return {
         "format": 1,
         "name": f"tiny-{kind.replace('_', '-')}",
         "task": {"name": kind, "kind": kind, "topology": "many_to_one"},
         "reader": "arrays",
-        "inputs": [inputs, *([tensor("lengths", "int64", ["batch"])] if varying else [])],
-        "array": {"column": column, "varying": varying},
+        "inputs": [inputs, *([tensor("lengths", "int64", ["batch"])] if variable_length else [])],
+        "array": {"column": column, "variable_length": variable_length},
     }
 
 

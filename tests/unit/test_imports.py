@@ -53,7 +53,7 @@ MAY = {
     "paths": set(),
     "files": {"errors"},
     "config": {"config", "errors", "paths"},
-    "models": {"models"},
+    "models": {"models", "features"},
     "features": {"features", "domains", "sources"} | LOW,
     "metrics": {"metrics", "domains", "features", "models"} | LOW,
     "plotting": {"plotting", "features", "metrics", "models"} | LOW,

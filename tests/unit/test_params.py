@@ -140,8 +140,8 @@ FAULTS = [
     (f"{LSTM}/model/dropout", -0.1, "experiments.mnist-lstm.model.dropout", "-0.1"),
     (f"{LSTM}/model/dropot", 0.1, "experiments.mnist-lstm.model.dropot", "misspelt"),
     (f"{LSTM}/model/nonlinearity", "gelu", "experiments.mnist-lstm.model.nonlinearity", "'tanh' or 'relu'"),
-    (f"{LSTM}/model/initialisation", "zero", "experiments.mnist-lstm.model.initialisation", "'orthogonal', 'xavier'"),
-    (f"{LSTM}/model/truncate", 0, "experiments.mnist-lstm.model.truncate", "greater than or equal to 1"),
+    (f"{LSTM}/model/initialization", "zero", "experiments.mnist-lstm.model.initialization", "'orthogonal', 'xavier'"),
+    (f"{LSTM}/model/tbptt_steps", 0, "experiments.mnist-lstm.model.tbptt_steps", "greater than or equal to 1"),
     (f"{LSTM}/model/bidirectional", "yes", "experiments.mnist-lstm.model.bidirectional", "'yes'"),
     (f"{LSTM}/model/bidirectional", 1, "experiments.mnist-lstm.model.bidirectional", "boolean"),
     (f"{LSTM}/training/epochs", 0, "experiments.mnist-lstm.training.epochs", "found 0"),
@@ -277,8 +277,8 @@ def test_every_name_that_is_not_there_is_reported(load):
 
 
 def test_a_backward_layer_has_no_state_to_carry(load):
-    with pytest.raises(ParameterError, match="truncate needs a one-way network"):
-        load(changed((f"{LSTM}/model/truncate", 5), (f"{LSTM}/model/bidirectional", True)))
+    with pytest.raises(ParameterError, match="tbptt_steps needs a one-way network"):
+        load(changed((f"{LSTM}/model/tbptt_steps", 5), (f"{LSTM}/model/bidirectional", True)))
 
 
 NO_FOLDERS = ["", "Big", "with space", "../up", "a/b", ".hidden", "-x", "_x", "a.b", "ünroll", "a\n", "a@b"]

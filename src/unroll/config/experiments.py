@@ -14,22 +14,22 @@ class Layer(Section):
     units: Annotated[int, Field(ge=1)]
 
 
-Initialisation = Literal["orthogonal", "xavier", "he", "uniform"]
+Initialization = Literal["orthogonal", "xavier", "he", "uniform"]
 
 
 class Embedding(Section):
     """Vectors of tokens; of tasks that read or write tokens alone."""
 
     size: Annotated[int, Field(ge=1)] = 150
-    start: Literal["random", "vectors"] = "random"
-    """What they begin with: the task's `vectors`, or chance."""
-    trained: bool = True
-    """False leaves the vectors as they are."""
+    init: Literal["random", "pretrained"] = "random"
+    """Initial vectors: random, or those of the task's `vectors` file."""
+    freeze: bool = False
+    """Keep the initial vectors as they are."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if not self.trained and self.start == "random":
-            raise ValueError("trained: false needs start: vectors; random ones that are never trained tell nothing")
+        if self.freeze and self.init == "random":
+            raise ValueError("freeze: true needs init: pretrained; random vectors have to be trained")
         return self
 
 
@@ -40,26 +40,26 @@ class RecurrentModel(Section):
     embedding: Embedding = Embedding()
     pooling: Literal["last", "mean", "max"] = "last"
     """What a many-to-one head reads: each direction's last valid state, or the mean or greatest output over time."""
-    tied: bool = False
+    tie_weights: bool = False
     """A language model's output weights are its embedding's (arXiv 1608.05859)."""
     layers: Annotated[tuple[Layer, ...], Field(min_length=1)]
     bidirectional: bool = False
     nonlinearity: Literal["tanh", "relu"] = "tanh"
     """Of plain RNN cells; LSTM and GRU have theirs built in."""
-    initialisation: Initialisation = "orthogonal"
+    initialization: Initialization = "orthogonal"
     """Of the recurrent weights; input weights are Xavier, or He where this is `he`."""
     forget_bias: float = 1.0
     layer_norm: bool = False
-    """Layer normalisation between layers."""
+    """Layer normalization between layers."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Between layers and before the head."""
-    truncate: Annotated[int, Field(ge=1)] | None = None
+    tbptt_steps: Annotated[int, Field(ge=1)] | None = None
     """Truncated backpropagation through time: the state is carried on, the gradient stops every so many steps."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.truncate and self.bidirectional:
-            raise ValueError("truncate needs a one-way network: a backward layer has no past to carry on")
+        if self.tbptt_steps and self.bidirectional:
+            raise ValueError("tbptt_steps needs a one-way network: a backward layer has no past to carry on")
         return self
 
 

@@ -120,7 +120,7 @@ class ReturnQuantileTask(Section):
     kind: Literal["return_quantiles"]
     dataset: str
     window: Annotated[int, Field(ge=3)]
-    """Days of standardised returns that the network reads."""
+    """Days of standardized returns that the network reads."""
     volatility_window: Annotated[int, Field(ge=10)] = 120
     """Days of returns that each volatility is estimated from; the model reads window + volatility_window + 1 days."""
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.94
@@ -176,10 +176,10 @@ class _TextTask(Section):
     tokenizer: Tokenizer
     max_tokens: Annotated[int, Field(ge=1)]
     """Longest input of the model."""
-    too_long: Literal["cut", "refuse"] = "cut"
-    """What to do with a longer text: keep its beginning and count it, or stop."""
+    truncation: bool = True
+    """Keep the beginning of a longer text and count it; false: stop."""
     vectors: str | None = None
-    """A GloVe or word2vec text file below data/own, for models whose embedding says `start: vectors`."""
+    """A GloVe or word2vec text file below data/own, for models whose embedding has `init: pretrained`."""
 
     @model_validator(mode="after")
     def _vectors_of_words(self) -> Self:
@@ -261,7 +261,7 @@ class RecordingTask(Section):
     valid_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Of the random split, which is the second figure."""
-    normalise: bool = True
+    normalize: bool = True
     """Each recording's features to mean 0 and deviation 1."""
     deltas: bool = True
     """Differences in time beside the features."""

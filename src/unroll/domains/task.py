@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from unroll import config
 from unroll.features.samples import Samples, Tensors
 from unroll.features.text import Vocabulary
-from unroll.models.network import Units
+from unroll.models.network import Preprocessing
 
 Topology = Literal["one_to_one", "one_to_many", "many_to_one", "many_to_many", "sequence_to_sequence"]
 Prediction = NDArray[Any]
@@ -47,13 +47,13 @@ class Task:
         reader: How batch prediction reads files for it: `digits`, `prices`, `text` or `arrays`.
         inputs: The model's input, in raw units.
         outputs: The model's outputs, in raw units.
-        features: Features of a time step, after `Units.prepare`; 0 where a step is a token, which an embedding makes
-            features of.
-        make_units: A new units module, not fitted.
+        features: Features of a time step, after `Preprocessing.prepare`; 0 where a step is a token, which an embedding
+            turns into features.
+        make_preprocessing: A new preprocessing module, not fitted.
         make_head: A new head for an encoding of so many features; of tasks that write tokens, the decoder has its own.
         loss: (network output, encoded targets) → mean loss, a scalar.
         metrics: (predictions, the rows they are for) → figures; some of them nested.
-        row_losses: (predictions, rows) → float64 [sample], lower is better; what two forecasts are compared by.
+        per_sample_loss: (predictions, rows) → float64 [sample], lower is better; what two forecasts are compared by.
         headline: The metric that experiments are compared by.
         higher_is_better: Of the headline.
         baselines: Samples → each baseline's predictions for the test rows, fold after fold.
@@ -63,17 +63,17 @@ class Task:
         output: What the exported graph gives: the network's `values`, the most probable `label` with all
             probabilities, `labels` for every step, or `tokens` that are written one by one.
         every_step: Many to many in step.
-        sees_ahead: Whether a step's output may depend on later steps: not where it forecasts them.
-        varying: Whether the lengths of inputs vary: the graph then takes `lengths`, too.
-        carried: Whether samples are windows of one stream, in order, with the state carried on.
+        causal: Whether a step's output must not depend on later steps, as where it forecasts them.
+        variable_length: Whether the lengths of inputs vary: the graph then takes `lengths`, too.
+        stateful: Whether samples are windows of one stream, in order, with the state carried on.
         input_steps: Time steps of the samples at hand, where all have as many.
-        steps: Time steps after `Units.prepare`, where all have as many.
-        least_steps: The shortest input that the model takes.
+        steps: Time steps after `Preprocessing.prepare`, where all have as many.
+        min_steps: The shortest input that the model takes.
         vocabularies: What its tokens mean.
-        reads: Size of the vocabulary of the inputs; 0 where they are no tokens.
-        writes: Size of the vocabulary of what is written token by token; 0 where nothing is.
+        source_vocab_size: Size of the vocabulary of the inputs; 0 where they are no tokens.
+        target_vocab_size: Size of the vocabulary of what is written token by token; 0 where nothing is.
         characters: Of each token, so many characters are read beside it.
-        character_size: Size of their vocabulary.
+        character_vocab_size: Size of their vocabulary.
         decoding: How tokens are searched for, where some are written.
         write_examples: (folder, token numbers of sequences that were drawn) → writes them as people read or hear them.
     """
@@ -85,11 +85,11 @@ class Task:
     inputs: TensorSpec
     outputs: tuple[TensorSpec, ...]
     features: int
-    make_units: Callable[[], Units]
+    make_preprocessing: Callable[[], Preprocessing]
     make_head: Callable[[int], nn.Module]
     loss: Callable[[Tensor, Tensor], Tensor]
     metrics: Callable[[Prediction, Tensors], dict[str, Any]]
-    row_losses: Callable[[Prediction, Tensors], NDArray[np.float64]]
+    per_sample_loss: Callable[[Prediction, Tensors], NDArray[np.float64]]
     headline: str
     higher_is_better: bool
     baselines: Callable[[Samples], Mapping[str, Prediction]]
@@ -98,17 +98,17 @@ class Task:
     details: Mapping[str, Any] = field(default_factory=dict)
     output: Literal["values", "label", "labels", "tokens"] = "values"
     every_step: bool = False
-    sees_ahead: bool = True
-    varying: bool = False
-    carried: bool = False
+    causal: bool = False
+    variable_length: bool = False
+    stateful: bool = False
     input_steps: int = 0
     steps: int = 0
-    least_steps: int = 1
+    min_steps: int = 1
     vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)
-    reads: int = 0
-    writes: int = 0
+    source_vocab_size: int = 0
+    target_vocab_size: int = 0
     characters: int = 0
-    character_size: int = 0
+    character_vocab_size: int = 0
     decoding: config.DecodingConfig | None = None
     write_examples: Callable[[Path, list[list[int]]], None] | None = None
 

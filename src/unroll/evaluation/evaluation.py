@@ -40,7 +40,7 @@ def comparison_test(task: Task) -> Test:
 
 
 def _against(task: Task, prediction: Prediction, other: Prediction, rows: Tensors) -> dict[str, Any]:
-    ours, theirs = task.row_losses(prediction, rows), task.row_losses(other, rows)
+    ours, theirs = task.per_sample_loss(prediction, rows), task.per_sample_loss(other, rows)
     test, periods = comparison_test(task), task.periods(rows)
     if not periods:
         return _compare(test, ours, theirs)

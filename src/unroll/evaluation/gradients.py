@@ -19,7 +19,7 @@ def gradient_reach(network: SequenceNetwork, task: Task, data: Batches) -> list[
     """
     network.eval()
     with torch.enable_grad():
-        features: Tensor = network.units.prepare(data.inputs).detach().requires_grad_()
-        loss = task.loss(network.read(features)[0], network.units.encode_target(data.targets, data.inputs))
+        features: Tensor = network.preprocessing.prepare(data.inputs).detach().requires_grad_()
+        loss = task.loss(network.read(features)[0], network.preprocessing.encode_target(data.targets, data.inputs))
         (gradient,) = torch.autograd.grad(loss * len(data), features)
     return [float(norm) for norm in gradient.flatten(2).norm(dim=2).mean(0)]

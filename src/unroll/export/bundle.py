@@ -40,7 +40,7 @@ def inputs_of(task: Task, *, free_time: bool) -> Sequence[TensorSpec]:
 
 def takes_lengths(task: Task) -> bool:
     """Whether a task's graph is told where sequences end: the prompts of all language models vary."""
-    return task.varying or draws(task)
+    return task.variable_length or draws(task)
 
 
 def draws(task: Task) -> bool:

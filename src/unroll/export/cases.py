@@ -72,7 +72,7 @@ def _shapes(task: Task, data: Batches, free_time: bool) -> Iterator[tuple[Tensor
     if not free_time:
         return
     if data.lengths is None:
-        shorter = max(task.least_steps, whole.inputs.shape[1] // 2)
+        shorter = max(task.min_steps, whole.inputs.shape[1] // 2)
         yield whole.inputs[:7, -shorter:], None
         yield torch.cat([whole.inputs[:3], whole.inputs[:3]], dim=1), None
         return

@@ -162,7 +162,7 @@ class _Graph:
     def __init__(self) -> None:
         self._nodes: list[NodeProto] = []
         self._weights: dict[tuple[int, tuple[int, ...], bytes], str] = {}
-        self._initialisers: list[TensorProto] = []
+        self._initializers: list[TensorProto] = []
 
     def add(self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
         """One node."""
@@ -233,7 +233,7 @@ class _Graph:
 
     def model(self, inputs: list[ValueInfoProto], outputs: list[ValueInfoProto]) -> ModelProto:
         """The whole."""
-        graph = helper.make_graph(self._nodes, "generator", inputs, outputs, self._initialisers)
+        graph = helper.make_graph(self._nodes, "generator", inputs, outputs, self._initializers)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
 
     def _weight(self, tensor: TensorProto, name: str) -> str:
@@ -242,7 +242,7 @@ class _Graph:
         key = (tensor.data_type, tuple(tensor.dims), array.tobytes())
         if key not in self._weights:
             self._weights[key] = name
-            self._initialisers.append(numpy_helper.from_array(array, name))
+            self._initializers.append(numpy_helper.from_array(array, name))
         return self._weights[key]
 
     def _renamed(

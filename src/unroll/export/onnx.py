@@ -41,7 +41,7 @@ def export(
     """
     axes = {0: torch.export.Dim("batch")}
     if free_time:
-        axes[1] = torch.export.Dim("time", min=task.least_steps)
+        axes[1] = torch.export.Dim("time", min=task.min_steps)
     names = [task.inputs.name] + ([LENGTHS] if lengths is not None else [])
     arguments, shapes = ((example,), (axes,)) if lengths is None else ((example, lengths), (axes, {0: axes[0]}))
     write_model(to_program(network, arguments, shapes, names, [spec.name for spec in task.outputs]), path)

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from unroll.export.rows import is_prompted, rows_of
-from unroll.features.samples import Fold, Index, Tensors, spread
+from unroll.features.samples import Fold, Index, Tensors, linspace_indices
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card, stated
 from unroll.inference.profile import Numbers, answers, profile
@@ -52,7 +52,7 @@ def describe(bundle: Bundle, tensors: Tensors, fold: Fold) -> tuple[Reference, t
     if is_prompted(card):
         # A prompt is a beginning, samples are whole: their lengths tell nothing of each other.
         del counted["tokens"]
-    few = held_out[spread(len(held_out), ANSWERED if card.kind.decoding is None else WRITTEN)]
+    few = held_out[linspace_indices(len(held_out), ANSWERED if card.kind.decoding is None else WRITTEN)]
     found = {name: count_numbers(values) for name, values in counted.items()}
     reference = Reference(
         rows={name: column for name, column in found.items() if column},

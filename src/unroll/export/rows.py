@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from unroll.features.samples import Index, Tensors
-from unroll.features.text import PAD
+from unroll.features.special_tokens import PAD
 from unroll.inference.card import Card, TextInput, stated
 
 

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unroll.errors import DataError, FormatError
-from unroll.features.text import SPECIALS, Vocabulary
+from unroll.features.special_tokens import SPECIAL_TOKENS
+from unroll.features.text import Vocabulary
 
 FILE = "vectors.safetensors"
 
@@ -29,7 +30,7 @@ def read_vectors(path: Path, vocabulary: Vocabulary) -> tuple[NDArray[np.float32
         DataError: The file has no vector for any token.
         FormatError: The file is no such file; the message names the line.
     """
-    words = vocabulary.tokens[len(SPECIALS) :]
+    words = vocabulary.tokens[len(SPECIAL_TOKENS) :]
     wanted = {*words, *map(str.lower, words)}
     found: dict[str, NDArray[np.float32]] = {}
     size = promised = lines = 0
@@ -50,7 +51,7 @@ def read_vectors(path: Path, vocabulary: Vocabulary) -> tuple[NDArray[np.float32
         raise FormatError(f"{path} has {lines:,} vectors, its first line promises {promised:,}: the file was cut short")
     table = np.full((vocabulary.size, size), np.nan, np.float32)
     known = 0
-    for row, token in enumerate(words, start=len(SPECIALS)):
+    for row, token in enumerate(words, start=len(SPECIAL_TOKENS)):
         vector = found.get(token, found.get(token.lower()))
         if vector is not None:
             table[row] = vector

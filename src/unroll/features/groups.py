@@ -26,7 +26,7 @@ class _LettersOnly(dict[int, int | None]):
 _LETTERS_ONLY = _LettersOnly()
 
 
-def normalised(text: str) -> str:
+def normalized(text: str) -> str:
     """What two texts that say the same have in common: letters and digits without case, blanks and punctuation.
 
     A text of punctuation alone stays what it is.

@@ -118,7 +118,7 @@ class Samples:
         )
 
 
-def spread(length: int, count: int) -> Index:
+def linspace_indices(length: int, count: int) -> Index:
     """So many places of a sequence, evenly spaced from the first to the last; all of them where there are fewer.
 
     Example:

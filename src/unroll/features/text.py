@@ -13,12 +13,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 
 from unroll import config
 from unroll.errors import DataError, FormatError
-
-SPECIALS = ("[PAD]", "[UNK]", "[NUM]", "[URL]", "<go>", "<eos>")
-"""The first tokens of every vocabulary."""
-PAD, UNK, NUM, URL, GO, EOS = range(6)
-IGNORED = -100
-"""Target of a step that is no step: padding."""
+from unroll.features.special_tokens import BOS, EOS, IGNORE_INDEX, NUM, PAD, SPECIAL_TOKENS, UNK, URL
 
 # Onigmo's \w holds letters, marks (Devanagari vowel signs), digits and the underscore; joiners stand inside words.
 _WORD = r"\w[\w\u200c\u200d]*"
@@ -30,7 +25,7 @@ _WORDS = rf"\d+(?:[.,]\d+)+|{_WORD}(?:(?!{_ENDING})['’](?=\w))?|(?<=\w){_ENDIN
 _PIECES = rf" ?{_WORD}['’]?| ?[^\w\s]+|\s+"
 _ADDRESS = r"(?:https?://|www\.)[^\s<>\"]*[^\s<>\".,;:!?)\]']"
 _NUMBER = r"(?<!\w)\d+(?:[.,:]\d+)*(?!\w)"
-_LOOKS_SPECIAL = r"\[(?:PAD|UNK|NUM|URL)\]|<(?:go|eos)>"
+_LOOKS_SPECIAL = r"\[(?:PAD|UNK|NUM|URL)\]|<(?:bos|eos)>"
 _UNKNOWN_WORD = "<unk>"
 """How corpora that are cut into tokens write an unknown word; never a token of its own."""
 
@@ -44,7 +39,7 @@ class Vocabulary:
 
     Attributes:
         kind: `word`, `bpe` or `split`: see `config.Tokenizer`.
-        tokens: By number; `SPECIALS` come first.
+        tokens: By number; `SPECIAL_TOKENS` come first.
         tokenizer: What cuts texts.
     """
 
@@ -69,7 +64,7 @@ class Vocabulary:
         tokenizer = _without_words(settings)
         tokenizer.model = (_pieces if settings.kind == "bpe" else _words)(texts, settings)
         found = _vocabulary(tokenizer, settings.kind)
-        if found.size == len(SPECIALS):
+        if found.size == len(SPECIAL_TOKENS):
             raise DataError(
                 f"the training texts have no token that occurs {settings.min_count} times: "
                 "lower tokenizer.min_count or bring more text"
@@ -108,9 +103,11 @@ class Vocabulary:
             raise FormatError(
                 f"{origin} was altered: its {len(numbers)} tokens are not numbered 0 to {len(numbers) - 1}"
             )
-        first = tuple(token for token, _ in numbers[: len(SPECIALS)])
-        if first != SPECIALS:
-            raise FormatError(f"{origin} was altered: it begins with {' '.join(first)}, not with {' '.join(SPECIALS)}")
+        first = tuple(token for token, _ in numbers[: len(SPECIAL_TOKENS)])
+        if first != SPECIAL_TOKENS:
+            raise FormatError(
+                f"{origin} was altered: it begins with {' '.join(first)}, not with {' '.join(SPECIAL_TOKENS)}"
+            )
         found = _vocabulary(tokenizer, kind)
         if found.to_json() != text:
             raise FormatError(f"{origin} was altered: it is not written as unroll writes it; make it again")
@@ -121,7 +118,7 @@ class Vocabulary:
         return json.dumps(json.loads(self.tokenizer.to_str()), ensure_ascii=False, indent=1) + "\n"
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token numbers of each text, without `<go>` and `<eos>`; an empty text has none."""
+        """Token numbers of each text, without `<bos>` and `<eos>`; an empty text has none."""
         return [found.ids for found in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -131,7 +128,7 @@ class Vocabulary:
         are known; words are joined as one writes them; tokens between blanks with one blank.
         """
         known = (int(i) for i in itertools.takewhile(lambda i: i != EOS, ids))
-        tokens = [self.tokens[i] for i in known if i not in (PAD, GO, IGNORED)]
+        tokens = [self.tokens[i] for i in known if i not in (PAD, BOS, IGNORE_INDEX)]
         if self.kind == "bpe":
             return "".join(tokens).removeprefix(" ")
         return " ".join(tokens) if self.kind == "split" else _join_words(tokens)
@@ -160,7 +157,7 @@ def _vocabulary(tokenizer: Tokenizer, kind: str) -> Vocabulary:
 
 
 def _without_words(settings: config.Tokenizer) -> Tokenizer:
-    """How texts are normalised and cut, before it is known which tokens there are."""
+    """How texts are normalized and cut, before it is known which tokens there are."""
     steps: list[Any] = [normalizers.NFC()]
     if settings.lowercase:
         steps.append(normalizers.Lowercase())
@@ -172,13 +169,13 @@ def _without_words(settings: config.Tokenizer) -> Tokenizer:
         cut = pre_tokenizers.Split(Regex(_PIECES), "isolated")
     elif settings.placeholders:
         # What a user wrote as [NUM] is cut up like any word in brackets.
-        steps += [normalizers.Replace(mark, f"[ {mark[1:-1]} ]") for mark in (SPECIALS[NUM], SPECIALS[URL])]
-        steps.append(normalizers.Replace(Regex(_ADDRESS), SPECIALS[URL]))
-        steps.append(normalizers.Replace(Regex(_NUMBER), SPECIALS[NUM]))
+        steps += [normalizers.Replace(mark, f"[ {mark[1:-1]} ]") for mark in (SPECIAL_TOKENS[NUM], SPECIAL_TOKENS[URL])]
+        steps.append(normalizers.Replace(Regex(_ADDRESS), SPECIAL_TOKENS[URL]))
+        steps.append(normalizers.Replace(Regex(_NUMBER), SPECIAL_TOKENS[NUM]))
         cut = pre_tokenizers.Split(Regex(rf"\[NUM\]|\[URL\]|{_WORDS}"), "removed", invert=True)
     else:
         cut = pre_tokenizers.Split(Regex(_WORDS), "removed", invert=True)
-    unknown = SPECIALS[UNK]
+    unknown = SPECIAL_TOKENS[UNK]
     empty = (
         models.BPE(unk_token=unknown, fuse_unk=True) if settings.kind == "bpe" else models.WordLevel(unk_token=unknown)
     )
@@ -192,16 +189,16 @@ def _words(texts: Iterable[str], settings: config.Tokenizer) -> models.WordLevel
     """The most frequent words, equally frequent ones by spelling."""
     trainer = trainers.WordLevelTrainer(
         # Some of those found may be no words.
-        vocab_size=settings.vocabulary_size + len(SPECIALS) + 1,
+        vocab_size=settings.vocabulary_size + len(SPECIAL_TOKENS) + 1,
         min_frequency=settings.min_count,
         show_progress=False,
     )
     tokenizer = _without_words(settings)
     tokenizer.train_from_iterator(texts, trainer)
     numbers = tokenizer.get_vocab()
-    words = [word for word in sorted(numbers, key=numbers.__getitem__) if word not in (*SPECIALS, _UNKNOWN_WORD)]
-    kept = [*SPECIALS, *words][: settings.vocabulary_size]
-    return models.WordLevel({word: number for number, word in enumerate(kept)}, unk_token=SPECIALS[UNK])
+    words = [word for word in sorted(numbers, key=numbers.__getitem__) if word not in (*SPECIAL_TOKENS, _UNKNOWN_WORD)]
+    kept = [*SPECIAL_TOKENS, *words][: settings.vocabulary_size]
+    return models.WordLevel({word: number for number, word in enumerate(kept)}, unk_token=SPECIAL_TOKENS[UNK])
 
 
 def _pieces(texts: Iterable[str], settings: config.Tokenizer) -> models.BPE:
@@ -212,11 +209,11 @@ def _pieces(texts: Iterable[str], settings: config.Tokenizer) -> models.BPE:
     counts = Counter(itertools.chain.from_iterable(map(tokenizer.normalizer.normalize_str, texts)))
     # The trainer would choose by chance among equally rare characters.
     frequent = sorted((char for char, n in counts.items() if n >= settings.min_count), key=lambda c: (-counts[c], c))
-    alphabet = frequent[: settings.vocabulary_size - len(SPECIALS)]
+    alphabet = frequent[: settings.vocabulary_size - len(SPECIAL_TOKENS)]
     trainer = trainers.BpeTrainer(
         vocab_size=settings.vocabulary_size,
         min_frequency=settings.min_count,
-        special_tokens=list(SPECIALS),
+        special_tokens=list(SPECIAL_TOKENS),
         initial_alphabet=alphabet,
         limit_alphabet=len(alphabet),
         show_progress=False,
@@ -224,7 +221,7 @@ def _pieces(texts: Iterable[str], settings: config.Tokenizer) -> models.BPE:
     tokenizer.train_from_iterator(texts, trainer)
     learned = json.loads(tokenizer.to_str())["model"]
     merges = [(left, right) for left, right in learned["merges"]]
-    return models.BPE(learned["vocab"], merges, unk_token=SPECIALS[UNK], fuse_unk=True)
+    return models.BPE(learned["vocab"], merges, unk_token=SPECIAL_TOKENS[UNK], fuse_unk=True)
 
 
 def _all_settings() -> Iterable[config.Tokenizer]:
@@ -257,7 +254,7 @@ def _join_words(tokens: Iterable[str]) -> str:
         if token in _QUOTES:
             is_open[token] = not is_open[token]
             left, right = not is_open[token], is_open[token]
-        elif token in SPECIALS:
+        elif token in SPECIAL_TOKENS:
             left = right = False
         else:
             shortened = len(token) > 1

@@ -111,7 +111,7 @@ def load_bundle(folder: Path) -> Bundle:
     return bundle
 
 
-def open_session(bundle: Bundle, threads: int, *, optimise: bool = True) -> onnxruntime.InferenceSession:
+def open_session(bundle: Bundle, threads: int, *, optimize: bool = True) -> onnxruntime.InferenceSession:
     """An onnxruntime session on the verified bytes, run by `threads` threads, one operator after the other.
 
     Raises:
@@ -122,7 +122,7 @@ def open_session(bundle: Bundle, threads: int, *, optimise: bool = True) -> onnx
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
-    if not optimise:
+    if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return onnxruntime.InferenceSession(bundle.graph, options, providers=["CPUExecutionProvider"])
@@ -216,7 +216,7 @@ def _provenance(path: Path, model_sha256: str) -> Mapping[str, Any] | None:
 
 def _check_graph(bundle: Bundle) -> None:
     """Holds the graph's inputs and outputs to the card's: names, dtypes, ranks and fixed dimensions."""
-    session = open_session(bundle, threads=1, optimise=False)
+    session = open_session(bundle, threads=1, optimize=False)
     # Where the steps that go in are of a fixed number, so are those that come out.
     time = bundle.card.entry.shape[1]
     differences = []

@@ -117,7 +117,8 @@ class TextInput(_Part):
     vocabulary: _Name
     """The file of the tokens."""
     max_tokens: Annotated[int, Field(ge=1)]
-    too_long: Literal["cut", "refuse"] = "cut"
+    truncation: bool = True
+    """Whether longer texts are cut; otherwise they are rejected."""
     first_token: Annotated[int, Field(ge=0)] | None = None
     """Stands before the tokens of every text, and is not counted among them."""
     characters: Annotated[int, Field(ge=0)] = 0
@@ -137,7 +138,7 @@ class ArrayInput(_Part):
     """Which column of a Parquet file holds the inputs."""
 
     column: Literal["frames", "pixels"]
-    varying: bool
+    variable_length: bool
     """Whether rows may have different numbers of time steps."""
 
 
@@ -216,7 +217,7 @@ def _check_kind(card: Card) -> None:
 def _check_tensors(card: Card) -> None:
     kind = card.kind
     wanted = {"inputs": kind.inputs, **(kind.decoding or {})}
-    if card.reader == "text" or (card.array and card.array.varying):
+    if card.reader == "text" or (card.array and card.array.variable_length):
         wanted["lengths"] = ("int64", (1,))
     names = [one.name for one in card.inputs]
     if sorted(names) != sorted(wanted):

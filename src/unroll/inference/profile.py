@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from unroll.features.text import UNK
+from unroll.features.special_tokens import UNK
 from unroll.inference.batches import is_usable, usable
 from unroll.inference.card import Answer, Card, quantile_name, stated
 from unroll.inference.feeds import steps_of

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from unroll.config.decoding import DecodingConfig
 from unroll.errors import ParameterError
-from unroll.features.text import UNK
+from unroll.features.special_tokens import UNK
 from unroll.inference.bundle import Bundle, load_bundle
 from unroll.inference.card import Verb, stated
 from unroll.inference.scorer import Scorer

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from unroll.features.text import PAD, UNK
+from unroll.features.special_tokens import PAD, UNK
 from unroll.features.text_files import normal, one_line
 from unroll.inference.batches import HALF
 from unroll.inference.bundle import Bundle
@@ -97,7 +97,7 @@ def _reason(cell: str | list[str] | None, tokens: int, spec: TextInput) -> str |
         return "the text is missing"
     if not tokens:
         return "the text gives no token" if normal("".join(cell)) else "the text is empty"
-    if tokens > spec.max_tokens and spec.too_long == "refuse":
+    if tokens > spec.max_tokens and not spec.truncation:
         return f"the text has {tokens:,} tokens, the model reads at most {spec.max_tokens:,}"
     return None
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from unroll.domains.task import Prediction
 from unroll.features.samples import Index, Samples, Tensors
-from unroll.features.text import IGNORED
+from unroll.features.special_tokens import IGNORE_INDEX
 from unroll.metrics.ngrams import ngram_log_probabilities
 from unroll.metrics.tokens import by_group
 
@@ -20,20 +20,20 @@ def metrics(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
     """How well each next token was foretold.
 
     Args:
-        prediction: Log probability (nats) of each target, float32 [sample, time]; 0 where it is IGNORED.
+        prediction: Log probability (nats) of each target, float32 [sample, time]; 0 where it is IGNORE_INDEX.
         rows: `targets`, int64 [sample, time].
 
     Returns:
         nll_per_token: mean negative log probability, in nats; perplexity: e to the power of it; tokens: how many.
     """
-    return _figures(prediction, rows["targets"] != IGNORED)
+    return _figures(prediction, rows["targets"] != IGNORE_INDEX)
 
 
 def grouped(groups: Groups, name: str) -> Callable[[Prediction, Tensors], dict[str, Any]]:
     """`metrics`, and under `name` the same for parts of the targets."""
 
     def figures(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
-        counted = rows["targets"] != IGNORED
+        counted = rows["targets"] != IGNORE_INDEX
         parts = {part: inside & counted for part, inside in groups(rows).items()}
         return {**_figures(prediction, counted), name: by_group(parts, lambda inside: _figures(prediction, inside))}
 
@@ -45,9 +45,9 @@ def _figures(prediction: Prediction, inside: NDArray[np.bool_]) -> dict[str, Any
     return {"nll_per_token": nll, "perplexity": float(np.exp(nll)), "tokens": int(np.count_nonzero(inside))}
 
 
-def row_losses(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
+def per_sample_loss(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
     """Mean negative log probability (nats) of each row's targets, float64 [sample]."""
-    counted = rows["targets"] != IGNORED
+    counted = rows["targets"] != IGNORE_INDEX
     sums = np.where(counted, prediction, 0).sum(1, dtype=np.float64)
     losses: NDArray[np.float64] = -sums / np.maximum(counted.sum(1), 1)
     return losses

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from unroll.features.text import IGNORED, PAD
+from unroll.features.special_tokens import IGNORE_INDEX, PAD
 
 Ids = NDArray[np.int64]
 
@@ -17,14 +17,14 @@ def ngram_log_probabilities(
     is mixed with the uniform distribution, so that no token of the vocabulary is impossible.
 
     Args:
-        train: Inputs and targets int64 [row, time]: a target follows the input at its place; IGNORED ones count for
-            nothing.
+        train: Inputs and targets int64 [row, time]: each target follows the input at its position; IGNORE_INDEX counts
+            for nothing.
         test: The same, to be judged.
         order: 1 for unigrams, 2 for bigrams, 3 for trigrams.
         size: Of the vocabulary.
 
     Returns:
-        float32 [test row, time]; 0 where the target is IGNORED.
+        float32 [test row, time]; 0 where the target is IGNORE_INDEX.
 
     Raises:
         ValueError: So many grams of so large a vocabulary have no numbers of 63 bits.
@@ -47,7 +47,7 @@ def ngram_log_probabilities(
     for length, (grams, counts) in enumerate(reversed(orders), start=1):
         probability = _interpolated(grams, counts, wanted % size**length, probability, size)
     found = np.zeros(test[1].shape, np.float32)
-    found[test[1] != IGNORED] = np.log(probability)
+    found[test[1] != IGNORE_INDEX] = np.log(probability)
     return found
 
 
@@ -84,7 +84,7 @@ def _grams(inputs: Ids, targets: Ids, order: int, size: int) -> Ids:
     keys = np.zeros(targets.shape, np.int64)
     for column in (*(past[:, back : back + steps] for back in range(order - 1)), targets):
         keys = keys * size + column
-    counted: Ids = keys[targets != IGNORED]
+    counted: Ids = keys[targets != IGNORE_INDEX]
     return counted
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from unroll import config
 from unroll.domains.task import TensorSpec
 from unroll.features.samples import VOCABULARY
-from unroll.features.text import EOS, IGNORED, PAD
+from unroll.features.special_tokens import EOS, IGNORE_INDEX, PAD
 
 WRITTEN = (
     TensorSpec(
@@ -26,8 +26,8 @@ WRITTEN = (
 
 
 def step_loss(output: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy of logits [batch, time, class] for targets int64 [batch, time], IGNORED ones left out."""
-    return F.cross_entropy(output.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+    """Mean cross-entropy of logits [batch, time, class] for targets int64 [batch, time], IGNORE_INDEX ones left out."""
+    return F.cross_entropy(output.flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX)
 
 
 def text_card(
@@ -35,7 +35,7 @@ def text_card(
     vocabulary: str,
     *,
     max_tokens: int,
-    too_long: str,
+    truncation: bool,
     first_token: int | None = None,
     characters: int = 0,
 ) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def text_card(
         column: Its name.
         vocabulary: Name of the vocabulary among the task's.
         max_tokens: The longest text.
-        too_long: What happens to a longer one: `cut` or `refuse`.
+        truncation: Whether a longer one is cut; otherwise it is rejected.
         first_token: Stands before the text's own tokens; None for none.
         characters: Read beside each token.
     """
@@ -53,7 +53,7 @@ def text_card(
         "column": column,
         "vocabulary": vocabulary + VOCABULARY,
         "max_tokens": max_tokens,
-        "too_long": too_long,
+        "truncation": truncation,
         "first_token": first_token,
         "characters": characters,
         "character_vocabulary": f"character{VOCABULARY}" if characters else None,
@@ -69,9 +69,9 @@ def written(ids: NDArray[np.int64]) -> list[list[int]]:
     """Rows of token numbers → those before `<eos>` or padding.
 
     Example:
-        [[7, 8, EOS, PAD], [9, EOS, IGNORED, IGNORED]] → [[7, 8], [9]]
+        [[7, 8, EOS, PAD], [9, EOS, IGNORE_INDEX, IGNORE_INDEX]] → [[7, 8], [9]]
     """
-    ends = np.isin(ids, (EOS, PAD, IGNORED))
+    ends = np.isin(ids, (EOS, PAD, IGNORE_INDEX))
     lengths = np.where(ends.any(1), ends.argmax(1), ids.shape[1])
     return [row[:length].tolist() for row, length in zip(ids, lengths, strict=True)]
 

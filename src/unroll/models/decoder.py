@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from unroll.models.attention import AdditiveAttention, Memory
 from unroll.models.embedding import TokenEmbedding
-from unroll.models.recurrent import RecurrentLayer, State, initialise
+from unroll.models.recurrent import RecurrentLayer, State, initialize
 
 
 class Decoder(nn.Module):
@@ -42,7 +42,7 @@ class Decoder(nn.Module):
         states = 2 if cell == "lstm" else 1
         self.bridge = nn.Linear(encoding_size, states * units)
         self.layer = RecurrentLayer(cell, size + value_size, units)
-        initialise(self.layer, "orthogonal", 1.0)
+        initialize(self.layer, "orthogonal", 1.0)
         self.attention = AdditiveAttention(units, value_size, units) if value_size else None
         self.readout = nn.Linear(units + value_size + size, size)
         self.dropout = nn.Dropout(dropout)
@@ -58,7 +58,7 @@ class Decoder(nn.Module):
         """Teacher forcing: each step reads the true token before it.
 
         Args:
-            tokens: int64 [batch, time], beginning with `<go>`.
+            tokens: int64 [batch, time], beginning with `<bos>`.
             state: Of `start`.
             memory: Of the attention; () without.
 

@@ -7,8 +7,8 @@ same module into a loop of the ONNX graph.
 import torch
 from torch import Tensor, nn
 
+from unroll.features.special_tokens import BOS, EOS, PAD, UNK
 from unroll.models.attention import Memory
-from unroll.models.embedding import EOS, GO, PAD, UNK
 from unroll.models.generators import Generator
 from unroll.models.recurrent import State
 
@@ -197,7 +197,7 @@ def _scores(network: Generator, last: Tensor, state: State, memory: Memory) -> t
     """Log probabilities of the next token, but for those that are never to be written; and the new state."""
     logits, state = network.step(last, state, memory)
     numbers = torch.arange(logits.shape[-1], device=logits.device)
-    never = (numbers == PAD) | (numbers == UNK) | (numbers == GO)
+    never = (numbers == PAD) | (numbers == UNK) | (numbers == BOS)
     return logits.log_softmax(-1) + torch.where(never, _NEVER, 0.0), state
 
 

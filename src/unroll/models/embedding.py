@@ -3,12 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-PAD, UNK, GO, EOS = 0, 1, 4, 5
-"""Token numbers of padding (whose vector begins as zeros and stays so, but where output weights are tied to it), of
-what is unknown, of `<go>`, which a decoder begins with, and of `<eos>`, which ends what is written. The same as in
-`unroll.features.text`."""
-IGNORED = -100
-"""Target of a step that is padding."""
+from unroll.features.special_tokens import PAD
 
 
 class TokenEmbedding(nn.Module):
@@ -18,7 +13,7 @@ class TokenEmbedding(nn.Module):
         vocabulary: Number of tokens.
         size: Of a vector.
         characters: Of each token so many characters are read, too; 0 for none.
-        character_size: Number of characters in their vocabulary.
+        character_vocab_size: Number of characters in their vocabulary.
         dropout: Share of the vectors' numbers dropped.
 
     Source: Ma & Hovy 2016 (a convolution over characters, greatest output; 30 wide).
@@ -27,7 +22,7 @@ class TokenEmbedding(nn.Module):
     CHARACTER_FEATURES = 30
 
     def __init__(
-        self, vocabulary: int, size: int, *, characters: int = 0, character_size: int = 0, dropout: float = 0.0
+        self, vocabulary: int, size: int, *, characters: int = 0, character_vocab_size: int = 0, dropout: float = 0.0
     ) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocabulary, size, padding_idx=PAD)
@@ -39,22 +34,22 @@ class TokenEmbedding(nn.Module):
         self.output_size = size
         self.reads_characters = characters > 0
         if self.reads_characters:
-            self.characters = nn.Embedding(character_size, self.CHARACTER_FEATURES, padding_idx=PAD)
+            self.characters = nn.Embedding(character_vocab_size, self.CHARACTER_FEATURES, padding_idx=PAD)
             self.convolution = nn.Conv1d(self.CHARACTER_FEATURES, self.CHARACTER_FEATURES, 3, padding=1)
             self.output_size += self.CHARACTER_FEATURES
 
-    def load(self, vectors: Tensor, *, trained: bool) -> None:
+    def load(self, vectors: Tensor, *, freeze: bool) -> None:
         """Begins with given vectors.
 
         Args:
             vectors: float32 [vocabulary, size]; a row of NaN leaves its token's vector as it is.
-            trained: False leaves all vectors as they are in training.
+            freeze: Leave all vectors as they are in training.
         """
         known = ~vectors.isnan().any(1)
         with torch.no_grad():
             self.tokens.weight[known] = vectors[known]
             self.tokens.weight[PAD].zero_()
-        self.tokens.weight.requires_grad_(trained)
+        self.tokens.weight.requires_grad_(not freeze)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """int64 [batch, time], or [batch, time, 1 + character] → float32 [batch, time, output_size]."""

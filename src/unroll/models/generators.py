@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unroll.features.special_tokens import BOS, IGNORE_INDEX
 from unroll.models.attention import Memory
 from unroll.models.decoder import Decoder
 from unroll.models.dense import DenseEncoder
-from unroll.models.embedding import GO, IGNORED, TokenEmbedding
-from unroll.models.network import SequenceNetwork, States, Units, last_state
+from unroll.models.embedding import TokenEmbedding
+from unroll.models.network import Preprocessing, SequenceNetwork, States, last_state
 from unroll.models.preprocessing import valid_steps
 from unroll.models.recurrent import RecurrentEncoder, State
 
@@ -24,7 +25,7 @@ class LanguageModel(SequenceNetwork):
     """A one-way network that tells each next token from those before it; it goes on with a prompt.
 
     Args:
-        units: Leaves token numbers as they are.
+        preprocessing: Leaves token numbers as they are.
         embedding: Of the tokens.
         encoder: One-way.
         head: From the encoding to logits.
@@ -36,14 +37,14 @@ class LanguageModel(SequenceNetwork):
 
     def __init__(
         self,
-        units: Units,
+        preprocessing: Preprocessing,
         embedding: TokenEmbedding,
         encoder: RecurrentEncoder,
         head: nn.Module,
         *,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__(units, encoder, head, embedding=embedding, every_step=True, dropout=dropout)
+        super().__init__(preprocessing, encoder, head, embedding=embedding, every_step=True, dropout=dropout)
 
     def output(
         self,
@@ -98,7 +99,7 @@ class EncoderDecoder(nn.Module):
     """A network that reads a sequence or an image and writes tokens.
 
     Args:
-        units: Raw inputs → features, or token numbers.
+        preprocessing: Raw inputs → features, or token numbers.
         encoder: Recurrent or dense.
         decoder: Writes.
         embedding: Of the tokens that are read; None where inputs are numbers.
@@ -107,7 +108,7 @@ class EncoderDecoder(nn.Module):
 
     def __init__(
         self,
-        units: Units,
+        preprocessing: Preprocessing,
         encoder: RecurrentEncoder | DenseEncoder,
         decoder: Decoder,
         *,
@@ -115,12 +116,12 @@ class EncoderDecoder(nn.Module):
         reverse_source: bool = False,
     ) -> None:
         super().__init__()
-        self.units, self.embedding, self.encoder, self.decoder = units, embedding, encoder, decoder
+        self.preprocessing, self.embedding, self.encoder, self.decoder = preprocessing, embedding, encoder, decoder
         self.reverse_source = reverse_source
 
     def encode(self, inputs: Tensor, lengths: Tensor | None) -> tuple[State, Memory]:
         """The decoder's first state and what it may look at."""
-        features = self.units.prepare(inputs, lengths)
+        features = self.preprocessing.prepare(inputs, lengths)
         if isinstance(self.encoder, DenseEncoder):
             return self.decoder.start(self.encoder(features)), ()
         if self.reverse_source:
@@ -141,22 +142,22 @@ class EncoderDecoder(nn.Module):
         """Teacher forcing: logits float32 [batch, time, vocabulary] for targets int64 [batch, time]."""
         if targets is None:
             raise ValueError("a decoder is trained on targets: without them, use `unroll.models.decoding.decode`")
-        logits, _ = self.decoder(after_go(targets), *self.encode(inputs, lengths))
+        logits, _ = self.decoder(shift_right(targets), *self.encode(inputs, lengths))
         return logits, None
 
     def attention(self, inputs: Tensor, lengths: Tensor | None, targets: Tensor) -> Tensor:
         """Attention weights float32 [batch, target, source] while `targets` are written."""
-        weights: Tensor = self.decoder(after_go(targets), *self.encode(inputs, lengths))[1]
+        weights: Tensor = self.decoder(shift_right(targets), *self.encode(inputs, lengths))[1]
         if not self.reverse_source:
             return weights
         # The encoder's outputs are in the order in which it read.
         return reversed_steps(weights.transpose(1, 2), lengths).transpose(1, 2)
 
     def start(self, inputs: Tensor, lengths: Tensor | None, ranks: Tensor) -> Started:
-        """As `LanguageModel.start`; the first step reads `<go>`."""
+        """As `LanguageModel.start`; the first step reads `<bos>`."""
         state, memory = self.encode(inputs, lengths)
         beams = ranks.shape[0]
-        tokens = torch.full((inputs.shape[0], beams), GO, dtype=torch.int64, device=inputs.device)
+        tokens = torch.full((inputs.shape[0], beams), BOS, dtype=torch.int64, device=inputs.device)
         return tokens, tuple(part.unsqueeze(1).expand(-1, beams, -1) for part in state), memory
 
     def step(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
@@ -170,12 +171,12 @@ Generator = LanguageModel | EncoderDecoder
 def chosen_log_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
     """Log probability of each target, float32 [batch, time] in nats, 0 where it is padding."""
     chosen = logits.log_softmax(-1).gather(-1, targets.clamp_min(0).unsqueeze(-1)).squeeze(-1)
-    return torch.where(targets == IGNORED, 0.0, chosen)
+    return torch.where(targets == IGNORE_INDEX, 0.0, chosen)
 
 
-def after_go(targets: Tensor) -> Tensor:
-    """Targets int64 [batch, time] → what is read before each: `<go>`, then the target before it."""
-    return F.pad(targets[:, :-1].clamp_min(0), (1, 0), value=GO)
+def shift_right(targets: Tensor) -> Tensor:
+    """Targets int64 [batch, time] → what is read before each: `<bos>`, then the target before it."""
+    return F.pad(targets[:, :-1].clamp_min(0), (1, 0), value=BOS)
 
 
 def reversed_steps(inputs: Tensor, lengths: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Whole networks that read: units, embedding, encoder and head; several of them averaged; what they decide."""
+"""Whole networks that read: preprocessing, embedding, encoder and head; several of them averaged; what they decide."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from unroll.models.embedding import TokenEmbedding
 from unroll.models.preprocessing import ByteImages, EwmaReturns, Frames, LogReturns, PriceLevels, Tokens, valid_steps
 from unroll.models.recurrent import RecurrentEncoder, State
 
-Units = ByteImages | PriceLevels | LogReturns | EwmaReturns | Tokens | Frames
+Preprocessing = ByteImages | PriceLevels | LogReturns | EwmaReturns | Tokens | Frames
 States = Sequence[State]
 
 
@@ -19,7 +19,7 @@ class SequenceNetwork(nn.Module):
     """From raw inputs to raw outputs.
 
     Args:
-        units: Raw units ↔ what the network learns from.
+        preprocessing: Raw units ↔ what the network learns from.
         encoder: Recurrent or dense.
         head: From the encoding to the output.
         embedding: Of tokens; None where inputs are numbers.
@@ -31,7 +31,7 @@ class SequenceNetwork(nn.Module):
 
     def __init__(
         self,
-        units: Units,
+        preprocessing: Preprocessing,
         encoder: RecurrentEncoder | DenseEncoder,
         head: nn.Module,
         *,
@@ -41,7 +41,7 @@ class SequenceNetwork(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.units, self.embedding, self.encoder, self.head = units, embedding, encoder, head
+        self.preprocessing, self.embedding, self.encoder, self.head = preprocessing, embedding, encoder, head
         self.every_step, self.pooling = every_step, pooling
         self.dropout = nn.Dropout(dropout)
 
@@ -63,7 +63,7 @@ class SequenceNetwork(nn.Module):
         Returns:
             [batch, (time,) output], and each layer's state after the last valid step.
         """
-        return self.read(self.units.prepare(inputs, lengths), lengths, state)
+        return self.read(self.preprocessing.prepare(inputs, lengths), lengths, state)
 
     def read(
         self, features: Tensor, lengths: Tensor | None = None, state: States | None = None
@@ -79,7 +79,7 @@ class SequenceNetwork(nn.Module):
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Raw inputs [batch, time, feature] → raw outputs, in the task's unit."""
         output, _ = self.output(inputs, lengths)
-        return self.units.decode(output, inputs)
+        return self.preprocessing.decode(output, inputs)
 
 
 def pooled(outputs: Tensor, state: States, lengths: Tensor | None, pooling: str) -> Tensor:
@@ -156,7 +156,7 @@ class Classifier(nn.Module):
         return probabilities.argmax(-1), probabilities
 
 
-class Labeller(nn.Module):
+class TokenClassifier(nn.Module):
     """An ensemble that labels every step, with its decisions."""
 
     def __init__(self, ensemble: Ensemble) -> None:

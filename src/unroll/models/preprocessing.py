@@ -68,7 +68,7 @@ class Frames(nn.Module):
 
     Args:
         features: Of a raw frame.
-        normalise: Each recording's features to mean 0 and deviation 1 over its own frames, which takes out loudness
+        normalize: Each recording's features to mean 0 and deviation 1 over its own frames, which takes out loudness
             and much of the voice; otherwise by the training split's.
         deltas: Half the difference between the next and the last frame stands beside each feature (Furui 1986).
     """
@@ -76,9 +76,9 @@ class Frames(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, features: int, *, normalise: bool = True, deltas: bool = True) -> None:
+    def __init__(self, features: int, *, normalize: bool = True, deltas: bool = True) -> None:
         super().__init__()
-        self.normalise, self.deltas = normalise, deltas
+        self.normalize, self.deltas = normalize, deltas
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("deviation", torch.ones(features))
 
@@ -91,7 +91,7 @@ class Frames(nn.Module):
     def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """float32 [batch, time, feature] → [batch, time, feature or 2 × feature], zero beyond each length."""
         valid = valid_steps(inputs, lengths).unsqueeze(-1)  # [batch, time, 1]
-        if self.normalise:
+        if self.normalize:
             count = valid.sum(1, keepdim=True)
             mean = torch.where(valid, inputs, 0.0).sum(1, keepdim=True) / count
             centred = torch.where(valid, inputs - mean, 0.0)
@@ -191,7 +191,7 @@ class LogReturns(nn.Module):
         self.target_deviation.copy_(torch.log(targets / self._last(inputs)).std().clamp_min(1e-6))
 
     def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Raw values [batch, time, feature] → standardised log changes [batch, time − 1, feature]."""
+        """Raw values [batch, time, feature] → standardized log changes [batch, time − 1, feature]."""
         return (self._changes(inputs) - self.mean) / self.deviation
 
     def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
@@ -236,7 +236,7 @@ class EwmaReturns(nn.Module):
         """Nothing to fit: the volatility of the moment is the scale."""
 
     def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """USD [batch, time, 1] → standardised returns [batch, time − 1 − volatility_window, 1]."""
+        """USD [batch, time, 1] → standardized returns [batch, time − 1 − volatility_window, 1]."""
         returns = self._returns(inputs)
         volatility = self._volatility(returns)
         return (returns[:, len(self.weights) :] / volatility[:, :-1]).unsqueeze(-1)

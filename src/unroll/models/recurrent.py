@@ -145,11 +145,11 @@ class RecurrentEncoder(nn.Module):
         layers: (cell, units) of each layer, from the input up; cells may differ.
         bidirectional: Each layer reads both ways.
         nonlinearity: Of plain RNN cells.
-        initialisation: Of the recurrent weights: `orthogonal`, `xavier`, `he` or `uniform` (torch's default).
+        initialization: Of the recurrent weights: `orthogonal`, `xavier`, `he` or `uniform` (torch's default).
         forget_bias: Bias of the LSTM's forget gate at the start; 1 lets gradients through from the first step on.
-        layer_norm: Layer normalisation between layers.
+        layer_norm: Layer normalization between layers.
         dropout: Share of features dropped between layers.
-        truncate: Truncated backpropagation through time: while training, the gradient stops every so many steps and
+        tbptt_steps: Truncated backpropagation through time: while training, the gradient stops every so many steps and
             the state is carried on. None lets it flow through the whole sequence.
 
     Source: Elman 1990; Hochreiter & Schmidhuber 1997; Cho et al. 2014; Schuster & Paliwal 1997; Williams & Peng 1990.
@@ -162,14 +162,14 @@ class RecurrentEncoder(nn.Module):
         *,
         bidirectional: bool = False,
         nonlinearity: str = "tanh",
-        initialisation: str = "orthogonal",
+        initialization: str = "orthogonal",
         forget_bias: float = 1.0,
         layer_norm: bool = False,
         dropout: float = 0.0,
-        truncate: int | None = None,
+        tbptt_steps: int | None = None,
     ) -> None:
         super().__init__()
-        self.truncate = truncate
+        self.tbptt_steps = tbptt_steps
         self.layers = nn.ModuleList()
         self.between = nn.ModuleList()
         size = input_size
@@ -178,7 +178,7 @@ class RecurrentEncoder(nn.Module):
                 norm = nn.LayerNorm(size) if layer_norm else nn.Identity()
                 self.between.append(nn.Sequential(norm, nn.Dropout(dropout)))
             layer = RecurrentLayer(cell, size, units, bidirectional=bidirectional, nonlinearity=nonlinearity)
-            initialise(layer, initialisation, forget_bias)
+            initialize(layer, initialization, forget_bias)
             self.layers.append(layer)
             size = layer.output_size
         self.output_size = size
@@ -197,11 +197,11 @@ class RecurrentEncoder(nn.Module):
             The top layer's outputs, float32 [batch, time, output_size], zero beyond each length, and each layer's
             state after the last valid step.
         """
-        if self.truncate is None or not torch.is_grad_enabled() or torch.compiler.is_exporting():
+        if self.tbptt_steps is None or not torch.is_grad_enabled() or torch.compiler.is_exporting():
             return self._run(inputs, lengths, state)
         pieces = []
-        for start in range(0, inputs.shape[1], self.truncate):
-            piece = inputs[:, start : start + self.truncate]
+        for start in range(0, inputs.shape[1], self.tbptt_steps):
+            piece = inputs[:, start : start + self.tbptt_steps]
             before = None if state is None else [tuple(part.detach() for part in layer) for layer in state]
             outputs, state = self._run_piece(piece, None if lengths is None else lengths - start, before)
             pieces.append(outputs)
@@ -244,7 +244,7 @@ class RecurrentEncoder(nn.Module):
         return inputs, after
 
 
-def initialise(layer: RecurrentLayer, recurrent_weights: str, forget_bias: float) -> None:
+def initialize(layer: RecurrentLayer, recurrent_weights: str, forget_bias: float) -> None:
     """Sets a layer's weights for training, gate by gate.
 
     Input weights are Xavier-uniform (He where the recurrent weights are), biases zero but for the LSTM's forget gate.
@@ -261,7 +261,7 @@ def initialise(layer: RecurrentLayer, recurrent_weights: str, forget_bias: float
     elif recurrent_weights == "he":
         rules = (nn.init.kaiming_uniform_, nn.init.kaiming_uniform_)
     else:
-        raise ValueError(f"unknown initialisation {recurrent_weights!r}: use orthogonal, xavier, he or uniform")
+        raise ValueError(f"unknown initialization {recurrent_weights!r}: use orthogonal, xavier, he or uniform")
     with torch.no_grad():
         for name, parameter in layer.rnn.named_parameters():
             if name.startswith("weight") and rules is not None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unroll.features.samples import spread
-from unroll.features.text import SPECIALS
+from unroll.features.samples import linspace_indices
+from unroll.features.special_tokens import SPECIAL_TOKENS
 from unroll.files import replacing
 from unroll.plotting.figures import entitle, figure, save
 
@@ -77,7 +77,7 @@ def neighbour_table(
     """
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     units = vectors / np.maximum(norms, 1e-12)
-    candidates = np.array([token not in SPECIALS for token in tokens])
+    candidates = np.array([token not in SPECIAL_TOKENS for token in tokens])
     asked = _telling(tokens, 10 * shown)
     cosines = np.where(candidates, units[asked] @ units.T, -np.inf)
     cosines[np.arange(len(asked)), asked] = -np.inf
@@ -95,7 +95,7 @@ def neighbour_table(
         for place, token in enumerate(asked):
             pairs = [(tokens[other], f"{cosines[place, other]:.4f}") for other in order[place]]
             writer.writerow([tokens[token], *(value for pair in pairs for value in pair)])
-    picked = spread(len(found), shown)
+    picked = linspace_indices(len(found), shown)
     table_figure(
         path,
         title,
@@ -114,6 +114,6 @@ def _telling(tokens: Sequence[str], count: int) -> list[int]:
     words = [
         number for number in common if len(tokens[number].strip("▁ ")) >= 4 and tokens[number].strip("▁ ").isalpha()
     ]
-    asked = words if len(words) >= 10 else [number for number in common if tokens[number] not in SPECIALS]
+    asked = words if len(words) >= 10 else [number for number in common if tokens[number] not in SPECIAL_TOKENS]
     frequent = asked[: 20 * count]
-    return [frequent[place] for place in spread(len(frequent), count)]
+    return [frequent[place] for place in linspace_indices(len(frequent), count)]

@@ -19,7 +19,7 @@ from unroll.domains.tasks import task_of
 from unroll.errors import BundleError, DataError, VersionError
 from unroll.evaluation.statistics import paired_bootstrap
 from unroll.export.rows import rows_of
-from unroll.features.samples import Samples, Tensors, spread
+from unroll.features.samples import Samples, Tensors, linspace_indices
 from unroll.files import read_json, require, sha256_of, write_json
 from unroll.inference.bundle import PROVENANCE, Bundle, load_bundle
 from unroll.promotion import gates, rescoring, results
@@ -200,7 +200,7 @@ def _ask(
         bundle = load_bundle(paths.bundle(name))
     except BundleError as error:
         return gates.not_asked([parity, gates.fresh_process(str(error))]), None, None
-    some = spread(len(contest.rows["inputs"]), FRESH_ROWS)
+    some = linspace_indices(len(contest.rows["inputs"]), FRESH_ROWS)
     rows = rows_of(contest.rows, some, bundle.card)
     fresh = gates.fresh_process(score_afresh(bundle.folder, rows))
     if not fresh.passed:

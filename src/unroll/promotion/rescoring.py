@@ -55,7 +55,7 @@ def losses(bundle: Bundle, task: Task, rows: Tensors) -> NDArray[np.float64]:
     Raises:
         BundleError: onnxruntime cannot run the graph on these rows.
     """
-    return task.row_losses(_predictions(bundle, task, rows), rows)
+    return task.per_sample_loss(_predictions(bundle, task, rows), rows)
 
 
 def written_losses(table: Path, task: Task, rows: Tensors) -> NDArray[np.float64]:
@@ -69,7 +69,7 @@ def written_losses(table: Path, task: Task, rows: Tensors) -> NDArray[np.float64
         raise DataError(f"{table} has {len(column)} rows, the test split {len(rows['targets'])}: evaluate again")
     # Fold after fold: the last rows are the last fold's.
     kept = column.slice(len(column) - len(rows["targets"]))
-    return task.row_losses(np.stack(kept.to_numpy(zero_copy_only=False)), rows)
+    return task.per_sample_loss(np.stack(kept.to_numpy(zero_copy_only=False)), rows)
 
 
 def keep(path: Path, found: NDArray[np.float64], rows: Tensors) -> None:

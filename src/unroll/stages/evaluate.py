@@ -14,7 +14,7 @@ from unroll.domains.task import Task
 from unroll.domains.tasks import task_of
 from unroll.evaluation.evaluation import evaluate, metrics
 from unroll.evaluation.gradients import gradient_reach
-from unroll.features.samples import Samples, spread
+from unroll.features.samples import Samples, linspace_indices
 from unroll.files import digest_of, read_json, replacing, require, write_json
 from unroll.models.generators import EncoderDecoder, LanguageModel
 from unroll.models.network import SequenceNetwork
@@ -107,7 +107,7 @@ def _draw_network(folder: Path, title: str, network: Network, task: Task, data: 
         vocabulary = next(iter(task.vocabularies.values()))
         tokens = vocabulary.tokens_of(range(vocabulary.size))
         neighbour_table(folder / "neighbours.png", f"{title}: nearest vectors", tokens, embedding)
-    some = spread(len(data), SHOWN).tolist()
+    some = linspace_indices(len(data), SHOWN).tolist()
     if isinstance(network, EncoderDecoder) and network.decoder.attention is not None:
         attention_maps(folder / "attention.png", f"{title}: what it looked at", looks(network, task, data, some))
     if isinstance(network, LanguageModel) and task.write_examples is not None and (begun := prompts(data, SHOWN)):

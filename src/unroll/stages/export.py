@@ -13,7 +13,7 @@ from unroll.export.cases import ROWS, example, runs
 from unroll.export.decoding import export_generator
 from unroll.export.onnx import export, parity
 from unroll.export.reference import describe
-from unroll.features.samples import Samples, spread
+from unroll.features.samples import Samples, linspace_indices
 from unroll.files import read_json, replacing, require, sha256_of, write_json
 from unroll.inference.bundle import load_bundle
 from unroll.inference.reference import EXPECTATIONS, REFERENCE
@@ -35,7 +35,7 @@ def run(name: str) -> None:
     evaluation = read_json(require(paths.evaluation(name), f"evaluate {name}"))
     model = whole_model(task, load_networks(task, experiment.model, weights, fold.name, experiment.training.seeds))
     free_time = not isinstance(_encoder(experiment.model), config.DenseModel)
-    data = training_split(samples, task, fold.test[spread(len(fold.test), ROWS)], torch.device("cpu"))
+    data = training_split(samples, task, fold.test[linspace_indices(len(fold.test), ROWS)], torch.device("cpu"))
     metric = task.headline
     figures = {
         "metric": metric,

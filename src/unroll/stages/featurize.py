@@ -11,7 +11,7 @@ from unroll.errors import DataError
 from unroll.features.build import TABLES, build_samples
 from unroll.features.embeddings import read_vectors
 from unroll.features.samples import Samples
-from unroll.features.text import PAD, UNK
+from unroll.features.special_tokens import PAD, UNK
 from unroll.files import read_json, require, write_json
 
 

@@ -14,14 +14,12 @@ from unroll.domains.task import Task
 from unroll.domains.tasks import task_of
 from unroll.errors import ParameterError
 from unroll.features.samples import Fold, Samples
+from unroll.features.special_tokens import NEVER_GENERATED
 from unroll.files import digest_of, read_json, require, write_json, write_text
 from unroll.tracking import Run, member_prefix
 from unroll.training.checkpoints import run_key
 from unroll.training.loop import Trained, train
 from unroll.training.members import Member, members, new_network, pick_device, save_weights, training_split, validate
-
-NEVER_WRITTEN = 3
-"""Special tokens that no network writes: [PAD], [UNK], <go>."""
 
 
 def run(name: str) -> None:
@@ -72,16 +70,16 @@ def _check(name: str, experiment: config.Experiment, task: Task, samples: Sample
             f"experiments.{name}.training.seeds has {len(experiment.training.seeds)} seeds, but what task "
             f"{experiment.task!r} writes has no mean: give one seed"
         )
-    if task.decoding and task.decoding.beams > task.writes - NEVER_WRITTEN:
+    if task.decoding and task.decoding.beams > task.target_vocab_size - len(NEVER_GENERATED):
         raise ParameterError(
             f"tasks.{experiment.task}.decoding.beams is {task.decoding.beams}, but its vocabulary has "
-            f"{task.writes - NEVER_WRITTEN} tokens to begin with: follow no more than so many"
+            f"{task.target_vocab_size - len(NEVER_GENERATED)} tokens to begin with: follow no more than so many"
         )
     embedding = None if isinstance(experiment.model, config.DenseModel) else experiment.model.embedding
-    if embedding and embedding.start == "vectors" and samples.vectors is None:
+    if embedding and embedding.init == "pretrained" and samples.vectors is None:
         raise ParameterError(
-            f"experiments.{name}.model.embedding.start is vectors, but tasks.{experiment.task} has none: name a GloVe "
-            f"or word2vec text file in tasks.{experiment.task}.vectors, or, of a kind without that key, start at random"
+            f"experiments.{name}.model.embedding.init is pretrained, but tasks.{experiment.task} has none: name a "
+            f"GloVe or word2vec text file in tasks.{experiment.task}.vectors, or leave init out"
         )
 
 

@@ -1,1 +1,1 @@
-"""The loop, optimisers and schedules, checkpoints, the health of gradients."""
+"""The loop, optimizers and schedules, checkpoints, the health of gradients."""

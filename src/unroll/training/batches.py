@@ -30,7 +30,7 @@ class Batches:
         targets: Raw targets, [sample, …].
         lengths: Of the inputs, int64 [sample] on the CPU; None where all are whole.
         target_lengths: Of the targets, likewise; None where they have the inputs' lengths, or none.
-        carried: The samples are windows of one stream, in order: a batch goes on where the one before it ended.
+        stateful: The samples are windows of one stream, in order: a batch goes on where the one before it ended.
         bucketed: Samples of like lengths make a batch, so that little is padded.
     """
 
@@ -38,7 +38,7 @@ class Batches:
     targets: Tensor
     lengths: Tensor | None = None
     target_lengths: Tensor | None = None
-    carried: bool = False
+    stateful: bool = False
     bucketed: bool = True
 
     def __len__(self) -> int:
@@ -48,10 +48,10 @@ class Batches:
         """One epoch's batches as positions, int64 [sample] on the CPU, by chance of torch's generator.
 
         Example:
-            Carried, 7 windows and size 2: (0, 3), (1, 4), (2, 5): two readers go through the stream side by side. The
+            Stateful, 7 windows and size 2: (0, 3), (1, 4), (2, 5): two readers go through the stream side by side. The
             last window is left out, as is whatever does not fill all readers.
         """
-        if self.carried:
+        if self.stateful:
             readers = min(size, len(self))
             steps = len(self) // readers
             return list(torch.arange(readers * steps).view(readers, steps).T)
@@ -69,10 +69,10 @@ class Batches:
         """All positions once, for when nothing is learned; of like lengths where they vary.
 
         Example:
-            Carried, 7 windows and size 3: (0, 3, 6), (1, 4), (2, 5). Readers end from the last one on, so that a
+            Stateful, 7 windows and size 3: (0, 3, 6), (1, 4), (2, 5). Readers end from the last one on, so that a
             batch's rows are the first ones of the batch before it.
         """
-        if self.carried:
+        if self.stateful:
             steps = -(-len(self) // min(size, len(self)))
             return [torch.arange(step, len(self), steps) for step in range(steps)]
         if self.lengths is None or not self.bucketed:

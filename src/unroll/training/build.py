@@ -25,7 +25,7 @@ def build_model(task: Task, model: config.Model, vectors: Tensor | None = None) 
     Raises:
         ParameterError: The model cannot do the task, or the vectors are of another size.
     """
-    writes_alone = bool(task.writes) and not task.every_step
+    writes_alone = bool(task.target_vocab_size) and not task.every_step
     if isinstance(model, config.EncoderDecoderModel):
         if not writes_alone:
             raise ParameterError(
@@ -38,18 +38,22 @@ def build_model(task: Task, model: config.Model, vectors: Tensor | None = None) 
     encoder_embedding = None
     if isinstance(model, config.RecurrentModel):
         _check_direction(task, model)
-        encoder_embedding = _embedding(task, model.embedding, task.reads, model.dropout, vectors)
+        encoder_embedding = _embedding(task, model.embedding, task.source_vocab_size, model.dropout, vectors)
     encoder = _encoder(task, model, encoder_embedding)
-    units, dropout = task.make_units(), model.dropout
+    preprocessing, dropout = task.make_preprocessing(), model.dropout
     if isinstance(model, config.DenseModel) or isinstance(encoder, DenseEncoder):
-        return SequenceNetwork(units, encoder, task.make_head(encoder.output_size), dropout=dropout)
-    if model.tied and not (task.writes and encoder_embedding):
-        raise ParameterError(f"tied weights are for language models; task {task.name!r} writes no tokens: leave it out")
-    if task.writes and encoder_embedding:
-        head = TiedHead(encoder.output_size, encoder_embedding) if model.tied else task.make_head(encoder.output_size)
-        return LanguageModel(units, encoder_embedding, encoder, head, dropout=dropout)
+        return SequenceNetwork(preprocessing, encoder, task.make_head(encoder.output_size), dropout=dropout)
+    if model.tie_weights and not (task.target_vocab_size and encoder_embedding):
+        raise ParameterError(f"tie_weights is for language models; task {task.name!r} writes no tokens: leave it out")
+    if task.target_vocab_size and encoder_embedding:
+        head = (
+            TiedHead(encoder.output_size, encoder_embedding)
+            if model.tie_weights
+            else task.make_head(encoder.output_size)
+        )
+        return LanguageModel(preprocessing, encoder_embedding, encoder, head, dropout=dropout)
     return SequenceNetwork(
-        units,
+        preprocessing,
         encoder,
         task.make_head(encoder.output_size),
         embedding=encoder_embedding,
@@ -61,9 +65,9 @@ def build_model(task: Task, model: config.Model, vectors: Tensor | None = None) 
 
 def _encoder_decoder(task: Task, model: config.EncoderDecoderModel, vectors: Tensor | None) -> EncoderDecoder:
     _check_encoder(model)
-    written = _embedding(task, model.embedding, task.writes, model.dropout, vectors)
+    written = _embedding(task, model.embedding, task.target_vocab_size, model.dropout, vectors)
     # One vocabulary for both sides, so one set of vectors.
-    read = written if task.reads else None
+    read = written if task.source_vocab_size else None
     encoder = _encoder(task, model.encoder, read)
     attends = model.decoder.attention == "additive"
     if written is None:
@@ -77,7 +81,9 @@ def _encoder_decoder(task: Task, model: config.EncoderDecoderModel, vectors: Ten
         value_size=encoder.output_size if attends else 0,
         dropout=model.dropout,
     )
-    return EncoderDecoder(task.make_units(), encoder, decoder, embedding=read, reverse_source=model.reverse_source)
+    return EncoderDecoder(
+        task.make_preprocessing(), encoder, decoder, embedding=read, reverse_source=model.reverse_source
+    )
 
 
 def _check_encoder(model: config.EncoderDecoderModel) -> None:
@@ -89,17 +95,19 @@ def _check_encoder(model: config.EncoderDecoderModel) -> None:
         raise ParameterError("set `embedding` beside `encoder`, not in it: encoder and decoder share the vectors")
     if encoder.pooling != "last":
         raise ParameterError("a decoder begins with the encoder's last state: leave `pooling` out of `encoder`")
-    if encoder.tied:
-        raise ParameterError("a decoder's output weights are always tied, an encoder has none: leave `tied` out of it")
+    if encoder.tie_weights:
+        raise ParameterError(
+            "a decoder's output weights are always tied, an encoder has none: leave `tie_weights` out of it"
+        )
 
 
 def _encoder(
     task: Task, model: config.RecurrentModel | config.DenseModel, embedding: TokenEmbedding | None
 ) -> DenseEncoder | RecurrentEncoder:
     if isinstance(model, config.DenseModel):
-        if task.every_step and not task.writes:
+        if task.every_step and not task.target_vocab_size:
             raise ParameterError(f"a dense model has one output, task {task.name!r} wants one a step: use recurrent")
-        if task.varying or task.reads:
+        if task.variable_length or task.source_vocab_size:
             raise ParameterError(f"a dense model needs inputs of one size, task {task.name!r} has not: use recurrent")
         return DenseEncoder(
             task.steps * task.features, model.units, nonlinearity=model.nonlinearity, dropout=model.dropout
@@ -109,11 +117,11 @@ def _encoder(
         [(layer.cell, layer.units) for layer in model.layers],
         bidirectional=model.bidirectional,
         nonlinearity=model.nonlinearity,
-        initialisation=model.initialisation,
+        initialization=model.initialization,
         forget_bias=model.forget_bias,
         layer_norm=model.layer_norm,
         dropout=model.dropout,
-        truncate=model.truncate,
+        tbptt_steps=model.tbptt_steps,
     )
 
 
@@ -128,21 +136,21 @@ def _embedding(
         vocabulary,
         settings.size,
         characters=task.characters,
-        character_size=task.character_size,
+        character_vocab_size=task.character_vocab_size,
         dropout=dropout,
     )
-    if settings.start == "vectors" and vectors is not None:
+    if settings.init == "pretrained" and vectors is not None:
         if vectors.shape[1] != settings.size:
             raise ParameterError(
                 f"the vectors of tasks.{task.name}.vectors have {vectors.shape[1]} numbers, embedding.size is "
                 f"{settings.size}; make them equal"
             )
-        embedding.load(vectors, trained=settings.trained)
+        embedding.load(vectors, freeze=settings.freeze)
     return embedding
 
 
 def _check_direction(task: Task, model: config.RecurrentModel) -> None:
-    if model.bidirectional and not task.sees_ahead:
+    if model.bidirectional and task.causal:
         raise ParameterError(
             f"each step of task {task.name!r} tells what comes next: a backward layer would read it; "
             "set bidirectional: false"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from unroll.errors import TrainingError
 from unroll.files import replacing, sha256_of
 
-_WEIGHTS, _BEST, _OPTIMISER = "weights/", "best/", "optimiser/"
+_WEIGHTS, _BEST, _OPTIMIZER = "weights/", "best/", "optimizer/"
 
 
 @dataclass
@@ -39,12 +39,12 @@ class Progress:
     seconds: float = 0.0
 
 
-def save_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
+def save_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
     """Writes all that the next epoch needs; random numbers need nothing, each epoch seeds its own."""
     tensors = {_WEIGHTS + name: tensor for name, tensor in network.state_dict().items()}
     tensors |= {_BEST + name: tensor for name, tensor in progress.best.items()}
-    for position, entries in optimiser.state_dict()["state"].items():
-        tensors |= {f"{_OPTIMISER}{position}/{name}": value for name, value in entries.items() if value is not None}
+    for position, entries in optimizer.state_dict()["state"].items():
+        tensors |= {f"{_OPTIMIZER}{position}/{name}": value for name, value in entries.items() if value is not None}
     header = {
         "epoch": progress.epoch,
         "history": progress.history,
@@ -57,8 +57,8 @@ def save_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optim
         save_file(contiguous, part, metadata={"progress": json.dumps(header)})
 
 
-def load_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> Progress | None:
-    """Brings network and optimiser to where the checkpoint stands; None where there is none.
+def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
+    """Brings network and optimizer to where the checkpoint stands; None where there is none.
 
     Raises:
         TrainingError: The file is cut short, or of another training.
@@ -71,10 +71,10 @@ def load_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optim
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 -- it is no dictionary
         network.load_state_dict(_below(_WEIGHTS, tensors))
         state: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in _below(_OPTIMISER, tensors).items():
+        for key, tensor in _below(_OPTIMIZER, tensors).items():
             position, _, name = key.partition("/")
             state.setdefault(int(position), {})[name] = tensor
-        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         return Progress(
             header["epoch"],
             header["history"],

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from unroll import config
 from unroll.domains.task import Task
 from unroll.features.random import uniforms
-from unroll.features.samples import spread
-from unroll.features.text import EOS, PAD
+from unroll.features.samples import linspace_indices
+from unroll.features.special_tokens import EOS, PAD
 from unroll.models.decoding import decode
 from unroll.models.embedding import TokenEmbedding
 from unroll.models.generators import EncoderDecoder, Generator, LanguageModel
@@ -20,7 +20,7 @@ from unroll.training.loop import Network
 from unroll.training.members import written
 
 PROMPT_STEPS = 5
-"""Tokens that a language model is given to go on with: of a tune `<go>`, mode, metre, duration and first note."""
+"""Tokens that a language model is given to go on with: of a tune `<bos>`, mode, metre, duration and first note."""
 Look = tuple[list[str], list[str], NDArray[np.floating[Any]]]
 """Source tokens, written tokens, and weights [written, source]."""
 
@@ -51,7 +51,7 @@ def prompts(data: Batches, count: int) -> list[int]:
     """So many rows, evenly spaced, whose first tokens are gone on with: none of them ends a text or is padding."""
     first = data.inputs[:, :PROMPT_STEPS]
     whole = ((first != EOS) & (first != PAD)).all(1).nonzero().flatten()
-    return [int(whole[place]) for place in spread(len(whole), count)] if len(whole) else []
+    return [int(whole[place]) for place in linspace_indices(len(whole), count)] if len(whole) else []
 
 
 def continuations(network: LanguageModel, task: Task, data: Batches, rows: Sequence[int]) -> list[list[int]]:

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from unroll import config
 from unroll.errors import TrainingError
-from unroll.models.embedding import IGNORED
+from unroll.features.special_tokens import IGNORE_INDEX
 from unroll.models.generators import EncoderDecoder
 from unroll.models.network import SequenceNetwork, States
 from unroll.training.batches import Batches
 from unroll.training.checkpoints import Progress, load_checkpoint, save_checkpoint
-from unroll.training.optimizers import make_optimiser, rate_share
+from unroll.training.optimizers import make_optimizer, rate_share
 
 Network = SequenceNetwork | EncoderDecoder
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -70,11 +70,11 @@ def train(
     Raises:
         TrainingError: The loss is not finite.
     """
-    optimiser = make_optimiser(network.parameters(), settings)
-    progress = load_checkpoint(checkpoint, network, optimiser) or Progress(0, [], {}, -1)
+    optimizer = make_optimizer(network.parameters(), settings)
+    progress = load_checkpoint(checkpoint, network, optimizer) or Progress(0, [], {}, -1)
     while not progress.finished:
         epoch_began = time.perf_counter()
-        train_loss, gradient_norm = _epoch(network, loss, data, settings, optimiser, progress.epoch, seed)
+        train_loss, gradient_norm = _epoch(network, loss, data, settings, optimizer, progress.epoch, seed)
         row: Row = {
             "epoch": progress.epoch + 1,
             "train_loss": train_loss,
@@ -93,7 +93,7 @@ def train(
         _keep(network, progress, row, settings, better)
         seconds = time.perf_counter() - epoch_began
         progress.seconds += seconds
-        save_checkpoint(checkpoint, network, optimiser, progress)
+        save_checkpoint(checkpoint, network, optimizer, progress)
         on_epoch(row, seconds)
     return Trained(progress.best, progress.history, progress.seconds, progress.epoch * len(data))
 
@@ -103,7 +103,7 @@ def _epoch(
     loss: Loss,
     data: Batches,
     settings: config.Training,
-    optimiser: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer,
     epoch: int,
     seed: int,
 ) -> tuple[float, float]:
@@ -120,20 +120,20 @@ def _epoch(
     state: States | None = None
     for step, index in enumerate(batches):
         rate = settings.learning_rate * rate_share(settings.schedule, (epoch * len(batches) + step) / steps)
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = rate
         batch = data.at(index)
         with _precision(settings, device):
             output, after = network.output(batch.inputs, batch.lengths, batch.targets, state)
-        targets = network.units.encode_target(batch.targets, batch.inputs)
+        targets = network.preprocessing.encode_target(batch.targets, batch.inputs)
         value = loss(output.float(), targets)
         value.backward()
         norms[step] = nn.utils.clip_grad_norm_(parameters, settings.clip_norm or float("inf"))
         losses[step] = value.detach()
-        weights[step] = (targets != IGNORED).sum()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        if data.carried and after is not None:
+        weights[step] = (targets != IGNORE_INDEX).sum()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if data.stateful and after is not None:
             # Truncated backpropagation through time: the state goes on, its gradient ends here.
             state = [tuple(part.detach() for part in layer) for layer in after]
     _check_finite(losses, norms, epoch, settings)
@@ -164,7 +164,7 @@ def _check_finite(losses: Tensor, norms: Tensor, epoch: int, settings: config.Tr
 def _remedy(settings: config.Training) -> str:
     clipping = f"clip_norm below {settings.clip_norm:g}" if settings.clip_norm else "clip_norm: 1.0"
     return (
-        f"Try a learning_rate below {settings.learning_rate:g}, {clipping}, initialisation: orthogonal, or look for "
+        f"Try a learning_rate below {settings.learning_rate:g}, {clipping}, initialization: orthogonal, or look for "
         "values in the data that are not finite"
     )
 

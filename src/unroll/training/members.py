@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from unroll import config
 from unroll.domains.task import Prediction, Task
 from unroll.errors import DataError, ParameterError
-from unroll.features.samples import Fold, Index, Samples, Tensors, spread
+from unroll.features.samples import Fold, Index, Samples, Tensors, linspace_indices
+from unroll.features.special_tokens import IGNORE_INDEX
 from unroll.files import replacing
 from unroll.models.decoding import decode
-from unroll.models.embedding import IGNORED
 from unroll.models.generators import EncoderDecoder, Generator, LanguageModel, chosen_log_probabilities
-from unroll.models.network import Classifier, Ensemble, Labeller, SequenceNetwork, States
+from unroll.models.network import Classifier, Ensemble, SequenceNetwork, States, TokenClassifier
 from unroll.training.batches import Batch, Batches
 from unroll.training.build import build_model
 from unroll.training.loop import Network
@@ -68,7 +68,7 @@ def training_split(samples: Samples, task: Task, index: Index, device: torch.dev
         return torch.from_numpy(samples.tensors[name][index]) if name in samples.tensors else None
 
     inputs, targets = (torch.from_numpy(samples.tensors[name][index]).to(device) for name in ("inputs", "targets"))
-    return Batches(inputs, targets, part("lengths"), part("target_lengths"), carried=task.carried)
+    return Batches(inputs, targets, part("lengths"), part("target_lengths"), stateful=task.stateful)
 
 
 def new_network(task: Task, model: config.Model, data: Batches, seed: int, vectors: Tensor | None = None) -> Network:
@@ -86,7 +86,7 @@ def new_network(task: Task, model: config.Model, data: Batches, seed: int, vecto
     """
     torch.manual_seed(seed)
     network = build_model(task, model, vectors)
-    network.units.fit(data.inputs.cpu(), data.targets.cpu(), data.lengths)
+    network.preprocessing.fit(data.inputs.cpu(), data.targets.cpu(), data.lengths)
     return network.to(data.inputs.device)
 
 
@@ -124,7 +124,7 @@ def whole_model(task: Task, networks: Sequence[Network]) -> nn.Module:
     ensemble = Ensemble(networks).eval()
     if task.output == "label":
         return Classifier(ensemble).eval()
-    return Labeller(ensemble).eval() if task.output == "labels" else ensemble
+    return TokenClassifier(ensemble).eval() if task.output == "labels" else ensemble
 
 
 def predict(model: nn.Module, task: Task, data: Batches) -> Prediction:
@@ -143,18 +143,18 @@ def predict(model: nn.Module, task: Task, data: Batches) -> Prediction:
     state: States | None = None
     model.eval()
     with torch.inference_mode():
-        for index in data.in_order(WRITTEN_ROWS if task.writes else EVALUATION_ROWS):
+        for index in data.in_order(WRITTEN_ROWS if task.target_vocab_size else EVALUATION_ROWS):
             batch = data.at(index)
             if isinstance(model, LanguageModel):
                 if state is not None:
                     state = [tuple(part[:, : len(index)] for part in layer) for layer in state]
                 found, after = model.log_probabilities(batch.inputs, batch.targets, batch.lengths, state)
-                state = after if data.carried else None
+                state = after if data.stateful else None
             elif isinstance(model, EncoderDecoder):
                 found = written(model, task, batch)
             else:
                 outputs = model(batch.inputs, batch.lengths)
-                # A classifier's metrics want all probabilities, a labeller's the labels alone.
+                # A classifier's metrics want all probabilities, a token classifier's the labels alone.
                 found = outputs if isinstance(outputs, Tensor) else outputs[1 if task.output == "label" else 0]
             parts.append((index, found.cpu()))
     return _together(parts, len(data), data.inputs.shape[1] if task.every_step else 0)
@@ -200,20 +200,20 @@ def validate(network: Network, task: Task, data: Batches, rows: Tensors) -> tupl
     parts: list[tuple[Tensor, Tensor]] = []
     state: States | None = None
     with torch.inference_mode():
-        for index in data.in_order(WRITTEN_ROWS if task.writes else EVALUATION_ROWS):
+        for index in data.in_order(WRITTEN_ROWS if task.target_vocab_size else EVALUATION_ROWS):
             batch = data.at(index)
             if state is not None:
                 state = [tuple(part[:, : len(index)] for part in layer) for layer in state]
             output, after = network.output(batch.inputs, batch.lengths, batch.targets, state)
-            state = after if data.carried else None
-            targets = network.units.encode_target(batch.targets, batch.inputs)
-            weight = int((targets != IGNORED).sum())
+            state = after if data.stateful else None
+            targets = network.preprocessing.encode_target(batch.targets, batch.inputs)
+            weight = int((targets != IGNORE_INDEX).sum())
             total += task.loss(output, targets).double().cpu() * weight
             targets_there += weight
             if not isinstance(network, EncoderDecoder):
                 parts.append((index, _judged(network, task, output, batch).cpu()))
         if isinstance(network, EncoderDecoder):
-            some = torch.from_numpy(spread(len(data), VALIDATION_ROWS))
+            some = torch.from_numpy(linspace_indices(len(data), VALIDATION_ROWS))
             parts = [
                 (places, written(network, task, data.at(some[places]), beams=1).cpu())
                 for places in torch.arange(len(some)).split(WRITTEN_ROWS)
@@ -228,7 +228,7 @@ def _judged(network: SequenceNetwork, task: Task, output: Tensor, batch: Batch) 
     """What metrics judge, from what the loss compares."""
     if isinstance(network, LanguageModel):
         return chosen_log_probabilities(output.float(), batch.targets)
-    decoded: Tensor = network.units.decode(output.float(), batch.inputs)
+    decoded: Tensor = network.preprocessing.decode(output.float(), batch.inputs)
     return decoded.argmax(-1) if task.output == "labels" else decoded
 
 

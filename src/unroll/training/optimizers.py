@@ -1,4 +1,4 @@
-"""Optimisers, and learning rates over the course of training."""
+"""Optimizers, and learning rates over the course of training."""
 
 import math
 from collections.abc import Iterable
@@ -9,8 +9,8 @@ from torch import nn
 from unroll import config
 
 
-def make_optimiser(parameters: Iterable[nn.Parameter], settings: config.Training) -> torch.optim.Optimizer:
-    """The optimiser that the parameters name."""
+def make_optimizer(parameters: Iterable[nn.Parameter], settings: config.Training) -> torch.optim.Optimizer:
+    """The optimizer that the parameters name."""
     trained = list(parameters)
     rate, decay = settings.learning_rate, settings.weight_decay
     # Fused: one call for all tensors; small recurrent networks have many small ones.

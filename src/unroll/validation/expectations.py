@@ -111,7 +111,7 @@ def validate(frames: Mapping[str, "pd.DataFrame"], checks: Sequence[Check], docs
         # Deprecations inside the package are of no use to whoever validates data.
         warnings.simplefilter("ignore")
         outcomes = _run(frames, checks, docs)
-    _normalise(docs)
+    _normalize(docs)
     return outcomes
 
 
@@ -185,7 +185,7 @@ def _shown(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _normalise(docs: Path) -> None:
+def _normalize(docs: Path) -> None:
     """Replaces run times and random ids in the pages: equal data has to give equal bytes, which DVC hashes."""
     stamp = _RUN_TIME.strftime("%Y%m%dT%H%M%S.%fZ")
     for page in sorted(docs.rglob("*.html")):

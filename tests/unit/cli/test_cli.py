@@ -262,7 +262,7 @@ def test_the_wrong_command_names_the_right_one(capsys, here):
 
 @pytest.mark.parametrize("text", ["", "a b c d e f g"])
 def test_a_text_that_does_not_fit(capsys, here, text):
-    tiny_bundles.classifier(here / "model", too_long="refuse")
+    tiny_bundles.classifier(here / "model", truncation=False)
     code, _, err = run(capsys, "classify", text, "--model", "model")
     assert code == 2
     assert err.startswith("unroll classify: the text ")

@@ -32,9 +32,9 @@ def test_tasks_that_need_no_samples(tiny):
 
 
 def test_only_forecasts_of_each_step_must_not_see_ahead(tiny):
-    assert not tiny.task("price_steps").sees_ahead
-    assert tiny.task("price").sees_ahead
-    assert tiny.task("digits").sees_ahead
+    assert tiny.task("price_steps").causal
+    assert not tiny.task("price").causal
+    assert not tiny.task("digits").causal
 
 
 def test_what_the_graph_gives(tiny):

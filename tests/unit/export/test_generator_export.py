@@ -17,7 +17,7 @@ from unroll.export.cases import example, runs
 from unroll.export.decoding import export_generator
 from unroll.export.onnx import TOLERANCE, parity
 from unroll.features.random import uniforms
-from unroll.features.text import EOS, GO, PAD, UNK
+from unroll.features.special_tokens import BOS, EOS, PAD, UNK
 from unroll.inference.bundle import load_bundle
 from unroll.models.decoding import decode
 from unroll.training.batches import Batches
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(int64)": "int64"}
 
 # Attention over both directions of an LSTM; tied weights and drawing. The rest takes its time.
-FAST = {"attention": "translation", "tied": "language_model"}
+FAST = {"attention": "translation", "tie_weights": "language_model"}
 SLOW = {
     "plain": "translation",
     "rnn": "translation",
@@ -41,7 +41,7 @@ every_generator = pytest.mark.parametrize(
 )
 every_fast = pytest.mark.parametrize("which", FAST)
 with_prompts = pytest.mark.parametrize(
-    "which", ["tied", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tunes", "words"))]
+    "which", ["tie_weights", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tunes", "words"))]
 )
 
 
@@ -52,8 +52,8 @@ def model_of(tiny, which):
         "rnn": lambda: tiny.writer("rnn", "rnn", attention=True, reverse_source=True),
         "captions": lambda: tiny.writer("gru"),
         "tunes": lambda: tiny.model("gru", embedding={"size": 5}),
-        "words": lambda: tiny.model("lstm", "gru", embedding={"size": 5}, tied=True, layer_norm=True),
-        "tied": lambda: tiny.model("rnn", embedding={"size": 5}, tied=True),
+        "words": lambda: tiny.model("lstm", "gru", embedding={"size": 5}, tie_weights=True, layer_norm=True),
+        "tie_weights": lambda: tiny.model("rnn", embedding={"size": 5}, tie_weights=True),
     }[which]()
 
 
@@ -98,7 +98,7 @@ def inputs_for(task, data, rows, steps):
         return inputs, None
     lengths = 1 + (torch.arange(rows) * 3) % steps
     lengths[-1] = steps
-    inputs = torch.cat([inputs] * (1 + steps // inputs.shape[1]), dim=1)[:, :steps].clamp(min=GO)
+    inputs = torch.cat([inputs] * (1 + steps // inputs.shape[1]), dim=1)[:, :steps].clamp(min=BOS)
     return torch.where(torch.arange(steps) < lengths[:, None], inputs, PAD), lengths
 
 
@@ -131,7 +131,7 @@ def check(network, task, session, inputs, lengths, seed=0, **settings):
     np.testing.assert_allclose(scores, expected_scores.numpy(), rtol=1e-5, atol=1e-5)
     for row in tokens.reshape(-1, tokens.shape[2]).tolist():
         end = row.index(EOS) + 1 if EOS in row else len(row)
-        assert not set(row[:end]) & {PAD, UNK, GO}
+        assert not set(row[:end]) & {PAD, UNK, BOS}
         assert not any(row[end:])
     return tokens
 
@@ -295,7 +295,7 @@ def test_the_loop_is_in_the_graph(exported, which):
     kinds = Counter(node.op_type for node in graph.node)
     assert kinds["Loop"] == (3 if draws(task) else 2)
     layers = {"translation": {"attention": 1, "plain": 2, "rnn": 1}, "strip_captions": {"captions": 0}}
-    expected = layers.get(task.name, {"words": 2, "tunes": 1, "tied": 1})[which]
+    expected = layers.get(task.name, {"words": 2, "tunes": 1, "tie_weights": 1})[which]
     assert sum(kinds[name] for name in ("RNN", "GRU", "LSTM")) == expected
 
 
@@ -304,13 +304,13 @@ def embedding_of(network):
     return network.decoder.embedding if hasattr(network, "decoder") else network.embedding
 
 
-def initialisers(graph):
+def initializers(graph):
     """Every weight of a graph, those of its loops included."""
     found = list(graph.initializer)
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
-                found += initialisers(attribute.g)
+                found += initializers(attribute.g)
     return found
 
 
@@ -318,13 +318,13 @@ def initialisers(graph):
 def test_weights_stand_once(exported, which):
     """Equal ones in reading, searching and drawing; a matrix in two layouts at most: as it reads, and as it steps."""
     network, _, path, _, _ = exported(which)
-    found = [numpy_helper.to_array(one) for one in initialisers(onnx.load(path).graph)]
+    found = [numpy_helper.to_array(one) for one in initializers(onnx.load(path).graph)]
     assert len({(one.dtype.str, one.shape, one.tobytes()) for one in found}) == len(found)
     floats = sum(one.size for one in found if one.dtype == np.float32)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     layers = sum(value.numel() for name, value in network.named_parameters() if "encoder" in name and ".rnn." in name)
     writes = embedding_of(network).tokens.weight
-    twice = (layers if which in ("words", "tunes", "tied") else 0) + writes.numel()
+    twice = (layers if which in ("words", "tunes", "tie_weights") else 0) + writes.numel()
     # Beside them, what must not be written and where padding goes on.
     assert floats <= parameters + twice + 3 * len(writes) + 20
 
@@ -379,4 +379,4 @@ def test_bundle_is_what_its_reader_takes(exported, which, tmp_path):
     assert found.card.decoding.model_dump() == task.decoding.model_dump()
     if task.reader == "text":
         assert found.card.text.vocabulary == f"{book}.tokenizer.json"
-        assert found.card.text.first_token == {"language_model": EOS, "melody": GO, "translation": None}[task.name]
+        assert found.card.text.first_token == {"language_model": EOS, "melody": BOS, "translation": None}[task.name]

@@ -122,7 +122,7 @@ def exported(tiny, tmp_path_factory):
             task, samples = tiny.task(kind), tiny.samples(kind)
             data = training_split(samples, task, samples.folds[-1].train, CPU)
             options = {"bidirectional": bidirectional, "pooling": pooling} if cells else {}
-            if task.reads:
+            if task.source_vocab_size:
                 options["embedding"] = {"size": 5}
             networks = [new_network(task, tiny.model(*cells, **options), data, seed) for seed in range(count)]
             for network in networks:
@@ -188,7 +188,7 @@ def test_onnx_agrees_with_torch_at_other_sizes(exported, which):
     inputs = data.inputs
     shapes = [inputs[:2], inputs[:1], inputs[:17], inputs]
     if which[1]:
-        shapes += [inputs[:3, -task.least_steps :], torch.cat([inputs[:5]] * 3, dim=1)]
+        shapes += [inputs[:3, -task.min_steps :], torch.cat([inputs[:5]] * 3, dim=1)]
     found = held_against(network, task, path, images(*shapes))
     assert found["passed"]
     assert found["differing_labels"] == 0

@@ -11,7 +11,7 @@ from unroll.export.bundle import add
 from unroll.export.reference import _ENOUGH, describe, expectations_of
 from unroll.export.rows import rows_of
 from unroll.features.samples import Fold
-from unroll.features.text import UNK
+from unroll.features.special_tokens import UNK
 from unroll.inference.bundle import load_bundle
 from unroll.inference.profile import profile
 from unroll.inference.reference import PROFILED

@@ -6,7 +6,7 @@ import pytest
 import tiny_bundles
 
 from unroll.export.rows import rows_of
-from unroll.features.text import EOS
+from unroll.features.special_tokens import EOS
 from unroll.inference.bundle import load_bundle
 
 

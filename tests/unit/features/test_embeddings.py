@@ -6,7 +6,8 @@ import pytest
 from unroll.config import Tokenizer
 from unroll.errors import DataError, FormatError
 from unroll.features.embeddings import read_vectors
-from unroll.features.text import SPECIALS, Vocabulary
+from unroll.features.special_tokens import SPECIAL_TOKENS
+from unroll.features.text import Vocabulary
 
 GLOVE = "the 0.1 -2 3e-1\ncat 1 2 3\n, 7 8 9\nzoë 4 5 6\n"
 
@@ -40,7 +41,7 @@ def test_vectors_by_hand(vocabulary, file):
     # The file has small letters alone.
     assert vector(table, vocabulary, "Zoë") == [4, 5, 6]
     assert np.isnan(vector(table, vocabulary, "dog")).all()
-    assert np.isnan(table[: len(SPECIALS)]).all()
+    assert np.isnan(table[: len(SPECIAL_TOKENS)]).all()
 
 
 def test_a_word_as_it_is_written_goes_before_its_small_letters(vocabulary, file):

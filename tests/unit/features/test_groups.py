@@ -6,7 +6,7 @@ import pytest
 
 from unroll.config import ShareSplits
 from unroll.errors import SplitError
-from unroll.features.groups import connected, given_splits, linked, normalised, required_splits, share_fold
+from unroll.features.groups import connected, given_splits, linked, normalized, required_splits, share_fold
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from unroll.features.groups import connected, given_splits, linked, normalised, 
     ],
 )
 def test_texts_that_say_the_same(one, other):
-    assert normalised(one) == normalised(other)
+    assert normalized(one) == normalized(other)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_texts_that_say_the_same(one, other):
     [("ete", "été"), ("किताब", "कतब"), ("1", "2"), ("?!", "!"), ("", "!"), ("no", "non"), ("日本", "本日")],
 )
 def test_texts_that_do_not(one, other):
-    assert normalised(one) != normalised(other)
+    assert normalized(one) != normalized(other)
 
 
 def test_components_by_hand():

@@ -5,7 +5,7 @@ import pytest
 
 from unroll.config import Tokenizer
 from unroll.errors import FormatError, SplitError
-from unroll.features.samples import Fold, Samples, check_splits, spread
+from unroll.features.samples import Fold, Samples, check_splits, linspace_indices
 from unroll.features.text import Vocabulary
 
 KINDS = ["digits", "return_quantiles", "text_class", "translation", "language_model", "melody"]
@@ -123,12 +123,12 @@ def test_vocabularies_of_several_sides(tmp_path):
     [(9, 3, [0, 4, 8]), (5, 5, [0, 1, 2, 3, 4]), (3, 10, [0, 1, 2]), (10, 2, [0, 9]), (10, 1, [0]), (0, 4, [])],
 )
 def test_spread_by_hand(length, count, places):
-    assert spread(length, count).tolist() == places
+    assert linspace_indices(length, count).tolist() == places
 
 
 @pytest.mark.parametrize(("length", "count"), [(1000, 7), (1001, 1000), (50, 49)])
 def test_spread_places_are_different(length, count):
-    assert len(set(spread(length, count).tolist())) == count
+    assert len(set(linspace_indices(length, count).tolist())) == count
 
 
 # Splits that are no splits

@@ -10,7 +10,8 @@ import pytest
 
 from unroll.config import Tokenizer
 from unroll.errors import DataError, FormatError
-from unroll.features.text import EOS, GO, IGNORED, NUM, PAD, SPECIALS, UNK, URL, Vocabulary, pad
+from unroll.features.special_tokens import BOS, EOS, IGNORE_INDEX, NUM, PAD, SPECIAL_TOKENS, UNK, URL
+from unroll.features.text import Vocabulary, pad
 
 TEXTS = [
     "How are you? I'm fine, thanks!",
@@ -30,8 +31,8 @@ def fit(kind, texts=TEXTS, **settings):
 @pytest.mark.parametrize("kind", KINDS)
 def test_special_tokens_come_first(kind):
     vocabulary = fit(kind)
-    assert tuple(vocabulary.tokens[:6]) == SPECIALS == ("[PAD]", "[UNK]", "[NUM]", "[URL]", "<go>", "<eos>")
-    assert (PAD, UNK, NUM, URL, GO, EOS) == (0, 1, 2, 3, 4, 5)
+    assert tuple(vocabulary.tokens[:6]) == SPECIAL_TOKENS == ("[PAD]", "[UNK]", "[NUM]", "[URL]", "<bos>", "<eos>")
+    assert (PAD, UNK, NUM, URL, BOS, EOS) == (0, 1, 2, 3, 4, 5)
     assert vocabulary.size == len(vocabulary.tokens) == len(set(vocabulary.tokens))
 
 
@@ -138,11 +139,11 @@ def test_lower_case_where_wanted(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_text_that_looks_like_a_special_token_is_no_such_token(kind, lowercase):
     """Neither where it is met later, nor where the vocabulary was fitted on it."""
-    text = "a <eos> b [PAD] c [NUM] d <GO> e [URL] <go>f[PAD]<eos> [UNK]"
+    text = "a <eos> b [PAD] c [NUM] d <BOS> e [URL] <bos>f[PAD]<eos> [UNK]"
     for vocabulary in (fit(kind, [text] * 50, lowercase=lowercase), fit(kind, lowercase=lowercase)):
         assert len(set(vocabulary.tokens)) == vocabulary.size
         (ids,) = vocabulary.encode([text])
-        assert not {PAD, NUM, URL, GO, EOS} & set(ids)
+        assert not {PAD, NUM, URL, BOS, EOS} & set(ids)
         # What stands behind is still read.
         assert len(ids) >= 10
 
@@ -224,8 +225,8 @@ def test_nothing_to_learn_from(kind):
 def test_decoding_ends_at_the_end():
     vocabulary = fit("split", ["one two three"])
     one, two = (vocabulary.tokens.index(word) for word in ("one", "two"))
-    assert vocabulary.decode([GO, one, PAD, two, EOS, one, IGNORED]) == "one two"
-    assert vocabulary.decode(np.array([two, IGNORED, IGNORED])) == "two"
+    assert vocabulary.decode([BOS, one, PAD, two, EOS, one, IGNORE_INDEX]) == "one two"
+    assert vocabulary.decode(np.array([two, IGNORE_INDEX, IGNORE_INDEX])) == "two"
     assert vocabulary.decode([]) == ""
 
 
@@ -322,7 +323,7 @@ def test_rows_are_padded_on_the_right():
     assert table.tolist() == [[1, 2, 3], [0, 0, 0], [4, 0, 0]]
     assert lengths.tolist() == [3, 0, 1]
     assert table.dtype == lengths.dtype == np.int64
-    assert pad([[5], [6, 7]], IGNORED)[0].tolist() == [[5, -100], [6, 7]]
+    assert pad([[5], [6, 7]], IGNORE_INDEX)[0].tolist() == [[5, -100], [6, 7]]
     assert pad([])[0].shape == (0, 0)
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 import tiny_bundles
 
-from unroll.features.text import UNK
+from unroll.features.special_tokens import UNK
 from unroll.inference import profile as profiles
 from unroll.inference.batches import usable, with_reasons
 from unroll.inference.bundle import Bundle, load_bundle

@@ -42,7 +42,7 @@ def test_what_is_written_begins_with_the_prompt(tmp_path: Path, kind: str) -> No
 
 def test_a_prompt_may_be_left_out(tmp_path: Path) -> None:
     tried = generate(tiny_bundles.writer(tmp_path / "model"), "", DecodingConfig(temperature=0.0))
-    assert tried.answers == (("a a a a a", -4.0),)  # after <go> alone
+    assert tried.answers == (("a a a a a", -4.0),)  # after <bos> alone
 
 
 def test_what_the_model_does_not_know_or_see_is_told(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_what_the_model_does_not_know_or_see_is_told(tmp_path: Path) -> None:
 )
 def test_texts_that_do_not_fit(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
-        classify(tiny_bundles.classifier(tmp_path / "model", too_long="refuse"), text)
+        classify(tiny_bundles.classifier(tmp_path / "model", truncation=False), text)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from unroll import config
 from unroll.domains.tasks import task_of
 from unroll.evaluation.evaluation import evaluate
 from unroll.features.samples import Fold, Samples
-from unroll.features.text import EOS, GO, IGNORED, Vocabulary, pad
+from unroll.features.special_tokens import BOS, EOS, IGNORE_INDEX
+from unroll.features.text import Vocabulary, pad
 from unroll.metrics import next_tokens
 
 WINDOW = 5
@@ -23,7 +24,7 @@ def articles():
     stream = np.array([EOS, *vocabulary.encode([text])[0]])
     count = (len(stream) - 1) // WINDOW
     inputs, targets = (part[: count * WINDOW].reshape(count, WINDOW) for part in (stream[:-1], stream[1:].copy()))
-    targets[-1, -2:] = IGNORED
+    targets[-1, -2:] = IGNORE_INDEX
     fold = Fold("all", np.arange(0, 16), np.arange(16, 20), np.arange(20, count))
     return Samples({"inputs": inputs, "targets": targets}, (fold,), {"text": vocabulary})
 
@@ -32,8 +33,8 @@ def melodies():
     notes = TUNES * 6
     vocabulary = Vocabulary.fit(notes, config.Tokenizer(kind="split", vocabulary_size=40))
     ids = vocabulary.encode(notes)
-    inputs, lengths = pad([[GO, *one] for one in ids])
-    targets, _ = pad([[*one, EOS] for one in ids], IGNORED)
+    inputs, lengths = pad([[BOS, *one] for one in ids])
+    targets, _ = pad([[*one, EOS] for one in ids], IGNORE_INDEX)
     fold = Fold("all", np.arange(0, 8), np.arange(8, 10), np.arange(10, 12))
     tensors = {"inputs": inputs, "targets": targets, "lengths": lengths, "notes": np.array(notes, object)}
     return Samples(tensors, (fold,), {"notes": vocabulary})
@@ -51,13 +52,13 @@ def melody_task(samples):
 
 
 def test_figures_by_hand():
-    rows = {"targets": np.array([[6, 7, 8], [9, IGNORED, IGNORED]])}
+    rows = {"targets": np.array([[6, 7, 8], [9, IGNORE_INDEX, IGNORE_INDEX]])}
     prediction = np.log(np.array([[0.5, 0.25, 0.125], [0.5, 1, 1]], np.float32))
     found = next_tokens.metrics(prediction, rows)
     assert found["nll_per_token"] == pytest.approx(7 / 4 * math.log(2))
     assert found["perplexity"] == pytest.approx(2 ** (7 / 4))
     assert found["tokens"] == 4
-    assert next_tokens.row_losses(prediction, rows) == pytest.approx([2 * math.log(2), math.log(2)])
+    assert next_tokens.per_sample_loss(prediction, rows) == pytest.approx([2 * math.log(2), math.log(2)])
 
 
 def test_a_uniform_model_is_as_perplexed_as_its_vocabulary_is_large():
@@ -66,11 +67,11 @@ def test_a_uniform_model_is_as_perplexed_as_its_vocabulary_is_large():
 
 
 def test_what_stands_at_padding_counts_for_nothing():
-    rows = {"targets": np.array([[6, IGNORED]])}
+    rows = {"targets": np.array([[6, IGNORE_INDEX]])}
     for filler in (0.0, -9.0):
         prediction = np.array([[-1.0, filler]], np.float32)
         assert next_tokens.metrics(prediction, rows)["nll_per_token"] == 1
-        assert next_tokens.row_losses(prediction, rows).tolist() == [1]
+        assert next_tokens.per_sample_loss(prediction, rows).tolist() == [1]
 
 
 @pytest.mark.parametrize("made", [articles, melodies])
@@ -85,8 +86,8 @@ def test_baselines_are_better_the_longer_their_grams(made):
     assert found["test"] == found["baseline"]["unigram"]
     for prediction in task.baselines(samples).values():
         assert prediction.shape == rows["targets"].shape
-        assert (prediction[rows["targets"] == IGNORED] == 0).all()
-        assert (prediction[rows["targets"] != IGNORED] < 0).all()
+        assert (prediction[rows["targets"] == IGNORE_INDEX] == 0).all()
+        assert (prediction[rows["targets"] != IGNORE_INDEX] < 0).all()
 
 
 def test_grams_of_a_stream_reach_into_the_window_before():
@@ -114,7 +115,7 @@ def test_figures_by_frequency_are_parts_of_the_whole():
     rows = samples.test_rows()
     found = task.metrics(task.baselines(samples)["unigram"], rows)
     parts = found["by_frequency"].values()
-    assert sum(part["tokens"] for part in parts) == found["tokens"] == (rows["targets"] != IGNORED).sum()
+    assert sum(part["tokens"] for part in parts) == found["tokens"] == (rows["targets"] != IGNORE_INDEX).sum()
     total = sum(part["nll_per_token"] * part["tokens"] for part in parts)
     assert total == pytest.approx(found["nll_per_token"] * found["tokens"])
 
@@ -143,17 +144,17 @@ def test_the_tasks():
     for task in (words, tunes):
         assert (task.topology, task.output, task.reader) == ("one_to_many", "tokens", "text")
         assert task.every_step
-        assert not task.sees_ahead
-        assert task.reads == task.writes > 6
+        assert task.causal
+        assert task.source_vocab_size == task.target_vocab_size > 6
         assert not task.higher_is_better
-        assert task.make_head(4).out_features == task.writes
+        assert task.make_head(4).out_features == task.target_vocab_size
         assert task.details["text"]["column"] == "prompt"
         assert task.details["decoding"]["temperature"] == 0.8
     assert (words.headline, tunes.headline) == ("perplexity", "nll_per_token")
-    assert (words.carried, words.varying, words.steps) == (True, False, WINDOW)
-    assert (tunes.carried, tunes.varying) == (False, True)
+    assert (words.stateful, words.variable_length, words.steps) == (True, False, WINDOW)
+    assert (tunes.stateful, tunes.variable_length) == (False, True)
     assert words.details["text"]["first_token"] == EOS
-    assert tunes.details["text"]["first_token"] == GO
+    assert tunes.details["text"]["first_token"] == BOS
     assert tunes.details["output_vocabulary"] == "notes.tokenizer.json"
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unroll.features.text import EOS, GO, IGNORED
+from unroll.features.special_tokens import BOS, EOS, IGNORE_INDEX
 from unroll.metrics.ngrams import ngram_log_probabilities
 
 SIZE = 9
@@ -11,11 +11,11 @@ A, B, C = 6, 7, 8
 
 
 def rows(*sequences):
-    """Sequences of tokens → inputs that begin with <go> and targets that end with <eos>, padded."""
+    """Sequences of tokens → inputs that begin with <bos> and targets that end with <eos>, padded."""
     steps = max(map(len, sequences)) + 1
-    inputs, targets = np.zeros((len(sequences), steps), np.int64), np.full((len(sequences), steps), IGNORED)
+    inputs, targets = np.zeros((len(sequences), steps), np.int64), np.full((len(sequences), steps), IGNORE_INDEX)
     for place, tokens in enumerate(sequences):
-        inputs[place, : len(tokens) + 1] = [GO, *tokens]
+        inputs[place, : len(tokens) + 1] = [BOS, *tokens]
         targets[place, : len(tokens) + 1] = [*tokens, EOS]
     return inputs, targets
 
@@ -33,9 +33,9 @@ def test_unigram_by_hand():
 
 
 def test_bigram_by_hand():
-    # Bigrams: <go>·a 2, a·b 2, a·c 1, b·a 1, b·<eos> 1, c·<eos> 1; n1 = 4, n2 = 2, so D = 4 / 8.
+    # Bigrams: <bos>·a 2, a·b 2, a·c 1, b·a 1, b·<eos> 1, c·<eos> 1; n1 = 4, n2 = 2, so D = 4 / 8.
     train = rows([A, B, A, C], [A, B])
-    # Unigrams by the number of tokens before them: a 2 (<go>, b), b 1, c 1, <eos> 2; n1 = 2, n2 = 2, so D = 2 / 6.
+    # Unigrams by the number of tokens before them: a 2 (<bos>, b), b 1, c 1, <eos> 2; n1 = 2, n2 = 2, so D = 2 / 6.
     low = 2 / 6
     uniform = low * 4 / 6 / SIZE
     unigram = {A: (2 - low) / 6 + uniform, B: (1 - low) / 6 + uniform, C: (1 - low) / 6 + uniform}
@@ -61,8 +61,8 @@ def test_probabilities_of_all_tokens_sum_to_one(order):
     rng = np.random.default_rng(0)
     train = rows(*(rng.integers(A, SIZE, 30).tolist() for _ in range(4)))
     for context in ([A, B], [C, C], [B, A]):
-        inputs = np.tile([GO, *context], (SIZE, 1))
-        targets = np.full((SIZE, 3), IGNORED)
+        inputs = np.tile([BOS, *context], (SIZE, 1))
+        targets = np.full((SIZE, 3), IGNORE_INDEX)
         targets[:, 2] = np.arange(SIZE)
         found = ngram_log_probabilities(train, (inputs, targets), order, SIZE)
         assert np.exp(found[:, 2]).sum() == pytest.approx(1, rel=1e-6)
@@ -80,7 +80,7 @@ def test_a_trigram_knows_what_a_bigram_cannot():
 def test_padding_counts_for_nothing():
     short, long = rows([A, B]), rows([A, B, C, C])
     train = rows([A, B, C], [B, A])
-    padded = (np.pad(train[0], ((0, 0), (0, 5))), np.pad(train[1], ((0, 0), (0, 5)), constant_values=IGNORED))
+    padded = (np.pad(train[0], ((0, 0), (0, 5))), np.pad(train[1], ((0, 0), (0, 5)), constant_values=IGNORE_INDEX))
     for order in (1, 2, 3):
         one = ngram_log_probabilities(train, short, order, SIZE)
         two = ngram_log_probabilities(padded, short, order, SIZE)

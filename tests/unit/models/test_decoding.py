@@ -10,11 +10,12 @@ from small_networks import CELLS, VOCABULARY, language_model, sequences, writer
 from torch import nn
 
 from unroll.features.random import uniforms as seeded
+from unroll.features.special_tokens import BOS, EOS, PAD, UNK
 from unroll.models.decoder import Decoder
 from unroll.models.decoding import BeamStep, Start, decode, ranked_scores
-from unroll.models.embedding import EOS, GO, PAD, UNK, TokenEmbedding
+from unroll.models.embedding import TokenEmbedding
 
-NEVER = {PAD, UNK, GO}
+NEVER = {PAD, UNK, BOS}
 MAY = [token for token in range(VOCABULARY) if token not in NEVER]
 A, B, C, D = 6, 7, 8, 9
 LAST = float(np.nextafter(np.float32(1), np.float32(0)))
@@ -25,7 +26,7 @@ NETWORKS = {
     "lstm without": lambda: writer("lstm", ("lstm",), reverse=True, seed=3),
     "rnn": lambda: writer("rnn", ("rnn",), seed=6),
     "language model": lambda: language_model("lstm", "gru", seed=2),
-    "tied language model": lambda: language_model("rnn", tied=True, seed=5),
+    "tied language model": lambda: language_model("rnn", tie_weights=True, seed=5),
 }
 every_network = pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
 
@@ -43,7 +44,7 @@ class Told(nn.Module):
 
     def start(self, inputs, lengths, ranks):
         rows, beams = inputs.shape[0], ranks.shape[0]
-        return torch.full((rows, beams), GO), (torch.zeros(rows, beams, 1),), ()
+        return torch.full((rows, beams), BOS), (torch.zeros(rows, beams, 1),), ()
 
     def step(self, tokens, state, memory):
         (counter,) = state
@@ -192,7 +193,7 @@ def test_a_score_is_the_sequences_own(make):
 
 
 # What is likeliest at once is not what is likeliest in the end: A <eos> has .6 · .6, B C <eos> has .4 · 1 · 1.
-GARDEN_PATH = ({GO: {A: 0.6, B: 0.4}}, {A: {EOS: 0.6, C: 0.4}, B: {C: 1.0}}, {C: {EOS: 1.0}})
+GARDEN_PATH = ({BOS: {A: 0.6, B: 0.4}}, {A: {EOS: 0.6, C: 0.4}, B: {C: 1.0}}, {C: {EOS: 1.0}})
 
 
 def test_a_search_sees_beyond_the_next_token():
@@ -216,7 +217,7 @@ def test_a_search_sees_beyond_the_next_token():
 )
 def test_length_penalty_by_hand(length_penalty, best):
     table = (
-        {GO: {A: 0.3, B: 0.2, D: 0.1}},
+        {BOS: {A: 0.3, B: 0.2, D: 0.1}},
         {A: {EOS: 1.0}, B: {C: 1.0}, D: {D: 0.01}},
         {C: {C: 1.0}, D: {D: 0.01}},
         {C: {EOS: 1.0}, D: {D: 0.01}},
@@ -236,7 +237,7 @@ def test_length_penalty_by_hand(length_penalty, best):
 
 def test_what_is_finished_stays():
     """The first hypothesis ends at once, the other goes on and on; neither changes the other."""
-    endless = ({GO: {EOS: 0.6, A: 0.4}}, {A: {A: 1.0}})
+    endless = ({BOS: {EOS: 0.6, A: 0.4}}, {A: {A: 1.0}})
     tokens, scores = told(*endless, max_length=7, beams=2, length_penalty=0.0)
     assert tokens[0].tolist() == [[EOS, *[PAD] * 6], [A] * 7]
     assert scores[0].tolist() == pytest.approx([math.log(0.6), math.log(0.4)], abs=1e-5)
@@ -244,7 +245,7 @@ def test_what_is_finished_stays():
 
 @pytest.mark.parametrize("settings", [{"beams": 1}, {"beams": 3}, {"temperature": 1.0}], ids=str)
 def test_writing_stops_when_all_are_finished(settings):
-    steps = ({GO: {A: 0.5, B: 0.5}}, {A: {A: 1.0}, B: {B: 1.0}}, {A: {EOS: 1.0}, B: {EOS: 1.0}})
+    steps = ({BOS: {A: 0.5, B: 0.5}}, {A: {A: 1.0}, B: {B: 1.0}}, {A: {EOS: 1.0}, B: {EOS: 1.0}})
     chance = {"uniforms": torch.rand(2, 1, 50)} if "temperature" in settings else {}
     beams = settings.get("beams", 1)
     tokens, _ = told(*steps, rows=2, max_length=50, **settings, **chance)
@@ -273,7 +274,7 @@ def test_after_the_end_there_is_padding_alone(make, max_length, temperature):
 
 @pytest.mark.parametrize("settings", [{"beams": 1}, {"beams": 4}, {"temperature": 1.0}, {"temperature": 5.0}], ids=str)
 def test_what_says_nothing_is_never_written(settings):
-    wrong = {PAD: 0.5, UNK: 0.3, GO: 0.19}
+    wrong = {PAD: 0.5, UNK: 0.3, BOS: 0.19}
     table = ({token: {**wrong, A: 0.004, EOS: 0.006} for token in range(10)},)
     chance = {"uniforms": torch.rand(50, 4, 6, generator=torch.Generator().manual_seed(0))}
     tokens, _ = told(*table, rows=50, max_length=6, **{"beams": 4, **settings}, **chance)
@@ -301,7 +302,7 @@ def test_a_great_length_penalty_lets_nothing_through_that_is_never_written(make,
 
 def test_a_network_may_be_sure():
     """A token of probability 1 leaves no other hypothesis; those that stand for none are far behind."""
-    tokens, scores = told({GO: {A: 1.0}}, {A: {EOS: 1.0}}, max_length=3, beams=2)
+    tokens, scores = told({BOS: {A: 1.0}}, {A: {EOS: 1.0}}, max_length=3, beams=2)
     assert trimmed(tokens[0])[0] == [A, EOS]
     assert float(scores[0, 0]) == pytest.approx(0, abs=1e-5)
     assert float(scores[0, 1]) < -1000
@@ -316,7 +317,7 @@ def drawn(uniform, shares=None, **settings):
     """The first token that a number draws."""
     number = torch.as_tensor(uniform, dtype=torch.float32).reshape(-1, 1, 1)
     options = {"temperature": 1.0, **settings}
-    tokens, _ = told({GO: shares or SHARES}, rows=len(number), max_length=1, uniforms=number, **options)
+    tokens, _ = told({BOS: shares or SHARES}, rows=len(number), max_length=1, uniforms=number, **options)
     return tokens[:, 0, 0].tolist()
 
 

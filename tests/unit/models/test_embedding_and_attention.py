@@ -7,18 +7,11 @@ import pytest
 import torch
 from small_networks import VOCABULARY, language_model, randomised, reader, sequences, writer
 
-from unroll.features import text
-from unroll.models import embedding as embedding_module
+from unroll.features.special_tokens import PAD
 from unroll.models.attention import AdditiveAttention
 from unroll.models.decoding import decode
-from unroll.models.embedding import PAD, TokenEmbedding
+from unroll.models.embedding import TokenEmbedding
 from unroll.models.preprocessing import Tokens, valid_steps
-
-
-@pytest.mark.parametrize("name", ["PAD", "UNK", "GO", "EOS", "IGNORED"])
-def test_numbers_are_those_of_the_vocabularies(name):
-    """Written twice, because models import nothing that is no torch."""
-    assert getattr(embedding_module, name) == getattr(text, name)
 
 
 def test_vectors_by_hand():
@@ -38,12 +31,12 @@ def test_vectors_begin_as_long_as_one():
         assert float(weight[1:].square().sum(1).mean()) == pytest.approx(1, rel=0.05)
 
 
-@pytest.mark.parametrize("optimiser", [torch.optim.SGD, torch.optim.AdamW])
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
 @pytest.mark.parametrize("characters", [0, 3])
-def test_paddings_vector_is_zero_and_stays_so(optimiser, characters):
+def test_paddings_vector_is_zero_and_stays_so(optimizer, characters):
     torch.manual_seed(0)
-    embedding = TokenEmbedding(6, 4, characters=characters, character_size=5)
-    step = optimiser(embedding.parameters(), lr=0.1, weight_decay=0.01)
+    embedding = TokenEmbedding(6, 4, characters=characters, character_vocab_size=5)
+    step = optimizer(embedding.parameters(), lr=0.1, weight_decay=0.01)
     inputs = torch.randint(0, 5, (8, 7, 1 + characters) if characters else (8, 7))
     before = embedding.tokens.weight.detach().clone()
     for _ in range(5):
@@ -56,10 +49,10 @@ def test_paddings_vector_is_zero_and_stays_so(optimiser, characters):
         assert not embedding.characters.weight[PAD].any()
 
 
-@pytest.mark.parametrize("tied", [False, True])
-def test_paddings_vector_is_read_by_nobody(tied):
+@pytest.mark.parametrize("tie_weights", [False, True])
+def test_paddings_vector_is_read_by_nobody(tie_weights):
     """Where output weights are tied it is trained as one of them, and is no longer zero."""
-    network = language_model("gru", tied=tied)
+    network = language_model("gru", tie_weights=tie_weights)
     inputs, lengths = sequences("tokens")
     tokens, scores = decode(network, inputs, lengths, max_length=8, beams=3)
     assert (tokens == PAD).any()
@@ -73,7 +66,7 @@ def test_paddings_vector_is_read_by_nobody(tied):
 
 
 def test_a_tied_vector_of_padding_is_trained_as_an_output_weight():
-    network = language_model("gru", tied=True).train()
+    network = language_model("gru", tie_weights=True).train()
     inputs, _ = sequences("tokens")
     logits, _ = network.output(inputs)
     logits.log_softmax(-1)[:, :, 7].sum().backward()
@@ -82,7 +75,7 @@ def test_a_tied_vector_of_padding_is_trained_as_an_output_weight():
 
 def test_characters_by_hand():
     """Windows of three characters, the greatest of their sums: abc beside nothing is 0ab, abc and bc0."""
-    embedding = TokenEmbedding(5, 2, characters=3, character_size=6)
+    embedding = TokenEmbedding(5, 2, characters=3, character_vocab_size=6)
     assert embedding.output_size == 32
     with torch.no_grad():
         embedding.characters.weight.copy_(torch.arange(6.0)[:, None].expand(-1, 30))
@@ -101,7 +94,7 @@ def test_tokens_whose_characters_are_not_read():
 
 
 def test_characters_of_a_token_are_its_own():
-    embedding = randomised(TokenEmbedding(5, 2, characters=3, character_size=6))
+    embedding = randomised(TokenEmbedding(5, 2, characters=3, character_vocab_size=6))
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randint(0, 5, (4, 6, 4), generator=generator)
     changed = inputs.clone()
@@ -118,18 +111,18 @@ def test_dropout_reaches_the_vectors():
     assert not (embedding.eval()(inputs) == 0).any()
 
 
-@pytest.mark.parametrize("trained", [False, True])
-def test_given_vectors(trained):
+@pytest.mark.parametrize("freeze", [False, True])
+def test_given_vectors(freeze):
     torch.manual_seed(0)
     embedding = TokenEmbedding(4, 2)
     before = embedding.tokens.weight.detach().clone()
     nothing = float("nan")
-    embedding.load(torch.tensor([[7.0, 7.0], [nothing, nothing], [1.0, 2.0], [nothing, 3.0]]), trained=trained)
+    embedding.load(torch.tensor([[7.0, 7.0], [nothing, nothing], [1.0, 2.0], [nothing, 3.0]]), freeze=freeze)
     weight = embedding.tokens.weight
     assert weight[2].tolist() == [1, 2]
     assert torch.equal(weight[[1, 3]], before[[1, 3]])
     assert not weight[PAD].any()
-    assert weight.requires_grad is trained
+    assert weight.requires_grad is not freeze
 
 
 def test_tokens_are_what_they_are():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from unroll.models.recurrent import RecurrentEncoder, RecurrentLayer, initialise
+from unroll.models.recurrent import RecurrentEncoder, RecurrentLayer, initialize
 
 CELLS = ["rnn", "gru", "lstm"]
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
@@ -37,7 +37,7 @@ def test_orthogonal_gate_by_gate(cell, bidirectional):
 def test_uniform_rules_keep_their_bounds(cell, bidirectional, rule):
     inputs, units = 30, 50
     torch.manual_seed(0)
-    layer = RecurrentEncoder(inputs, [(cell, units)], bidirectional=bidirectional, initialisation=rule).layers[0]
+    layer = RecurrentEncoder(inputs, [(cell, units)], bidirectional=bidirectional, initialization=rule).layers[0]
 
     def bound(fan_in, fan_out):
         return math.sqrt(6 / fan_in) if rule == "he" else math.sqrt(6 / (fan_in + fan_out))
@@ -59,7 +59,7 @@ def test_uniform_is_torchs_own(cell, bidirectional):
     torch.manual_seed(5)
     layer = RecurrentLayer(cell, 4, 9, bidirectional=bidirectional)
     before = {name: value.clone() for name, value in layer.named_parameters()}
-    initialise(layer, "uniform", 1.0)
+    initialize(layer, "uniform", 1.0)
     for name, value in layer.named_parameters():
         kept = torch.ones_like(value, dtype=torch.bool)
         if cell == "lstm" and "bias" in name:
@@ -72,7 +72,7 @@ def test_uniform_is_torchs_own(cell, bidirectional):
 @pytest.mark.parametrize("rule", ["orthogonal", "xavier", "he", "uniform"])
 @pytest.mark.parametrize("wanted", [0.0, 1.0, 2.5])
 def test_forget_bias_stands_exactly_once(bidirectional, rule, wanted):
-    encoder = RecurrentEncoder(3, [("lstm", 5)], bidirectional=bidirectional, initialisation=rule, forget_bias=wanted)
+    encoder = RecurrentEncoder(3, [("lstm", 5)], bidirectional=bidirectional, initialization=rule, forget_bias=wanted)
     for suffix in ["", "_reverse"][: 1 + bidirectional]:
         cell = encoder.layers[0].rnn
         both = getattr(cell, f"bias_ih_l0{suffix}") + getattr(cell, f"bias_hh_l0{suffix}")
@@ -89,23 +89,23 @@ def test_cells_without_a_forget_gate_have_no_bias_at_the_start(cell):
     assert not any(bias.any() for bias in parameters(layer, "bias"))
 
 
-def test_unknown_initialisation_is_named_with_the_choices():
-    with pytest.raises(ValueError, match="unknown initialisation 'orthogonl': use orthogonal, xavier, he or uniform"):
-        RecurrentEncoder(3, [("gru", 4)], initialisation="orthogonl")
+def test_unknown_initialization_is_named_with_the_choices():
+    with pytest.raises(ValueError, match="unknown initialization 'orthogonl': use orthogonal, xavier, he or uniform"):
+        RecurrentEncoder(3, [("gru", 4)], initialization="orthogonl")
 
 
-@pytest.mark.parametrize("optimiser", [torch.optim.SGD, torch.optim.Adam], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("rule", ["orthogonal", "xavier", "he", "uniform"])
 @pytest.mark.parametrize("layer_norm", [False, True], ids=["plain", "norm"])
 @both_ways
 @pytest.mark.parametrize("cells", [["rnn"], ["gru"], ["lstm"], ["rnn", "gru", "lstm"], ["lstm", "lstm"]], ids="-".join)
-def test_one_step_changes_every_parameter(cells, bidirectional, layer_norm, rule, optimiser):
+def test_one_step_changes_every_parameter(cells, bidirectional, layer_norm, rule, optimizer):
     torch.manual_seed(0)
     encoder = RecurrentEncoder(
-        3, [(cell, 5) for cell in cells], bidirectional=bidirectional, layer_norm=layer_norm, initialisation=rule
+        3, [(cell, 5) for cell in cells], bidirectional=bidirectional, layer_norm=layer_norm, initialization=rule
     )
     before = {name: value.detach().clone() for name, value in encoder.named_parameters()}
-    step = optimiser(encoder.parameters(), lr=0.1)
+    step = optimizer(encoder.parameters(), lr=0.1)
     outputs, _ = encoder(torch.randn(8, 6, 3), torch.tensor([6, 5, 4, 3, 2, 1, 6, 6]))
     (outputs - 0.3).square().mean().backward()
     step.step()
@@ -119,11 +119,11 @@ STACKS = {"rnn": ["rnn"], "gru": ["gru"], "lstm": ["lstm"], "mixed": ["lstm", "r
 every_stack = pytest.mark.parametrize("cells", STACKS.values(), ids=STACKS)
 
 
-def pair(cells, truncate, **options):
+def pair(cells, tbptt_steps, **options):
     """The same weights, truncated and not."""
     stack = [(cell, 5) for cell in cells]
     torch.manual_seed(2)
-    short = RecurrentEncoder(3, stack, truncate=truncate, **options)
+    short = RecurrentEncoder(3, stack, tbptt_steps=tbptt_steps, **options)
     full = RecurrentEncoder(3, stack, **options)
     full.load_state_dict(short.state_dict())
     return short, full
@@ -131,10 +131,10 @@ def pair(cells, truncate, **options):
 
 @every_stack
 @pytest.mark.parametrize("lengths", [None, [11, 1, 4, 5, 8]], ids=["whole", "lengths"])
-@pytest.mark.parametrize("truncate", [1, 4, 5, 11, 30])
+@pytest.mark.parametrize("tbptt_steps", [1, 4, 5, 11, 30])
 @pytest.mark.parametrize("given_state", [False, True], ids=["zeros", "given state"])
-def test_truncation_changes_no_value(cells, lengths, truncate, given_state):
-    short, full = pair(cells, truncate)
+def test_truncation_changes_no_value(cells, lengths, tbptt_steps, given_state):
+    short, full = pair(cells, tbptt_steps)
     inputs = torch.randn(5, 11, 3)
     lengths = None if lengths is None else torch.tensor(lengths)
     state = [
@@ -188,9 +188,9 @@ def test_gradient_within_a_piece_is_that_of_the_piece_alone(cells):
 
 
 @every_stack
-@pytest.mark.parametrize("truncate", [1, 3, 7])
-def test_a_long_truncation_trains_every_parameter(cells, truncate):
-    short, _ = pair(cells, truncate)
+@pytest.mark.parametrize("tbptt_steps", [1, 3, 7])
+def test_a_long_truncation_trains_every_parameter(cells, tbptt_steps):
+    short, _ = pair(cells, tbptt_steps)
     outputs, _ = short(torch.randn(4, 7, 3), torch.tensor([7, 2, 1, 5]))
     outputs.square().sum().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in short.parameters())

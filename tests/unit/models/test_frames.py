@@ -13,7 +13,7 @@ def frames(*rows):
 
 
 def plain(**options):
-    return Frames(1, **{"normalise": False, "deltas": False, **options})
+    return Frames(1, **{"normalize": False, "deltas": False, **options})
 
 
 def test_the_training_splits_scale_by_hand():
@@ -27,7 +27,7 @@ def test_the_training_splits_scale_by_hand():
 
 def test_a_recordings_own_scale_by_hand():
     """Whatever the training split was like."""
-    units = plain(normalise=True)
+    units = plain(normalize=True)
     units.fit(frames([100, 200, 300]), torch.zeros(1))
     found = units.prepare(frames([1, 3, 99], [2, 2, 8]), torch.tensor([2, 3]))
     root = math.sqrt(8)
@@ -58,10 +58,10 @@ def test_changes_are_of_the_scaled_frames():
     torch.testing.assert_close(found[0], torch.tensor([[-1.0, 1.0], [1.0, 1.0], [0.0, 0.0]]), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("normalise", [False, True])
+@pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("deltas", [False, True])
-def test_shape_is_the_docstrings(normalise, deltas):
-    units = Frames(3, normalise=normalise, deltas=deltas)
+def test_shape_is_the_docstrings(normalize, deltas):
+    units = Frames(3, normalize=normalize, deltas=deltas)
     assert units.prepare(torch.randn(2, 5, 3), torch.tensor([5, 1])).shape == (2, 5, 6 if deltas else 3)
     assert units.prepare(torch.randn(2, 5, 3)).shape == (2, 5, 6 if deltas else 3)
 

@@ -153,7 +153,7 @@ def test_a_day_without_trade_stays_finite():
 
 
 def ewma_by_hand(closes, decay, days):
-    """Volatility after each day that has `days` returns, and standardised returns: a plain loop."""
+    """Volatility after each day that has `days` returns, and standardized returns: a plain loop."""
     returns = [math.log(after / before) for before, after in itertools.pairwise(closes)]
     volatility = {}
     for day in range(days - 1, len(returns)):
@@ -163,8 +163,8 @@ def ewma_by_hand(closes, decay, days):
             weighted += weight * returns[day - age] ** 2
             total += weight
         volatility[day] = math.sqrt(weighted / total)
-    standardised = [returns[day] / volatility[day - 1] for day in range(days, len(returns))]
-    return standardised, volatility[len(returns) - 1]
+    standardized = [returns[day] / volatility[day - 1] for day in range(days, len(returns))]
+    return standardized, volatility[len(returns) - 1]
 
 
 @pytest.mark.parametrize("decay", [0.8, 0.94, 0.99])
@@ -177,8 +177,8 @@ def test_ewma_against_a_plain_loop(decay, length, days):
     prepared, last = units.prepare(inputs), units.last_volatility(inputs)
     assert prepared.shape == (3, length - 1 - days, 1)
     for row in range(3):
-        standardised, volatility = ewma_by_hand(inputs[row, :, 0].double().tolist(), decay, days)
-        np.testing.assert_allclose(prepared[row, :, 0], standardised, rtol=2e-3, atol=1e-4)
+        standardized, volatility = ewma_by_hand(inputs[row, :, 0].double().tolist(), decay, days)
+        np.testing.assert_allclose(prepared[row, :, 0], standardized, rtol=2e-3, atol=1e-4)
         assert float(last[row]) == pytest.approx(volatility, rel=1e-3)
 
 
@@ -284,7 +284,7 @@ def test_dropout_is_off_in_evaluation():
 def test_ensemble_is_the_mean_of_raw_outputs(count):
     torch.manual_seed(0)
     members = [network() for _ in range(count)]
-    members[0].units.span.fill_(7.0)
+    members[0].preprocessing.span.fill_(7.0)
     inputs = torch.randn(4, 6, 3)
     expected = sum(member(inputs) for member in members) / count
     torch.testing.assert_close(Ensemble(members)(inputs), expected)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from small_networks import CELLS, VOCABULARY, captioner, images, language_model, randomised, sequences, writer
 
-from unroll.models.embedding import GO, IGNORED, PAD
-from unroll.models.generators import after_go, chosen_log_probabilities, reversed_steps
+from unroll.features.special_tokens import BOS, IGNORE_INDEX, PAD
+from unroll.models.generators import chosen_log_probabilities, reversed_steps, shift_right
 from unroll.models.recurrent import RecurrentEncoder, RecurrentLayer
 
 every_cell = pytest.mark.parametrize("cell", CELLS)
@@ -100,9 +100,9 @@ def test_step_of_a_stack_is_the_stack_over_time(cells, layer_norm):
 
 
 @every_stack
-@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
-def test_a_language_model_steps_as_it_reads(cells, tied):
-    network = language_model(*cells, tied=tied)
+@pytest.mark.parametrize("tie_weights", [False, True], ids=["untied", "tie_weights"])
+def test_a_language_model_steps_as_it_reads(cells, tie_weights):
+    network = language_model(*cells, tie_weights=tie_weights)
     inputs, _ = sequences("tokens", [7, 7, 7])
     with torch.no_grad():
         logits, _ = network.output(inputs)
@@ -128,7 +128,7 @@ def test_a_prompt_of_one_token_begins_without_a_state(cells):
 
 def test_log_probabilities_by_hand():
     logits = torch.log(torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.2, 0.7], [0.9, 0.05, 0.05]]]))
-    found = chosen_log_probabilities(logits, torch.tensor([[1, 2, IGNORED]]))
+    found = chosen_log_probabilities(logits, torch.tensor([[1, 2, IGNORE_INDEX]]))
     torch.testing.assert_close(found, torch.log(torch.tensor([[0.25, 0.7, 1.0]])))
     assert float(found[0, 2]) == 0
 
@@ -149,9 +149,9 @@ def test_the_state_after_a_text_is_where_the_next_begins(cells):
 
 
 def test_what_is_read_before_each_target():
-    targets = torch.tensor([[7, 8, 5], [9, 5, IGNORED]])
-    assert after_go(targets).tolist() == [[GO, 7, 8], [GO, 9, 5]]
-    assert after_go(torch.tensor([[7, IGNORED, IGNORED]])).tolist() == [[GO, 7, PAD]]
+    targets = torch.tensor([[7, 8, 5], [9, 5, IGNORE_INDEX]])
+    assert shift_right(targets).tolist() == [[BOS, 7, 8], [BOS, 9, 5]]
+    assert shift_right(torch.tensor([[7, IGNORE_INDEX, IGNORE_INDEX]])).tolist() == [[BOS, 7, PAD]]
 
 
 def test_reversed_steps_by_hand():
@@ -174,7 +174,7 @@ def test_teacher_forcing_is_stepping(cell, attention, read):
     with torch.no_grad():
         logits, _ = network.output(inputs, lengths, targets)
         tokens, state, memory = network.start(inputs, lengths, torch.arange(2))
-        assert (tokens == GO).all()
+        assert (tokens == BOS).all()
         for step in range(5):
             found, state = network.step(tokens, state, memory)
             close(found, logits[:, step : step + 1].expand(-1, 2, -1))
@@ -254,8 +254,8 @@ def test_one_step_changes_every_parameter_of_a_writer(cell):
     before = {name: value.detach().clone() for name, value in network.named_parameters()}
     inputs, lengths = sequences("tokens")
     targets, _ = sequences("tokens", [5] * 4, seed=3)
-    optimiser = torch.optim.SGD(network.parameters(), 0.5)
+    optimizer = torch.optim.SGD(network.parameters(), 0.5)
     logits, _ = network.output(inputs, lengths, targets)
     torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten()).backward()
-    optimiser.step()
+    optimizer.step()
     assert not [name for name, value in network.named_parameters() if torch.equal(value, before[name])]

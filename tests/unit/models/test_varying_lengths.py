@@ -17,12 +17,12 @@ from small_networks import (
     writer,
 )
 
+from unroll.features.special_tokens import IGNORE_INDEX, PAD
 from unroll.models.decoding import decode
-from unroll.models.embedding import IGNORED, PAD
-from unroll.models.network import Classifier, Ensemble, Labeller
+from unroll.models.network import Classifier, Ensemble, TokenClassifier
 from unroll.models.preprocessing import Frames
 
-INPUTS = ["tokens", "characters", "frames", "frames normalised", "frames deltas", "frames normalised deltas"]
+INPUTS = ["tokens", "characters", "frames", "frames normalized", "frames deltas", "frames normalized deltas"]
 STACKS = [(cell,) for cell in CELLS] + [("rnn", "gru", "lstm")]
 ORDER = torch.tensor([2, 0, 3, 1])
 
@@ -73,7 +73,7 @@ def test_poolings_by_hand(pooling):
     inputs, lengths = sequences("frames")
     with torch.no_grad():
         found, _ = network.output(inputs, lengths)
-        outputs, _ = network.encoder(network.units.prepare(inputs, lengths), lengths)
+        outputs, _ = network.encoder(network.preprocessing.prepare(inputs, lengths), lengths)
     for row, length in enumerate(LENGTHS):
         valid = outputs[row, :length]
         expected = {
@@ -113,7 +113,7 @@ def test_a_classifier_of_several_networks(cell):
 @every_stack
 @both_ways
 def test_many_to_many_in_step(kind, cells, bidirectional):
-    model = Labeller(Ensemble([reader(kind, cells, bidirectional, every_step=True)])).eval()
+    model = TokenClassifier(Ensemble([reader(kind, cells, bidirectional, every_step=True)])).eval()
     inputs, lengths = sequences(kind)
     with torch.no_grad():
         labels, scores = model(inputs, lengths)
@@ -136,7 +136,7 @@ def test_many_to_many_in_step(kind, cells, bidirectional):
         close(found_scores, scores[ORDER])
 
 
-@pytest.mark.parametrize("kind", ["tokens", "frames normalised deltas"])
+@pytest.mark.parametrize("kind", ["tokens", "frames normalized deltas"])
 @every_stack
 @both_ways
 def test_the_state_handed_on_is_that_of_the_last_valid_step(kind, cells, bidirectional):
@@ -165,9 +165,9 @@ def test_a_network_goes_on_from_a_state(cells):
 # Units of frames
 
 
-@pytest.mark.parametrize(("normalise", "deltas"), list(itertools.product([False, True], repeat=2)))
-def test_prepared_frames_see_no_padding(normalise, deltas):
-    units = randomised(Frames(3, normalise=normalise, deltas=deltas))
+@pytest.mark.parametrize(("normalize", "deltas"), list(itertools.product([False, True], repeat=2)))
+def test_prepared_frames_see_no_padding(normalize, deltas):
+    units = randomised(Frames(3, normalize=normalize, deltas=deltas))
     inputs, lengths = sequences("frames")
     found = units.prepare(spoilt(padded(inputs, 4), lengths), lengths)
     for row, length in enumerate(LENGTHS):
@@ -193,7 +193,7 @@ def test_sequence_to_sequence(cell, read, attention, bidirectional, reverse):
     network = writer(cell, read, attention=attention, bidirectional=bidirectional, reverse=reverse)
     inputs, lengths = sequences("tokens")
     targets = sequences("tokens", [3, 5, 1, 2], seed=5)[0]
-    targets[targets == PAD] = IGNORED
+    targets[targets == PAD] = IGNORE_INDEX
     settings = {"max_length": 6, "beams": 3}
     with torch.no_grad():
         logits, _ = network.output(inputs, lengths, targets)
@@ -204,7 +204,7 @@ def test_sequence_to_sequence(cell, read, attention, bidirectional, reverse):
             assert torch.equal(found, tokens)
             close(found_scores, scores)
         # More padding of the targets changes nothing where there was something to write.
-        longer, _ = network.output(inputs, lengths, padded(targets, 3, IGNORED))
+        longer, _ = network.output(inputs, lengths, padded(targets, 3, IGNORE_INDEX))
         close(longer[:, :5], logits)
         found, found_scores = decode(network, inputs[ORDER], lengths[ORDER], **settings)
         assert torch.equal(found, tokens[ORDER])
@@ -261,9 +261,9 @@ def test_captions_do_not_depend_on_the_batch(cell):
 
 
 @every_stack
-@pytest.mark.parametrize("tied", [False, True])
-def test_prompts_of_a_language_model(cells, tied):
-    network = language_model(*cells, tied=tied)
+@pytest.mark.parametrize("tie_weights", [False, True])
+def test_prompts_of_a_language_model(cells, tie_weights):
+    network = language_model(*cells, tie_weights=tie_weights)
     inputs, lengths = sequences("tokens")
     uniforms = torch.rand(4, 2, 6, generator=torch.Generator().manual_seed(0))
     for settings in ({"beams": 3}, {"beams": 2, "temperature": 0.7, "uniforms": uniforms}):
@@ -284,10 +284,10 @@ def test_a_language_models_figures_see_no_padding(cells):
     network = language_model(*cells)
     inputs, lengths = sequences("tokens")
     targets = sequences("tokens", seed=4)[0]
-    targets[targets == PAD] = IGNORED
+    targets[targets == PAD] = IGNORE_INDEX
     with torch.no_grad():
         logs, _ = network.log_probabilities(inputs, targets, lengths)
-        wider, _ = network.log_probabilities(padded(inputs, 4, 7), padded(targets, 4, IGNORED), lengths)
+        wider, _ = network.log_probabilities(padded(inputs, 4, 7), padded(targets, 4, IGNORE_INDEX), lengths)
         close(wider[:, : max(LENGTHS)], logs)
         assert not wider[:, max(LENGTHS) :].any()
         for row, length in enumerate(LENGTHS):

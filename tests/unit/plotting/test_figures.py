@@ -63,7 +63,7 @@ def test_long_cells_are_broken_and_cut():
 
 
 def test_neighbours_by_hand(tmp_path):
-    tokens = ["[PAD]", "[UNK]", "[NUM]", "[URL]", "<go>", "<eos>", "north", "south", "upper"]
+    tokens = ["[PAD]", "[UNK]", "[NUM]", "[URL]", "<bos>", "<eos>", "north", "south", "upper"]
     vectors = np.zeros((9, 2))
     vectors[6:] = [[1, 0], [2, 0.2], [0, 3]]
     # A special token is nobody's neighbour, however near.

@@ -203,7 +203,7 @@ def test_what_was_cut_and_left_out_is_printed(others, capsys):
 
 
 def test_what_is_too_long_is_refused_where_that_is_wanted(others):
-    write(others, {"t": plain("text_class", too_long="refuse")})
+    write(others, {"t": plain("text_class", truncation=False)})
     with pytest.raises(DataError, match=r"tasks\.t: the text of row 39 has 4 tokens, max_tokens is 3"):
         featurize.run("t")
     assert not paths.features("t").exists()

@@ -57,8 +57,8 @@ def test_more_beams_than_tokens(project):
 
 
 def test_vectors_that_the_task_has_not(project):
-    project("text_class", model={"embedding": {"size": 4, "start": "vectors"}})
-    refused("experiments.mine.model.embedding.start is vectors", "tasks.some.vectors")
+    project("text_class", model={"embedding": {"size": 4, "init": "pretrained"}})
+    refused("experiments.mine.model.embedding.init is pretrained", "tasks.some.vectors")
 
 
 def test_samples_that_are_not_there(here, project):

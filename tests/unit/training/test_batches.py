@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from unroll.features.text import IGNORED, PAD
+from unroll.features.special_tokens import IGNORE_INDEX, PAD
 from unroll.training.batches import Batches
 
 CPU = torch.device("cpu")
@@ -21,13 +21,13 @@ def sequences(lengths, target_lengths=None, **options):
         numbers = 100 * torch.arange(len(sizes))[:, None] + steps + 1
         return torch.where(steps < sizes[:, None], numbers, fill)
 
-    inputs, targets = filled(lengths, PAD), -filled(ends, -IGNORED)
+    inputs, targets = filled(lengths, PAD), -filled(ends, -IGNORE_INDEX)
     return Batches(inputs, targets, lengths, None if target_lengths is None else ends, **options)
 
 
 def windows(count, **options):
     numbers = torch.arange(count * 3).view(count, 3)
-    return Batches(numbers, numbers + 1, carried=True, **options)
+    return Batches(numbers, numbers + 1, stateful=True, **options)
 
 
 def sentences(count=20_000, seed=0):
@@ -155,7 +155,7 @@ def test_samples_of_equal_lengths_do_not_always_meet():
 def test_a_batch_is_cut_to_its_longest():
     batch = sequences([2, 9, 1, 4]).at(torch.tensor([2, 0, 3]))
     assert batch.inputs.tolist() == [[201, 0, 0, 0], [1, 2, 0, 0], [301, 302, 303, 304]]
-    ignored = IGNORED
+    ignored = IGNORE_INDEX
     assert batch.targets.tolist() == [[-201, *[ignored] * 3], [-1, -2, ignored, ignored], [-301, -302, -303, -304]]
     assert batch.lengths.tolist() == [1, 2, 4]
 
@@ -163,7 +163,7 @@ def test_a_batch_is_cut_to_its_longest():
 def test_targets_have_their_own_length():
     batch = sequences([2, 9, 1], [3, 1, 5]).at(torch.tensor([1, 0]))
     assert batch.inputs.shape == (2, 9)
-    assert batch.targets.tolist() == [[-101, IGNORED, IGNORED], [-1, -2, -3]]
+    assert batch.targets.tolist() == [[-101, IGNORE_INDEX, IGNORE_INDEX], [-1, -2, -3]]
 
 
 def test_targets_alone_may_vary():
@@ -207,6 +207,6 @@ def test_a_split_has_its_rows(tiny):
     data = training_split(samples, task, index, CPU)
     for name in ("inputs", "targets", "lengths", "target_lengths"):
         assert torch.equal(getattr(data, name), torch.from_numpy(samples.tensors[name][index]))
-    assert not data.carried
-    assert training_split(tiny.samples("language_model"), tiny.task("language_model"), index[:3], CPU).carried
+    assert not data.stateful
+    assert training_split(tiny.samples("language_model"), tiny.task("language_model"), index[:3], CPU).stateful
     assert training_split(tiny.samples("price"), tiny.task("price"), index, CPU).lengths is None

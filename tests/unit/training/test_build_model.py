@@ -53,9 +53,9 @@ def some(tiny, kind, count=5):
 
 
 def step(task, network, inputs, targets, lengths=None):
-    network.units.fit(inputs, targets, lengths)
+    network.preprocessing.fit(inputs, targets, lengths)
     output, _ = network.output(inputs, lengths, targets)
-    loss = task.loss(output, network.units.encode_target(targets, inputs))
+    loss = task.loss(output, network.preprocessing.encode_target(targets, inputs))
     assert loss.shape == ()
     assert torch.isfinite(loss)
     loss.backward()
@@ -119,17 +119,17 @@ def test_every_writer_with_every_encoder_and_decoder(tiny, kind, cell, read, bid
     network = build_model(task, tiny.writer(cell, *read, attention=attention, units=4, **options))
     output = step(task, network, rows.inputs, rows.targets, rows.lengths)
     assert isinstance(network, EncoderDecoder)
-    assert output.shape == (*rows.targets.shape, task.writes)
+    assert output.shape == (*rows.targets.shape, task.target_vocab_size)
     assert isinstance(network.encoder, RecurrentEncoder if read else DenseEncoder)
     assert (network.decoder.attention is not None) is attention
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
 def test_options_reach_the_encoder(tiny):
-    options = {"initialisation": "xavier", "forget_bias": 2.0, "layer_norm": True, "dropout": 0.25, "truncate": 3}
+    options = {"initialization": "xavier", "forget_bias": 2.0, "layer_norm": True, "dropout": 0.25, "tbptt_steps": 3}
     network = build_model(tiny.task("digits"), tiny.model("lstm", "rnn", nonlinearity="relu", **options))
     encoder = network.encoder
-    assert encoder.truncate == 3
+    assert encoder.tbptt_steps == 3
     assert encoder.layers[0].rnn.bias_ih_l0.detach()[6] == 2.0
     assert encoder.layers[1].rnn.nonlinearity == "relu"
     assert isinstance(encoder.between[0][0], torch.nn.LayerNorm)
@@ -142,7 +142,7 @@ def test_pooling_and_embedding_reach_the_network(tiny, pooling):
     task = tiny.task("text_class")
     network = build_model(task, tiny.model("gru", embedding={"size": 7}, pooling=pooling, dropout=0.25))
     assert network.pooling == pooling
-    assert network.embedding.tokens.weight.shape == (task.reads, 7)
+    assert network.embedding.tokens.weight.shape == (task.source_vocab_size, 7)
     assert network.embedding.dropout.p == 0.25
 
 
@@ -168,14 +168,14 @@ def test_images_are_not_read_with_the_decoders_vectors(tiny):
 def test_tied_weights(tiny, units):
     """Of another size than the encoding's, there is a map between them."""
     task = tiny.task("language_model")
-    network = build_model(task, tiny.model("lstm", units=units, embedding={"size": 5}, tied=True))
+    network = build_model(task, tiny.model("lstm", units=units, embedding={"size": 5}, tie_weights=True))
     assert isinstance(network.head, TiedHead)
     assert network.head.embedding is network.embedding
     assert isinstance(network.head.projection, torch.nn.Identity) is (units == 5)
     names = [name for name, _ in network.named_parameters()]
     assert sum("tokens.weight" in name for name in names) == 1
     untied = build_model(task, tiny.model("lstm", units=units, embedding={"size": 5}))
-    assert untied.head.weight.shape == (task.writes, units)
+    assert untied.head.weight.shape == (task.target_vocab_size, units)
 
 
 def test_characters_reach_the_embedding(tiny):
@@ -204,12 +204,12 @@ def given_vectors(size, count=3):
     return vectors
 
 
-@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize("freeze", [True, False])
 @pytest.mark.parametrize("kind", ["text_class", "translation", "language_model"])
-def test_vectors_are_what_the_embedding_begins_with(tiny, kind, trained):
+def test_vectors_are_what_the_embedding_begins_with(tiny, kind, freeze):
     task, rows = some(tiny, kind)
-    embedding = {"size": 5, "start": "vectors", "trained": trained}
-    vectors = given_vectors(task.reads)
+    embedding = {"size": 5, "init": "pretrained", "freeze": freeze}
+    vectors = given_vectors(task.source_vocab_size)
     torch.manual_seed(0)
     network = build_model(task, tiny.model_for(kind, "gru", embedding=embedding), vectors)
     torch.manual_seed(0)
@@ -219,17 +219,17 @@ def test_vectors_are_what_the_embedding_begins_with(tiny, kind, trained):
     # A token without a vector begins by chance, padding with zeros.
     assert torch.equal(weight[9:], chance.embedding.tokens.weight[9:])
     assert not weight[0].any()
-    assert weight.requires_grad is trained
+    assert weight.requires_grad is not freeze
     before = weight.detach().clone()
-    optimiser = torch.optim.Adam(network.parameters(), 0.1)
+    optimizer = torch.optim.Adam(network.parameters(), 0.1)
     step(task, network, rows.inputs, rows.targets, rows.lengths)
-    optimiser.step()
-    assert torch.equal(weight, before) is not trained
+    optimizer.step()
+    assert torch.equal(weight, before) is freeze
 
 
 def test_without_vectors_an_embedding_is_there_to_be_filled(tiny):
     """As where trained weights are loaded."""
-    embedding = {"size": 5, "start": "vectors", "trained": False}
+    embedding = {"size": 5, "init": "pretrained", "freeze": True}
     network = build_model(tiny.task("text_class"), tiny.model("gru", embedding=embedding))
     assert network.embedding.tokens.weight.shape == (40, 5)
 
@@ -266,7 +266,7 @@ def test_no_decoder_for_what_is_written(tiny, kind, cells):
 @pytest.mark.parametrize("kind", ["digits", "text_class", "tags", "strip_columns"])
 def test_tied_weights_for_what_writes_no_tokens(tiny, kind):
     options = {"embedding": {"size": 5}} if kind in READ else {}
-    refused(tiny.task(kind), tiny.model("gru", tied=True, **options), f"task '{kind}'", "tied", "leave it out")
+    refused(tiny.task(kind), tiny.model("gru", tie_weights=True, **options), f"task '{kind}'", "tie_weights")
 
 
 def test_an_embedding_for_what_has_no_tokens(tiny):
@@ -303,7 +303,7 @@ def test_pooling_of_every_step(tiny, kind, pooling):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"embedding": {"size": 5}}, {"pooling": "mean"}, {"tied": True}],
+    [{"embedding": {"size": 5}}, {"pooling": "mean"}, {"tie_weights": True}],
     ids=lambda changes: next(iter(changes)),
 )
 def test_an_option_in_the_encoder_that_would_do_nothing(tiny, changes):
@@ -316,9 +316,9 @@ def test_an_option_in_the_encoder_that_would_do_nothing(tiny, changes):
 @pytest.mark.parametrize("kind", ["text_class", "translation"])
 def test_vectors_of_another_width(tiny, kind):
     task = tiny.task(kind)
-    model = tiny.model_for(kind, "gru", embedding={"size": 6, "start": "vectors"})
+    model = tiny.model_for(kind, "gru", embedding={"size": 6, "init": "pretrained"})
     parts = [f"tasks.{kind}.vectors have 5 numbers", "embedding.size is 6"]
-    refused(task, model, *parts, vectors=given_vectors(task.reads))
+    refused(task, model, *parts, vectors=given_vectors(task.source_vocab_size))
 
 
 def test_every_refusal_is_one_of_the_tasks(tiny):
@@ -355,15 +355,15 @@ def test_every_experiment_of_the_repository_builds_and_takes_a_step(tiny, name):
     task, inputs, targets, lengths = stood_in(tiny, experiment.task, REPO.tasks[experiment.task])
     torch.manual_seed(0)
     network = build_model(task, experiment.model)
-    network.units.fit(inputs, targets, lengths)
+    network.preprocessing.fit(inputs, targets, lengths)
     before = [value.detach().clone() for value in network.parameters()]
-    optimiser = torch.optim.Adam(network.parameters(), 0.01)
+    optimizer = torch.optim.Adam(network.parameters(), 0.01)
     # A head that begins at zero lets gradients through from the second step on.
     for _ in range(2):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         output, _ = network.output(inputs, lengths, targets)
-        task.loss(output, network.units.encode_target(targets, inputs)).backward()
-        optimiser.step()
+        task.loss(output, network.preprocessing.encode_target(targets, inputs)).backward()
+        optimizer.step()
     assert all(not torch.equal(value, old) for value, old in zip(network.parameters(), before, strict=True))
     with torch.no_grad():
         assert torch.isfinite(network.eval().output(inputs, lengths, targets)[0]).all()

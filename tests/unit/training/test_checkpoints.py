@@ -8,7 +8,7 @@ from unroll.errors import TrainingError
 from unroll.training.checkpoints import Progress, load_checkpoint, run_key, save_checkpoint
 from unroll.training.loop import train
 from unroll.training.members import new_network, pick_device, training_split, validate
-from unroll.training.optimizers import make_optimiser
+from unroll.training.optimizers import make_optimizer
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
@@ -85,25 +85,25 @@ def test_a_finished_training_is_not_repeated(job):
 
 
 @pytest.mark.parametrize("kind", ["adam", "adamw", "sgd", "rmsprop"])
-def test_a_checkpoint_holds_all_of_an_optimiser(tiny, tmp_path, kind):
+def test_a_checkpoint_holds_all_of_an_optimizer(tiny, tmp_path, kind):
     torch.manual_seed(0)
     network = torch.nn.GRU(3, 4)
-    optimiser = make_optimiser(network.parameters(), tiny.training(optimizer=kind))
+    optimizer = make_optimizer(network.parameters(), tiny.training(optimizer=kind))
     for _ in range(3):
         network(torch.randn(2, 5, 3))[0].square().sum().backward()
-        optimiser.step()
+        optimizer.step()
     weights = {name: value.clone() for name, value in network.state_dict().items()}
     progress = Progress(3, [{"epoch": 1, "train_loss": 0.1 + 0.2, "valid_loss": None}], weights, 2)
-    save_checkpoint(tmp_path / "c", network, optimiser, progress)
+    save_checkpoint(tmp_path / "c", network, optimizer, progress)
 
     other = torch.nn.GRU(3, 4)
-    fresh = make_optimiser(other.parameters(), tiny.training(optimizer=kind))
+    fresh = make_optimizer(other.parameters(), tiny.training(optimizer=kind))
     found = load_checkpoint(tmp_path / "c", other, fresh)
 
     assert (found.epoch, found.history, found.best_epoch, found.finished) == (3, progress.history, 2, False)
     assert same(found.best, weights)
     assert same(other.state_dict(), weights)
-    before, after = optimiser.state_dict()["state"], fresh.state_dict()["state"]
+    before, after = optimizer.state_dict()["state"], fresh.state_dict()["state"]
     assert before.keys() == after.keys()
     for position, entries in before.items():
         for name, value in entries.items():
@@ -112,7 +112,7 @@ def test_a_checkpoint_holds_all_of_an_optimiser(tiny, tmp_path, kind):
 
 def test_no_checkpoint_is_no_progress(tiny, tmp_path):
     network = torch.nn.GRU(3, 4)
-    assert load_checkpoint(tmp_path / "none", network, make_optimiser(network.parameters(), tiny.training())) is None
+    assert load_checkpoint(tmp_path / "none", network, make_optimizer(network.parameters(), tiny.training())) is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "other network", "no checkpoint"])

@@ -6,7 +6,7 @@ import torch
 from small_networks import randomised
 from small_trainings import CPU
 
-from unroll.features.text import EOS, GO, PAD, UNK
+from unroll.features.special_tokens import BOS, EOS, PAD, UNK
 from unroll.models.generators import reversed_steps
 from unroll.training.batches import Batches
 from unroll.training.inspection import PROMPT_STEPS, continuations, looks, prompts, vectors
@@ -86,7 +86,7 @@ def test_what_is_gone_on_with(tiny, kind):
         new = tokens[PROMPT_STEPS:]
         assert 1 <= len(new) <= task.decoding.max_length
         said = new[: new.index(EOS) + 1] if EOS in new else new
-        assert not set(said) & {PAD, UNK, GO}
+        assert not set(said) & {PAD, UNK, BOS}
     # A row's chance is its own.
     (alone,) = continuations(network, task, data, rows[-1:])
     assert [token for token in alone if token != PAD] == [token for token in found[-1] if token != PAD]

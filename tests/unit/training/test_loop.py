@@ -44,7 +44,7 @@ OVERFITTED = {
     "strip_columns": ("gru", {}, 3, 3),
     "tags": ("lstm", {"bidirectional": True}, 12, 12),
     # Four steps an epoch, the state carried from one to the next.
-    "language_model": ("lstm", {"tied": True}, 12, 3),
+    "language_model": ("lstm", {"tie_weights": True}, 12, 3),
     "melody": ("gru", {}, 3, 3),
     "translation": ("gru", {"reverse_source": True}, 6, 6),
     "strip_captions": ("lstm", {}, 6, 6),
@@ -77,7 +77,7 @@ def test_training_changes_every_parameter_of_every_task(job, tiny, kind):
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "one_cycle"])
-def test_every_optimiser_with_every_schedule_learns(job, optimizer, schedule):
+def test_every_optimizer_with_every_schedule_learns(job, optimizer, schedule):
     settings = {"optimizer": optimizer, "schedule": schedule, "epochs": 6, "learning_rate": 0.01, "weight_decay": 1e-4}
     history = job(kind="price", rows=128, settings=settings).run().history
     assert history[-1]["train_loss"] < history[0]["train_loss"]
@@ -188,7 +188,7 @@ def test_a_step_without_clipping_is_the_gradients(job):
     one = job(kind="price", settings={**settings, "clip_norm": None, "keep": "last"})
     weights = one.run().weights
     fresh = one.fresh()
-    target = fresh.units.encode_target(one.data.targets, one.data.inputs)
+    target = fresh.preprocessing.encode_target(one.data.targets, one.data.inputs)
     one.task.loss(fresh.output(one.data.inputs)[0], target).backward()
     for name, value in fresh.named_parameters():
         torch.testing.assert_close(weights[name], (value - 0.1 * value.grad).detach(), rtol=0, atol=1e-6)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_trainings import CPU
 
-from unroll.models.embedding import IGNORED
+from unroll.features.special_tokens import IGNORE_INDEX
 from unroll.models.generators import chosen_log_probabilities
 from unroll.training.batches import Batches
 from unroll.training.loop import train
@@ -30,7 +30,7 @@ def stream(tiny, rows=13):
     """Windows of running text, the last one with padding, as in a split of any text."""
     task, samples = tiny.task("language_model"), tiny.samples("language_model")
     data = training_split(samples, task, samples.folds[0].train[-rows:], CPU)
-    assert bool((data.targets[-1] == IGNORED).any())
+    assert bool((data.targets[-1] == IGNORE_INDEX).any())
     return task, data
 
 
@@ -85,7 +85,7 @@ def test_every_epoch_begins_without_a_state(tiny, tmp_path):
 def test_the_gradient_ends_where_a_window_begins(tiny, tmp_path, cell):
     """Two steps by hand: the second begins with the first one's state, as numbers alone."""
     task, data = stream(tiny, 2)
-    model = tiny.model(cell, embedding={"size": 5}, tied=True)
+    model = tiny.model(cell, embedding={"size": 5}, tie_weights=True)
     network, by_hand = (new_network(task, model, data, 0) for _ in range(2))
     trained(tiny, task, data, network, tmp_path, learning_rate=0.5, epochs=1, batch_size=1)
     state = None
@@ -109,7 +109,7 @@ def test_windows_that_are_not_carried_begin_anew(tiny, tmp_path, cell):
     network = new_network(task, tiny.model(cell, embedding={"size": 5}), data, 0)
     with torch.no_grad():
         logs = chosen_log_probabilities(network.eval().output(data.inputs)[0], data.targets)
-    expected = -float(logs.sum() / (data.targets != IGNORED).sum())
+    expected = -float(logs.sum() / (data.targets != IGNORE_INDEX).sum())
     found = trained(tiny, task, data, network, tmp_path, learning_rate=1e-30, epochs=1, batch_size=1)
     assert found.history[0]["train_loss"] == pytest.approx(expected, rel=1e-5)
 
@@ -120,7 +120,7 @@ def test_bucketed_and_padded_batches_train_the_same(tiny, tmp_path):
     data = training_split(samples, task, samples.folds[0].train[:20], CPU)
     wide = Batches(
         torch.nn.functional.pad(data.inputs, (0, 9)),
-        torch.nn.functional.pad(data.targets, (0, 4), value=IGNORED),
+        torch.nn.functional.pad(data.targets, (0, 4), value=IGNORE_INDEX),
         data.lengths,
         data.target_lengths,
     )

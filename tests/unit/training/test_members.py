@@ -9,10 +9,10 @@ from unroll.domains.task import Task
 from unroll.errors import DataError, ParameterError
 from unroll.evaluation.evaluation import evaluate
 from unroll.evaluation.gradients import gradient_reach
-from unroll.features.text import EOS, GO, IGNORED, PAD, UNK
+from unroll.features.special_tokens import BOS, EOS, IGNORE_INDEX, PAD, UNK
 from unroll.models.generators import EncoderDecoder, LanguageModel
 from unroll.models.heads import LinearHead
-from unroll.models.network import Classifier, Ensemble, Labeller, SequenceNetwork
+from unroll.models.network import Classifier, Ensemble, SequenceNetwork, TokenClassifier
 from unroll.models.preprocessing import PriceLevels
 from unroll.models.recurrent import RecurrentEncoder
 from unroll.training import members as members_module
@@ -87,8 +87,8 @@ def test_what_is_evaluated_of_several_networks_is_their_mean(tiny, tmp_path, kin
         ("digits", Classifier),
         ("text_class", Classifier),
         ("recording_class", Classifier),
-        ("tags", Labeller),
-        ("strip_columns", Labeller),
+        ("tags", TokenClassifier),
+        ("strip_columns", TokenClassifier),
         ("language_model", LanguageModel),
         ("melody", LanguageModel),
         ("translation", EncoderDecoder),
@@ -105,7 +105,7 @@ def test_labels_of_several_networks_are_those_of_the_mean_probabilities(tiny):
     found = predict(whole_model(task, networks), task, data)
     with torch.no_grad():
         mean = sum(network(data.inputs, data.lengths) for network in networks) / 3
-    inside = rows["targets"] != IGNORED
+    inside = rows["targets"] != IGNORE_INDEX
     assert np.array_equal(found[inside], mean.argmax(-1).numpy()[inside])
     assert not found[~inside].any()
 
@@ -115,12 +115,12 @@ def test_units_are_fitted_on_the_training_split_alone(tiny):
     fold = samples.folds[0]
     network = new_network(task, tiny.model("gru"), training_split(samples, task, fold.train, CPU), 0)
     seen = samples.tensors["inputs"][fold.train]
-    assert float(network.units.low) == float(seen.min())
-    assert float(network.units.low + network.units.span) == pytest.approx(float(seen.max()))
+    assert float(network.preprocessing.low) == float(seen.min())
+    assert float(network.preprocessing.low + network.preprocessing.span) == pytest.approx(float(seen.max()))
 
 
 def test_units_of_frames_see_no_padding(tiny):
-    task, samples = tiny.task("recording_class", normalise=False), tiny.samples("recording_class")
+    task, samples = tiny.task("recording_class", normalize=False), tiny.samples("recording_class")
     fold = samples.folds[-1]
     network = new_network(task, tiny.model("gru"), training_split(samples, task, fold.train, CPU), 0)
     frames = np.concatenate(
@@ -129,8 +129,8 @@ def test_units_of_frames_see_no_padding(tiny):
             for row, length in zip(fold.train, samples.tensors["lengths"][fold.train], strict=True)
         ]
     )
-    np.testing.assert_allclose(network.units.mean, frames.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(network.units.deviation, frames.std(0, ddof=1), rtol=1e-5)
+    np.testing.assert_allclose(network.preprocessing.mean, frames.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(network.preprocessing.deviation, frames.std(0, ddof=1), rtol=1e-5)
 
 
 # Validation and prediction
@@ -144,7 +144,7 @@ def test_validation_is_loss_and_headline(tiny, kind):
     with torch.no_grad():
         # The whole split as one batch: a stream of fewer windows than readers has no state to carry.
         output, _ = network.output(data.inputs, data.lengths, data.targets)
-        expected = float(task.loss(output, network.units.encode_target(data.targets, data.inputs)))
+        expected = float(task.loss(output, network.preprocessing.encode_target(data.targets, data.inputs)))
     assert loss == pytest.approx(expected, rel=1e-5)
     if not isinstance(network, EncoderDecoder):
         found = task.metrics(predict(whole_model(task, networks), task, data), rows)[task.headline]
@@ -170,12 +170,12 @@ def test_prediction_is_what_metrics_and_comparison_take(tiny, kind):
     found = predict(whole_model(task, networks), task, data)
     assert len(found) == len(data)
     assert np.isfinite(found).all()
-    if task.every_step and task.varying:
+    if task.every_step and task.variable_length:
         assert found.shape[:2] == rows["targets"].shape
-        assert not found[rows["targets"] == IGNORED].any()
+        assert not found[rows["targets"] == IGNORE_INDEX].any()
     evaluation = evaluate(task, found, {}, rows)
     assert np.isfinite(evaluation["test"][task.headline])
-    assert task.row_losses(found, rows).shape == (len(data),)
+    assert task.per_sample_loss(found, rows).shape == (len(data),)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -185,7 +185,7 @@ def test_prediction_in_several_batches(tiny, kind, monkeypatch):
     whole = predict(model, task, data)
     monkeypatch.setattr(members_module, "EVALUATION_ROWS", 3)
     # The readers of a stream each begin without a state, so that their number counts.
-    monkeypatch.setattr(members_module, "WRITTEN_ROWS", len(data) if data.carried else 3)
+    monkeypatch.setattr(members_module, "WRITTEN_ROWS", len(data) if data.stateful else 3)
     found = predict(model, task, data)
     assert found.dtype == whole.dtype
     if found.dtype.kind == "i" and found.shape != whole.shape:
@@ -209,7 +209,7 @@ def test_a_stream_is_foretold_with_its_state_carried(tiny, readers, monkeypatch)
         np.testing.assert_allclose(found[own].ravel(), expected[0], rtol=0, atol=1e-5)
     monkeypatch.setattr(members_module, "EVALUATION_ROWS", 1)
     loss, perplexity = validate(networks[0], task, data, {"targets": data.targets.numpy()})
-    counted = (data.targets != IGNORED).numpy()
+    counted = (data.targets != IGNORE_INDEX).numpy()
     assert loss == pytest.approx(-found[counted].mean(), rel=1e-5)
     assert perplexity == pytest.approx(np.exp(loss), rel=1e-4)
 
@@ -230,7 +230,7 @@ def test_what_is_written_has_no_token_that_says_nothing(tiny, kind):
     assert found.shape[1] <= task.decoding.max_length
     for row in found:
         said = row[: list(row).index(EOS) + 1] if EOS in row else row
-        assert not set(said.tolist()) & {PAD, UNK, GO}
+        assert not set(said.tolist()) & {PAD, UNK, BOS}
         assert not row[len(said) :].any()
 
 

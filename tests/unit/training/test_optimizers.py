@@ -1,4 +1,4 @@
-"""Schedules by hand, and settings that reach the optimiser."""
+"""Schedules by hand, and settings that reach the optimizer."""
 
 import math
 from itertools import pairwise
@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from unroll.training.optimizers import make_optimiser, rate_share
+from unroll.training.optimizers import make_optimizer, rate_share
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,11 @@ def test_unknown_schedule():
         ("rmsprop", torch.optim.RMSprop),
     ],
 )
-def test_settings_reach_the_optimiser(tiny, name, kind):
+def test_settings_reach_the_optimizer(tiny, name, kind):
     settings = tiny.training(optimizer=name, learning_rate=0.025, weight_decay=0.125, momentum=0.75)
-    optimiser = make_optimiser(torch.nn.Linear(2, 2).parameters(), settings)
-    assert type(optimiser) is kind
-    (group,) = optimiser.param_groups
+    optimizer = make_optimizer(torch.nn.Linear(2, 2).parameters(), settings)
+    assert type(optimizer) is kind
+    (group,) = optimizer.param_groups
     assert (group["lr"], group["weight_decay"]) == (0.025, 0.125)
     if name == "sgd":
         assert group["momentum"] == 0.75

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from unroll import config
 from unroll.domains.task import Prediction, Task, TensorSpec
 from unroll.features.samples import Samples, Tensors
-from unroll.features.text import EOS
+from unroll.features.special_tokens import EOS
 from unroll.files import write_text
-from unroll.metrics.next_tokens import grouped, ngram_baselines, row_losses
+from unroll.metrics.next_tokens import grouped, ngram_baselines, per_sample_loss
 from unroll.metrics.tokens import WRITTEN, step_loss, text_card, written_card
 from unroll.models.heads import LinearHead
 from unroll.models.preprocessing import Tokens
@@ -36,28 +36,28 @@ def language_task(name: str, section: config.LanguageTask, samples: Samples) -> 
         inputs=TensorSpec("inputs", "int64", ("batch", "time"), "token numbers of a prompt, <eos> before it"),
         outputs=WRITTEN,
         features=0,
-        make_units=Tokens,
+        make_preprocessing=Tokens,
         make_head=lambda size: LinearHead(size, vocabulary.size),
         loss=step_loss,
         metrics=grouped(lambda rows: _by_frequency(rows, ranks), "by_frequency"),
-        row_losses=row_losses,
+        per_sample_loss=per_sample_loss,
         headline="perplexity",
         higher_is_better=False,
         baselines=lambda samples: ngram_baselines(samples, ORDERS, vocabulary.size, stream=True),
         plot=plot,
         details={
-            "text": text_card("prompt", "text", max_tokens=PROMPT, too_long="refuse", first_token=EOS),
+            "text": text_card("prompt", "text", max_tokens=PROMPT, truncation=False, first_token=EOS),
             **written_card("text", section.decoding),
         },
         output="tokens",
         every_step=True,
-        sees_ahead=False,
-        carried=True,
+        causal=True,
+        stateful=True,
         input_steps=section.window,
         steps=section.window,
         vocabularies={"text": vocabulary},
-        reads=vocabulary.size,
-        writes=vocabulary.size,
+        source_vocab_size=vocabulary.size,
+        target_vocab_size=vocabulary.size,
         decoding=section.decoding,
         write_examples=lambda folder, sequences: write_texts(folder, [vocabulary.decode(row) for row in sequences]),
     )

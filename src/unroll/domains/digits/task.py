@@ -30,11 +30,11 @@ def digit_task(name: str) -> Task:
             TensorSpec("probabilities", "float32", ("batch", CLASSES), "probability of each digit, 0 to 1"),
         ),
         features=28,
-        make_units=ByteImages,
+        make_preprocessing=ByteImages,
         make_head=lambda size: LinearHead(size, CLASSES),
         loss=F.cross_entropy,
         metrics=metrics,
-        row_losses=row_losses,
+        per_sample_loss=per_sample_loss,
         headline="accuracy",
         higher_is_better=True,
         baselines=baselines,
@@ -62,7 +62,7 @@ def metrics(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
     }
 
 
-def row_losses(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
+def per_sample_loss(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
     """1 where the class is wrong, else 0."""
     wrong: NDArray[np.bool_] = labels_of(prediction) != rows["targets"]
     return wrong.astype(np.float64)

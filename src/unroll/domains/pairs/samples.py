@@ -6,9 +6,10 @@ import pyarrow as pa
 from unroll import config
 from unroll.domains.texts.samples import encode
 from unroll.errors import SplitError
-from unroll.features.groups import connected, given_splits, normalised, share_fold
+from unroll.features.groups import connected, given_splits, normalized, share_fold
 from unroll.features.samples import Samples, check_splits
-from unroll.features.text import EOS, IGNORED, Vocabulary, pad
+from unroll.features.special_tokens import EOS, IGNORE_INDEX
+from unroll.features.text import Vocabulary, pad
 
 
 def translation_samples(table: pa.Table, task: config.TranslationTask, name: str) -> Samples:
@@ -23,8 +24,8 @@ def translation_samples(table: pa.Table, task: config.TranslationTask, name: str
 
     Returns:
         inputs int64 [sample, time] (PAD after the end), lengths int64 [sample], targets int64 [sample, step] (`<eos>`
-        at the end, IGNORED after it), target_lengths int64 [sample] (with `<eos>`), source, target (texts). Notes: cut
-        (pairs with a side that was cut), left_out (pairs over max_words, and given ones that would leak).
+        at the end, IGNORE_INDEX after it), target_lengths int64 [sample] (with `<eos>`), source, target (texts). Notes:
+        cut (pairs with a side that was cut), left_out (pairs over max_words, and given ones that would leak).
 
     Raises:
         DataError: A side is empty, or too long where that is refused.
@@ -39,14 +40,14 @@ def translation_samples(table: pa.Table, task: config.TranslationTask, name: str
         )
     table = table.filter(pa.array(short))
     source, target = (table[side].to_pylist() for side in ("source", "target"))
-    groups = connected((normalised(one), normalised(other)) for one, other in zip(source, target, strict=True))
+    groups = connected((normalized(one), normalized(other)) for one, other in zip(source, target, strict=True))
     fold, leaking = share_fold(groups, given_splits(table, name), task.splits)
     check_splits((fold,), name)
     vocabulary = Vocabulary.fit([side[row] for side in (source, target) for row in fold.train], task.tokenizer)
     read, read_cut = encode(vocabulary, source, table, "source", task, name)
     written, written_cut = encode(vocabulary, target, table, "target", task, name)
     inputs, lengths = pad(read)
-    targets, target_lengths = pad([[*ids, EOS] for ids in written], IGNORED)
+    targets, target_lengths = pad([[*ids, EOS] for ids in written], IGNORE_INDEX)
     tensors = {"inputs": inputs, "lengths": lengths, "targets": targets, "target_lengths": target_lengths}
     tensors |= {"source": np.array(source, object), "target": np.array(target, object)}
     cut = int((read_cut | written_cut).sum())

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from unroll import config
 from unroll.domains.task import Prediction, Task, TensorSpec
 from unroll.domains.texts.task import WORDS
-from unroll.features.samples import Samples, Tensors, spread
+from unroll.features.samples import Samples, Tensors, linspace_indices
 from unroll.features.text import Vocabulary
 from unroll.metrics.tokens import WRITTEN, by_group, ended, length_groups, step_loss, text_card, written, written_card
 from unroll.models.heads import LinearHead
@@ -31,11 +31,11 @@ def translation_task(name: str, section: config.TranslationTask, samples: Sample
         inputs=TensorSpec("inputs", "int64", ("batch", "time"), "token numbers of the source"),
         outputs=WRITTEN,
         features=0,
-        make_units=Tokens,
+        make_preprocessing=Tokens,
         make_head=lambda size: LinearHead(size, vocabulary.size),
         loss=step_loss,
         metrics=lambda prediction, rows: metrics(prediction, rows, vocabulary),
-        row_losses=lambda prediction, rows: row_losses(prediction, rows, vocabulary),
+        per_sample_loss=lambda prediction, rows: per_sample_loss(prediction, rows, vocabulary),
         headline="bleu",
         higher_is_better=True,
         baselines=baselines,
@@ -43,14 +43,14 @@ def translation_task(name: str, section: config.TranslationTask, samples: Sample
             folder, title, prediction, rows, evaluation, vocabulary
         ),
         details={
-            "text": text_card("source", "text", max_tokens=section.max_tokens, too_long=section.too_long),
+            "text": text_card("source", "text", max_tokens=section.max_tokens, truncation=section.truncation),
             **written_card("text", section.decoding),
         },
         output="tokens",
-        varying=True,
+        variable_length=True,
         vocabularies={"text": vocabulary},
-        reads=vocabulary.size,
-        writes=vocabulary.size,
+        source_vocab_size=vocabulary.size,
+        target_vocab_size=vocabulary.size,
         decoding=section.decoding,
     )
 
@@ -88,7 +88,7 @@ def metrics(prediction: Prediction, rows: Tensors, vocabulary: Vocabulary) -> di
     }
 
 
-def row_losses(prediction: Prediction, rows: Tensors, vocabulary: Vocabulary) -> NDArray[np.float64]:
+def per_sample_loss(prediction: Prediction, rows: Tensors, vocabulary: Vocabulary) -> NDArray[np.float64]:
     """1 − chrF / 100 of each sentence: BLEU is made for a corpus."""
     from sacrebleu import CHRF
 
@@ -158,9 +158,9 @@ def plot(
         xlabel="words of the source (sentences)",
         ylabel="BLEU",
     )
-    losses = row_losses(prediction, rows, vocabulary)
+    losses = per_sample_loss(prediction, rows, vocabulary)
     order = np.argsort(losses, kind="stable")
-    picked = order[spread(len(order), 14)]
+    picked = order[linspace_indices(len(order), 14)]
     table_figure(
         folder / "examples.png",
         f"{title}: test sentences from the best to the worst by chrF, evenly spaced",

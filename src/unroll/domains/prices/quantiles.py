@@ -43,11 +43,11 @@ def quantile_task(name: str, section: config.ReturnQuantileTask) -> Task:
         features=1,
         input_steps=section.volatility_window + section.window + 1,
         steps=section.window,
-        make_units=units,
+        make_preprocessing=units,
         make_head=lambda size: MonotoneQuantileHead(size, levels),
         loss=lambda output, target: pinball(output, target, torch.tensor(levels, device=output.device)),
         metrics=lambda prediction, rows: metrics(prediction, rows, levels),
-        row_losses=lambda prediction, rows: row_losses(prediction, rows, levels),
+        per_sample_loss=lambda prediction, rows: per_sample_loss(prediction, rows, levels),
         headline="pinball",
         higher_is_better=False,
         baselines=lambda samples: baselines(samples, levels, units()),
@@ -64,7 +64,7 @@ def quantile_task(name: str, section: config.ReturnQuantileTask) -> Task:
             },
             "quantiles": list(levels),
         },
-        least_steps=section.volatility_window + 2,
+        min_steps=section.volatility_window + 2,
     )
 
 
@@ -92,7 +92,7 @@ def metrics(prediction: Prediction, rows: Tensors, levels: Levels) -> dict[str, 
     target = rows["targets"].astype(np.float64)[:, None]
     quantiles = prediction.astype(np.float64)
     found: dict[str, Any] = {
-        "pinball": float(row_losses(prediction, rows, levels).mean()),
+        "pinball": float(per_sample_loss(prediction, rows, levels).mean()),
         "below": {f"{level:g}": float((target[:, 0] < quantiles[:, rank]).mean()) for rank, level in enumerate(levels)},
         "rows": len(target),
     }
@@ -102,7 +102,7 @@ def metrics(prediction: Prediction, rows: Tensors, levels: Levels) -> dict[str, 
     return found
 
 
-def row_losses(prediction: Prediction, rows: Tensors, levels: Levels) -> NDArray[np.float64]:
+def per_sample_loss(prediction: Prediction, rows: Tensors, levels: Levels) -> NDArray[np.float64]:
     """Pinball loss of each row, float64 [sample]."""
     error = rows["targets"].astype(np.float64)[:, None] - prediction.astype(np.float64)
     level = np.asarray(levels)
@@ -114,8 +114,8 @@ def baselines(samples: Samples, levels: Levels, units: EwmaReturns) -> dict[str,
     """What a sceptic would forecast with.
 
     constant: quantiles of all past returns; rolling_60 and rolling_250: of the last days'; ewma: the volatility of the
-    moment times the quantiles of past standardised returns; linear: quantile regression of the standardised return on
-    recent standardised returns and their size.
+    moment times the quantiles of past standardized returns; linear: quantile regression of the standardized return on
+    recent standardized returns and their size.
     """
     found: dict[str, list[Prediction]] = {
         name: [] for name in ("constant", "rolling_60", "rolling_250", "ewma", "linear_quantile_regression")
@@ -133,10 +133,10 @@ def baselines(samples: Samples, levels: Levels, units: EwmaReturns) -> dict[str,
         found["constant"].append(np.tile(constant, (rows, 1)))
         found["rolling_60"].append(_rolling(samples, fold, levels, 60, constant))
         found["rolling_250"].append(_rolling(samples, fold, levels, 250, constant))
-        standardised = returns[past] / volatility[past]
-        found["ewma"].append(today * np.quantile(standardised, levels))
+        standardized = returns[past] / volatility[past]
+        found["ewma"].append(today * np.quantile(standardized, levels))
         found["linear_quantile_regression"].append(
-            today * _linear_quantiles(features[past], standardised, features[fold.test], levels)
+            today * _linear_quantiles(features[past], standardized, features[fold.test], levels)
         )
     return {name: np.concatenate(parts).astype(np.float32) for name, parts in found.items()}
 
@@ -150,10 +150,10 @@ def _rolling(samples: Samples, fold: Fold, levels: Levels, days: int, constant: 
     return np.stack([np.quantile(past, levels) if len(past) else constant for past in pasts])
 
 
-def _linear_features(standardised: NDArray[np.float64]) -> NDArray[np.float64]:
+def _linear_features(standardized: NDArray[np.float64]) -> NDArray[np.float64]:
     """Standardised returns [sample, day] → the last three, and the mean size of the last 1, 5 and all days."""
-    size = np.abs(standardised)
-    return np.column_stack([standardised[:, -3:], size[:, -1], size[:, -5:].mean(1), size.mean(1)])
+    size = np.abs(standardized)
+    return np.column_stack([standardized[:, -3:], size[:, -1], size[:, -5:].mean(1), size.mean(1)])
 
 
 def _linear_quantiles(

@@ -127,7 +127,7 @@ def _days(path: Path, parquet: bool, ticker: str, columns: list[str], rows: int)
         # A CSV is held whole; a Parquet file may hold every ticker of an exchange for decades.
         tables = _parquet_tables(path, columns) if parquet else iter([read_prices(path, ticker)[0]])
         for table in tables:
-            part = _normalised(table, ticker, columns, path, seen)
+            part = _normalized(table, ticker, columns, path, seen)
             seen += part.num_rows
             kept = _tail(part if kept is None else pa.concat_tables([kept, part]), rows)
     except READ_ERRORS as error:
@@ -146,7 +146,7 @@ def _parquet_tables(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([batch])
 
 
-def _normalised(table: pa.Table, ticker: str, columns: list[str], path: Path, first: int) -> pa.Table:
+def _normalized(table: pa.Table, ticker: str, columns: list[str], path: Path, first: int) -> pa.Table:
     table = table.rename_columns([_plain(name) for name in table.column_names])
     missing = [name for name in ("date", *columns) if table.column_names.count(name) != 1]
     if missing:

@@ -47,13 +47,13 @@ def _task(name: str, section: config.PriceTask | config.LogReturnTask, every_ste
         features=len(columns),
         input_steps=section.window,
         steps=section.window if levels else section.window - 1,
-        make_units=lambda: (
+        make_preprocessing=lambda: (
             PriceLevels(len(columns), position) if levels else LogReturns(len(columns), position, volumes)
         ),
         make_head=lambda size: LinearHead(size, 1, start_at_zero=not levels),
         loss=_squared_error,
         metrics=metrics,
-        row_losses=row_losses,
+        per_sample_loss=per_sample_loss,
         headline="rmse",
         higher_is_better=False,
         baselines=baselines,
@@ -72,8 +72,8 @@ def _task(name: str, section: config.PriceTask | config.LogReturnTask, every_ste
         },
         every_step=every_step,
         # Each step's target is the price of the next day, which a backward layer would have read.
-        sees_ahead=not every_step,
-        least_steps=1 if levels else 2,
+        causal=every_step,
+        min_steps=1 if levels else 2,
     )
 
 
@@ -109,7 +109,7 @@ def metrics(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
     return found
 
 
-def row_losses(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
+def per_sample_loss(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
     """Squared error of each row; of outputs at each step, of the last: the others are known by then."""
     error = prediction.astype(np.float64) - rows["targets"]
     squares: NDArray[np.float64] = (error[:, -1] if error.ndim == 2 else error) ** 2

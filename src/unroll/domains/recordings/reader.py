@@ -54,7 +54,7 @@ def read_arrays(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBat
             rows_of_batch, reasons = _shaped(batch.column(name), width, path)
             values, steps = _values(rows_of_batch, width)
             reasons |= _faults(values, steps, card.entry.dtype, path)
-            if not stated(card.array).varying:
+            if not stated(card.array).variable_length:
                 wanted, odd = _odd_steps(steps, wanted)
                 reasons |= odd
             reasons |= lacking

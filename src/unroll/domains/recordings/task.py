@@ -31,11 +31,11 @@ def recording_task(name: str, section: config.RecordingTask, samples: Samples) -
             TensorSpec("probabilities", "float32", ("batch", classes), "probability of each class, 0 to 1"),
         ),
         features=features * (1 + section.deltas),
-        make_units=lambda: Frames(features, normalise=section.normalise, deltas=section.deltas),
+        make_preprocessing=lambda: Frames(features, normalize=section.normalize, deltas=section.deltas),
         make_head=lambda size: LinearHead(size, classes),
         loss=F.cross_entropy,
         metrics=lambda prediction, rows: metrics(prediction, rows, classes),
-        row_losses=row_losses,
+        per_sample_loss=per_sample_loss,
         headline="accuracy",
         higher_is_better=True,
         baselines=lambda samples: baselines(samples, classes),
@@ -44,10 +44,10 @@ def recording_task(name: str, section: config.RecordingTask, samples: Samples) -
         ),
         details={
             "labels": [str(label) for label in range(classes)],
-            "array": {"column": "frames", "varying": True},
+            "array": {"column": "frames", "variable_length": True},
         },
         output="label",
-        varying=True,
+        variable_length=True,
     )
 
 
@@ -83,7 +83,7 @@ def metrics(prediction: Prediction, rows: Tensors, classes: int) -> dict[str, An
     return found
 
 
-def row_losses(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
+def per_sample_loss(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
     """1 where the class of a recording is wrong whose voice was held out, else 0.
 
     Rows of the random split are nobody's errors here: what is compared are unheard voices.

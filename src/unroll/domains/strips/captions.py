@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from unroll import config
 from unroll.domains.strips.task import strip_input
 from unroll.domains.task import Prediction, Task
-from unroll.features.samples import Index, Samples, Tensors, spread
+from unroll.features.samples import Index, Samples, Tensors, linspace_indices
 from unroll.features.text import Vocabulary
 from unroll.metrics.tokens import WRITTEN, by_group, edit_distance, ended, step_loss, written, written_card
 from unroll.models.heads import LinearHead
@@ -32,23 +32,23 @@ def strip_captions_task(name: str, section: config.StripCaptionTask, samples: Sa
         inputs=strip_input(section),
         outputs=WRITTEN,
         features=28,
-        make_units=ByteImages,
+        make_preprocessing=ByteImages,
         make_head=lambda size: LinearHead(size, vocabulary.size),
         loss=step_loss,
         metrics=metrics,
-        row_losses=row_losses,
+        per_sample_loss=per_sample_loss,
         headline="exact_match",
         higher_is_better=True,
         baselines=baselines,
         plot=lambda folder, title, prediction, rows, evaluation: plot(
             folder, title, prediction, rows, evaluation, vocabulary
         ),
-        details={"array": {"column": "pixels", "varying": False}, **written_card("caption", section.decoding)},
+        details={"array": {"column": "pixels", "variable_length": False}, **written_card("caption", section.decoding)},
         output="tokens",
         input_steps=section.columns,
         steps=section.columns,
         vocabularies={"caption": vocabulary},
-        writes=vocabulary.size,
+        target_vocab_size=vocabulary.size,
         decoding=section.decoding,
     )
 
@@ -79,7 +79,7 @@ def metrics(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
     return {**figures(slice(None)), "by_digits": by_group(groups, figures)}
 
 
-def row_losses(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
+def per_sample_loss(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
     """1 where any word of a sentence is wrong, else 0."""
     pairs = zip(written(prediction), written(rows["targets"]), strict=True)
     return np.array([said != true for said, true in pairs], np.float64)
@@ -137,9 +137,11 @@ def plot(
         xlabel="digits of a strip (strips)",
         ylabel="share of right sentences",
     )
-    wrong = row_losses(prediction, rows) > 0
+    wrong = per_sample_loss(prediction, rows) > 0
     # Half of them right, half wrong, where there are as many, each spread over the test split.
-    picked = np.concatenate([places[spread(len(places), 6)] for places in map(np.flatnonzero, (~wrong, wrong))])
+    picked = np.concatenate(
+        [places[linspace_indices(len(places), 6)] for places in map(np.flatnonzero, (~wrong, wrong))]
+    )
     drawn, axes = figure(6, 2, width=9.6, height=7.2)
     for axis in axes.flat:
         axis.set_axis_off()

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from unroll import config
 from unroll.errors import DataError, SplitError
 from unroll.features.samples import Fold, Samples, Tensors, check_splits
-from unroll.features.text import EOS, IGNORED, Vocabulary, pad
+from unroll.features.special_tokens import EOS, IGNORE_INDEX
+from unroll.features.text import Vocabulary, pad
 
 BETWEEN = 10
 """Label of a column that no digit covers."""
@@ -29,7 +30,7 @@ class Strips:
     Attributes:
         pixels: uint8 [strip, column, row of the image].
         labels: Digit of each column or `BETWEEN`, int64 [strip, column].
-        digits: From left to right, IGNORED after the last, int64 [strip, digit].
+        digits: From left to right, IGNORE_INDEX after the last, int64 [strip, digit].
     """
 
     pixels: Pixels
@@ -47,7 +48,7 @@ def strip_column_samples(table: pa.Table, task: config.StripColumnsTask, name: s
 
     Returns:
         inputs uint8 [sample, column, 28], targets int64 [sample, column] (10 between digits), digits int64
-        [sample, digit] (IGNORED after the last).
+        [sample, digit] (IGNORE_INDEX after the last).
 
     Raises:
         DataError: An image has no ink.
@@ -66,7 +67,7 @@ def strip_caption_samples(table: pa.Table, task: config.StripCaptionTask, name: 
         name: Its name, for error messages.
 
     Returns:
-        inputs uint8 [sample, column, 28], targets int64 [sample, step] (`<eos>` at the end, IGNORED after it),
+        inputs uint8 [sample, column, 28], targets int64 [sample, step] (`<eos>` at the end, IGNORE_INDEX after it),
         target_lengths int64 [sample] (with `<eos>`), digits int64 [sample, digit], caption (text "seven three one").
 
     Raises:
@@ -74,9 +75,9 @@ def strip_caption_samples(table: pa.Table, task: config.StripCaptionTask, name: 
         SplitError: There are too few images, or a split is empty.
     """
     strips, fold = _all_strips(table, task, name)
-    captions = [" ".join(WORDS[digit] for digit in row if digit != IGNORED) for row in strips.digits]
+    captions = [" ".join(WORDS[digit] for digit in row if digit != IGNORE_INDEX) for row in strips.digits]
     vocabulary = Vocabulary.fit([" ".join(WORDS)], config.Tokenizer(kind="split", vocabulary_size=50))
-    targets, lengths = pad([[*ids, EOS] for ids in vocabulary.encode(captions)], IGNORED)
+    targets, lengths = pad([[*ids, EOS] for ids in vocabulary.encode(captions)], IGNORE_INDEX)
     tensors: Tensors = {"inputs": strips.pixels, "targets": targets, "target_lengths": lengths, "digits": strips.digits}
     tensors["caption"] = np.array(captions, object)
     return Samples(tensors, (fold,), {"caption": vocabulary})
@@ -150,7 +151,7 @@ def _strips(
     least, most = task.digits
     pixels = np.zeros((count, task.columns, images[0].shape[1]), np.uint8)
     columns = np.full((count, task.columns), BETWEEN, np.int64)
-    digits = np.full((count, most), IGNORED, np.int64)
+    digits = np.full((count, most), IGNORE_INDEX, np.int64)
     for strip in range(count):
         chosen = rng.integers(len(images), size=rng.integers(least, most + 1))
         pieces = [images[one] for one in chosen]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from unroll import config
 from unroll.domains.task import Prediction, Task, TensorSpec
-from unroll.features.samples import Samples, Tensors, spread
+from unroll.features.samples import Samples, Tensors, linspace_indices
 from unroll.metrics.classification import confusion, labels_of, logistic_regression, majority
 from unroll.metrics.tokens import edit_distance, step_loss
 from unroll.models.heads import LinearHead
@@ -39,18 +39,18 @@ def strip_columns_task(name: str, section: config.StripColumnsTask) -> Task:
             TensorSpec("scores", "float32", ("batch", "time"), "probability of that label, 0 to 1"),
         ),
         features=28,
-        make_units=ByteImages,
+        make_preprocessing=ByteImages,
         make_head=lambda size: LinearHead(size, CLASSES),
         loss=step_loss,
         metrics=metrics,
-        row_losses=row_losses,
+        per_sample_loss=per_sample_loss,
         headline="frame_accuracy",
         higher_is_better=True,
         baselines=baselines,
         plot=plot,
         details={
             "labels": [*(str(digit) for digit in range(BETWEEN)), "between"],
-            "array": {"column": "pixels", "varying": False},
+            "array": {"column": "pixels", "variable_length": False},
         },
         output="labels",
         every_step=True,
@@ -99,7 +99,7 @@ def metrics(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
     }
 
 
-def row_losses(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
+def per_sample_loss(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
     """Share of wrong columns in each strip."""
     wrong: NDArray[np.float64] = (labels_of(prediction) != rows["targets"]).mean(1)
     return wrong
@@ -187,9 +187,9 @@ def plot(folder: Path, title: str, prediction: Prediction, rows: Tensors, evalua
 
     test, base = evaluation["test"], evaluation["baseline"]["logistic_regression"]
     targets, labels = rows["targets"], labels_of(prediction)
-    losses = row_losses(prediction, rows)
+    losses = per_sample_loss(prediction, rows)
     # Evenly spaced by quality, from the best strip to the worst.
-    order = np.argsort(losses, kind="stable")[spread(len(losses), 8)]
+    order = np.argsort(losses, kind="stable")[linspace_indices(len(losses), 8)]
     drawn, axes = figure(4, 2, width=9.6, height=6.2)
     for axis, row in zip(axes.T.flat, order, strict=False):
         _draw_strip(axis, rows["inputs"][row], targets[row], labels[row])

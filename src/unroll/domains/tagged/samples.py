@@ -8,7 +8,8 @@ from unroll.domains.texts.samples import encode
 from unroll.errors import DataError
 from unroll.features.groups import required_splits
 from unroll.features.samples import Fold, Samples, check_splits
-from unroll.features.text import IGNORED, PAD, Vocabulary, pad
+from unroll.features.special_tokens import IGNORE_INDEX, PAD
+from unroll.features.text import Vocabulary, pad
 
 OUTSIDE = "O"
 
@@ -23,7 +24,7 @@ def tag_samples(table: pa.Table, task: config.TagTask, name: str) -> Samples:
 
     Returns:
         inputs int64 [sample, time, 1 + character]: the token, then its first characters (PAD after them). targets int64
-        [sample, time], a place in the note `tags`, IGNORED after the end.
+        [sample, time], a place in the note `tags`, IGNORE_INDEX after the end.
         lengths int64 [sample], text (tokens joined by blanks). Notes: tags, cut.
 
     Raises:
@@ -47,7 +48,7 @@ def tag_samples(table: pa.Table, task: config.TagTask, name: str) -> Samples:
     # Outside comes first, so that it is what the untrained say.
     known = sorted({tag for own in tags for tag in own}, key=lambda tag: (tag != OUTSIDE, tag))
     number = {tag: place for place, tag in enumerate(known)}
-    targets, _ = pad([[number[tag] for tag in own[: task.max_tokens]] for own in tags], IGNORED)
+    targets, _ = pad([[number[tag] for tag in own[: task.max_tokens]] for own in tags], IGNORE_INDEX)
     vocabularies = {"token": vocabulary}
     inputs = inputs[:, :, np.newaxis]
     if task.characters:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from unroll import config
 from unroll.domains.task import Prediction, Task, TensorSpec
 from unroll.features.samples import Samples, Tensors
-from unroll.features.text import IGNORED, PAD
+from unroll.features.special_tokens import IGNORE_INDEX, PAD
 from unroll.metrics.classification import labels_of, majority
 from unroll.metrics.entities import entity_scores
 from unroll.metrics.tokens import step_loss, text_card
@@ -35,11 +35,11 @@ def tag_task(name: str, section: config.TagTask, samples: Samples) -> Task:
             TensorSpec("scores", "float32", ("batch", "time"), "probability of that tag, 0 to 1"),
         ),
         features=0,
-        make_units=Tokens,
+        make_preprocessing=Tokens,
         make_head=lambda size: LinearHead(size, len(tags)),
         loss=step_loss,
         metrics=lambda prediction, rows: metrics(prediction, rows, tags),
-        row_losses=row_losses,
+        per_sample_loss=per_sample_loss,
         headline="entity_f1",
         higher_is_better=True,
         baselines=baselines,
@@ -52,17 +52,17 @@ def tag_task(name: str, section: config.TagTask, samples: Samples) -> Task:
                 "tokens",
                 "token",
                 max_tokens=section.max_tokens,
-                too_long=section.too_long,
+                truncation=section.truncation,
                 characters=characters,
             ),
         },
         output="labels",
         every_step=True,
-        varying=True,
+        variable_length=True,
         vocabularies={one: samples.vocabularies[one] for one in names},
-        reads=samples.vocabularies["token"].size,
+        source_vocab_size=samples.vocabularies["token"].size,
         characters=characters,
-        character_size=samples.vocabularies["character"].size if characters else 0,
+        character_vocab_size=samples.vocabularies["character"].size if characters else 0,
     )
 
 
@@ -71,7 +71,7 @@ def metrics(prediction: Prediction, rows: Tensors, tags: Sequence[str]) -> dict[
 
     Args:
         prediction: Tag numbers int64 [sample, time], or probabilities float32 [sample, time, tag].
-        rows: `targets` int64 [sample, time], IGNORED beyond each sentence's end.
+        rows: `targets` int64 [sample, time], IGNORE_INDEX beyond each sentence's end.
         tags: Their names.
 
     Returns:
@@ -79,7 +79,7 @@ def metrics(prediction: Prediction, rows: Tensors, tags: Sequence[str]) -> dict[
         token_accuracy; entities: how many there are; by_type: F1 of each type of entity and how many there are.
     """
     labels, targets = labels_of(prediction), rows["targets"]
-    inside = targets != IGNORED
+    inside = targets != IGNORE_INDEX
     total, by_type = entity_scores(_named(targets, inside, tags), _named(labels, inside, tags))
     return {
         "entity_f1": total.f1,
@@ -92,10 +92,10 @@ def metrics(prediction: Prediction, rows: Tensors, tags: Sequence[str]) -> dict[
     }
 
 
-def row_losses(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
+def per_sample_loss(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
     """Share of wrong tokens in each sentence."""
     targets = rows["targets"]
-    inside = targets != IGNORED
+    inside = targets != IGNORE_INDEX
     wrong = (labels_of(prediction) != targets) & inside
     losses: NDArray[np.float64] = wrong.sum(1) / np.maximum(inside.sum(1), 1)
     return losses
@@ -111,7 +111,7 @@ def baselines(samples: Samples) -> dict[str, Prediction]:
     found = []
     for fold in samples.folds:
         past = np.concatenate([fold.train, fold.valid])
-        inside = targets[past] != IGNORED
+        inside = targets[past] != IGNORE_INDEX
         tokens, tags = inputs[past][:, :, 0][inside], targets[past][inside]
         counts = np.zeros((int(inputs[:, :, 0].max()) + 1, int(tags.max()) + 1), np.int64)
         np.add.at(counts, (tokens, tags), 1)
@@ -148,7 +148,7 @@ def plot(
         counted="entities",
     )
     labels, targets = labels_of(prediction), rows["targets"]
-    wrong = ((labels != targets) & (targets != IGNORED)).sum(1)
+    wrong = ((labels != targets) & (targets != IGNORE_INDEX)).sum(1)
     order = [row for row in np.argsort(-wrong, kind="stable")[:12] if wrong[row]]
     table_figure(
         folder / "mistakes.png",
@@ -164,5 +164,5 @@ def _told(text: str, targets: NDArray[np.int64], labels: NDArray[np.int64], tags
     return "; ".join(
         f"{token}: {tags[true]}, {tags[label]}"
         for token, true, label in zip(text.split(), targets, labels, strict=False)
-        if true not in (IGNORED, label)
+        if true not in (IGNORE_INDEX, label)
     )

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from unroll import config
 from unroll.errors import DataError
-from unroll.features.groups import connected, given_splits, normalised, required_splits, share_fold
+from unroll.features.groups import connected, given_splits, normalized, required_splits, share_fold
 from unroll.features.samples import Fold, Samples, Tensors, check_splits
-from unroll.features.text import EOS, IGNORED, PAD, UNK, Vocabulary, pad
+from unroll.features.special_tokens import EOS, IGNORE_INDEX, PAD, UNK
+from unroll.features.text import Vocabulary, pad
 
 
 def text_class_samples(table: pa.Table, task: config.TextClassTask, name: str) -> Samples:
@@ -34,7 +35,7 @@ def text_class_samples(table: pa.Table, task: config.TextClassTask, name: str) -
     """
     texts = table["text"].to_pylist()
     classes = _classes(table, task, name)
-    fold, left_out = share_fold(connected([normalised(text)] for text in texts), given_splits(table, name), task.splits)
+    fold, left_out = share_fold(connected([normalized(text)] for text in texts), given_splits(table, name), task.splits)
     check_splits((fold,), name)
     vocabulary = Vocabulary.fit((texts[row] for row in fold.train), task.tokenizer)
     ids, too_long = encode(vocabulary, texts, table, "text", task, name)
@@ -50,7 +51,7 @@ def language_samples(table: pa.Table, task: config.LanguageTask, name: str) -> S
 
     Example:
         Lines "a b", "c" and windows of 3: the stream a b <eos> c <eos> is read as (<eos> a b), (<eos> c PAD) to tell
-        (a b <eos>), (c <eos> IGNORED).
+        (a b <eos>), (c <eos> IGNORE_INDEX).
 
     Args:
         table: Columns split, text; a line of text a row, in order.
@@ -113,12 +114,12 @@ def encode(
     _refuse_empty(ids, texts, rows, side, name)
     lengths = np.fromiter(map(len, ids), np.int64, len(ids))
     too_long = lengths > task.max_tokens
-    if too_long.any() and task.too_long == "refuse":
+    if too_long.any() and not task.truncation:
         row = int(too_long.argmax())
         raise DataError(
             f"tasks.{name}: the {side} of row {rows[row]} has {lengths[row]} tokens, max_tokens is {task.max_tokens} "
             f"(rows too long: {too_long.sum():,}, the longest {lengths.max()}): raise max_tokens, shorten the rows or "
-            "set too_long: cut"
+            "set truncation: true"
         )
     return [row[: task.max_tokens] for row in ids], too_long
 
@@ -135,7 +136,7 @@ def _windows(stream: NDArray[np.int64], length: int) -> tuple[NDArray[np.int64],
     """Inputs and the tokens after them, int64 [window, time]."""
     count = -(-(len(stream) - 1) // length)
     inputs = np.full(count * length, PAD, np.int64)
-    targets = np.full(count * length, IGNORED, np.int64)
+    targets = np.full(count * length, IGNORE_INDEX, np.int64)
     inputs[: len(stream) - 1] = stream[:-1]
     targets[: len(stream) - 1] = stream[1:]
     return inputs.reshape(count, length), targets.reshape(count, length)

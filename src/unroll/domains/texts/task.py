@@ -40,12 +40,12 @@ def text_class_task(name: str, section: config.TextClassTask, samples: Samples) 
             TensorSpec("probabilities", "float32", ("batch", len(classes)), "probability of each class, 0 to 1"),
         ),
         features=0,
-        make_units=Tokens,
+        make_preprocessing=Tokens,
         make_head=lambda size: LinearHead(size, len(classes)),
         # Targets are probabilities: a rating near a threshold may count for the classes on both sides.
         loss=F.cross_entropy,
         metrics=lambda prediction, rows: metrics(prediction, rows, len(classes), middle),
-        row_losses=lambda prediction, rows: row_losses(prediction, rows, len(classes), middle),
+        per_sample_loss=lambda prediction, rows: per_sample_loss(prediction, rows, len(classes), middle),
         headline="accuracy",
         higher_is_better=True,
         baselines=lambda samples: baselines(samples, len(classes), middle),
@@ -54,12 +54,12 @@ def text_class_task(name: str, section: config.TextClassTask, samples: Samples) 
         ),
         details={
             "labels": list(classes),
-            "text": text_card("text", "text", max_tokens=section.max_tokens, too_long=section.too_long),
+            "text": text_card("text", "text", max_tokens=section.max_tokens, truncation=section.truncation),
         },
         output="label",
-        varying=True,
+        variable_length=True,
         vocabularies={"text": vocabulary},
-        reads=vocabulary.size,
+        source_vocab_size=vocabulary.size,
     )
 
 
@@ -93,7 +93,7 @@ def metrics(prediction: Prediction, rows: Tensors, classes: int, middle: float |
     }
 
 
-def row_losses(prediction: Prediction, rows: Tensors, classes: int, middle: float | None) -> NDArray[np.float64]:
+def per_sample_loss(prediction: Prediction, rows: Tensors, classes: int, middle: float | None) -> NDArray[np.float64]:
     """1 where `accuracy` counts an error, else 0; a rating exactly on the middle is an error of nobody."""
     return (_wrong(prediction, rows, classes, middle) & _counted(rows, middle)).astype(np.float64)
 

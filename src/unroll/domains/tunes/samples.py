@@ -11,7 +11,8 @@ from unroll import config
 from unroll.errors import DataError
 from unroll.features.groups import Groups, given_splits, linked, share_fold
 from unroll.features.samples import Samples, check_splits
-from unroll.features.text import EOS, GO, IGNORED, Vocabulary, pad
+from unroll.features.special_tokens import BOS, EOS, IGNORE_INDEX
+from unroll.features.text import Vocabulary, pad
 
 INTERVALS = 5
 ALIKE = 0.2
@@ -33,8 +34,8 @@ def melody_samples(table: pa.Table, task: config.MelodyTask, name: str) -> Sampl
         name: Its name, for error messages.
 
     Returns:
-        inputs int64 [sample, time] (`<go>` and the tokens of `durations_told_once`, PAD after them), targets int64
-        [sample, time] (the tokens and `<eos>`, IGNORED after it), lengths int64 [sample]; file, title, key, notes
+        inputs int64 [sample, time] (`<bos>` and the tokens of `durations_told_once`, PAD after them), targets int64
+        [sample, time] (the tokens and `<eos>`, IGNORE_INDEX after it), lengths int64 [sample]; file, title, key, notes
         (texts). Notes: cut, left_out.
 
     Raises:
@@ -57,8 +58,8 @@ def melody_samples(table: pa.Table, task: config.MelodyTask, name: str) -> Sampl
     ids = vocabulary.encode(texts["notes"])
     cut = sum(len(tune) > task.max_tokens for tune in ids)
     ids = [tune[: task.max_tokens] for tune in ids]
-    inputs, lengths = pad([[GO, *tune] for tune in ids])
-    targets, _ = pad([[*tune, EOS] for tune in ids], IGNORED)
+    inputs, lengths = pad([[BOS, *tune] for tune in ids])
+    targets, _ = pad([[*tune, EOS] for tune in ids], IGNORE_INDEX)
     tensors = {"inputs": inputs, "targets": targets, "lengths": lengths}
     tensors |= {key: np.array(value, object) for key, value in texts.items()}
     return Samples(tensors, (fold,), {"notes": vocabulary}, {"cut": cut, "left_out": left_out})

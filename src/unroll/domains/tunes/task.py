@@ -11,9 +11,9 @@ from unroll import config
 from unroll.domains.task import Prediction, Task, TensorSpec
 from unroll.domains.tunes.notation import notes_to_abc, notes_to_midi
 from unroll.features.samples import Samples, Tensors
-from unroll.features.text import GO
+from unroll.features.special_tokens import BOS
 from unroll.files import write_text
-from unroll.metrics.next_tokens import grouped, ngram_baselines, row_losses
+from unroll.metrics.next_tokens import grouped, ngram_baselines, per_sample_loss
 from unroll.metrics.tokens import WRITTEN, step_loss, text_card, written_card
 from unroll.models.heads import LinearHead
 from unroll.models.preprocessing import Tokens
@@ -32,29 +32,29 @@ def melody_task(name: str, section: config.MelodyTask, samples: Samples) -> Task
         kind=section.kind,
         topology="one_to_many",
         reader="text",
-        inputs=TensorSpec("inputs", "int64", ("batch", "time"), "token numbers of a tune's beginning, <go> before it"),
+        inputs=TensorSpec("inputs", "int64", ("batch", "time"), "token numbers of a tune's beginning, <bos> before it"),
         outputs=WRITTEN,
         features=0,
-        make_units=Tokens,
+        make_preprocessing=Tokens,
         make_head=lambda size: LinearHead(size, vocabulary.size),
         loss=step_loss,
         metrics=grouped(_by_part, "by_part"),
-        row_losses=row_losses,
+        per_sample_loss=per_sample_loss,
         headline="nll_per_token",
         higher_is_better=False,
         baselines=lambda samples: ngram_baselines(samples, ORDERS, vocabulary.size, stream=False),
         plot=plot,
         details={
-            "text": text_card("prompt", "notes", max_tokens=section.max_tokens, too_long="refuse", first_token=GO),
+            "text": text_card("prompt", "notes", max_tokens=section.max_tokens, truncation=False, first_token=BOS),
             **written_card("notes", section.decoding),
         },
         output="tokens",
         every_step=True,
-        sees_ahead=False,
-        varying=True,
+        causal=True,
+        variable_length=True,
         vocabularies={"notes": vocabulary},
-        reads=vocabulary.size,
-        writes=vocabulary.size,
+        source_vocab_size=vocabulary.size,
+        target_vocab_size=vocabulary.size,
         decoding=section.decoding,
         write_examples=lambda folder, sequences: write_tunes(
             folder, [vocabulary.decode(row).split() for row in sequences]

@@ -28,8 +28,8 @@ def test_class_numbers_count_as_predictions():
     rows = {"targets": np.array([3, 4, 5])}
     labels = np.array([3, 4, 6])
     assert digits.metrics(labels, rows) == digits.metrics(probabilities(labels), rows)
-    assert digits.row_losses(labels, rows).tolist() == [0, 0, 1]
-    assert digits.row_losses(probabilities(labels), rows).tolist() == [0, 0, 1]
+    assert digits.per_sample_loss(labels, rows).tolist() == [0, 0, 1]
+    assert digits.per_sample_loss(probabilities(labels), rows).tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize("right", range(0, 11, 2))

@@ -7,8 +7,8 @@ import pytest
 from unroll.config import ShareSplits
 from unroll.domains.pairs.samples import translation_samples
 from unroll.errors import DataError, SplitError
-from unroll.features.groups import connected, normalised, share_fold
-from unroll.features.text import EOS, IGNORED, PAD
+from unroll.features.groups import connected, normalized, share_fold
+from unroll.features.special_tokens import EOS, IGNORE_INDEX, PAD
 
 
 def table(pairs, splits=None):
@@ -35,7 +35,7 @@ def many(count=400, seed=0):
 
 
 def sides(pairs, rows):
-    return {normalised(side) for row in rows for side in pairs[row]}
+    return {normalized(side) for row in rows for side in pairs[row]}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -55,11 +55,11 @@ def test_no_side_of_a_test_pair_was_seen(section, seed):
 def test_splitting_by_source_alone_would_leak():
     """The same data, parted so that no source is seen twice: targets of the test split are."""
     pairs = many()
-    groups = connected([normalised(source)] for source, _ in pairs)
+    groups = connected([normalized(source)] for source, _ in pairs)
     fold, _ = share_fold(groups, None, ShareSplits(valid_share=0.1, test_share=0.1))
-    train = {normalised(pairs[row][1]) for row in fold.train}
-    assert not {normalised(pairs[row][0]) for row in fold.test} & {normalised(pairs[row][0]) for row in fold.train}
-    assert np.mean([normalised(pairs[row][1]) in train for row in fold.test]) > 0.11
+    train = {normalized(pairs[row][1]) for row in fold.train}
+    assert not {normalized(pairs[row][0]) for row in fold.test} & {normalized(pairs[row][0]) for row in fold.train}
+    assert np.mean([normalized(pairs[row][1]) in train for row in fold.test]) > 0.11
 
 
 def short():
@@ -89,7 +89,7 @@ def test_targets_end_and_are_ignored_from_there(section):
         assert target_length == 2 + place % 3
         assert (tensors["inputs"][place, length:] == PAD).all()
         assert tensors["targets"][place, target_length - 1] == EOS
-        assert (tensors["targets"][place, target_length:] == IGNORED).all()
+        assert (tensors["targets"][place, target_length:] == IGNORE_INDEX).all()
         assert (tensors["targets"][place, : target_length - 1] != EOS).all()
 
 
@@ -136,7 +136,7 @@ def test_a_long_side_is_cut_and_the_pair_counted_once(section):
 def test_a_long_side_is_refused_where_that_is_wanted(section, pair, side):
     pairs = [(f"s{place}", f"t{place}") for place in range(30)] + [pair]
     with pytest.raises(DataError, match=rf"the {side} of row 130 has 5 tokens, max_tokens is 4"):
-        translation_samples(table(pairs), section("translation", max_tokens=4, too_long="refuse"), "t")
+        translation_samples(table(pairs), section("translation", max_tokens=4, truncation=False), "t")
 
 
 @pytest.mark.parametrize(("pair", "side"), [(("", "x"), "source"), (("x", " "), "target")])

@@ -9,7 +9,8 @@ from unroll.domains.pairs import task as translation
 from unroll.domains.tasks import task_of
 from unroll.evaluation.evaluation import evaluate
 from unroll.features.samples import Fold, Samples
-from unroll.features.text import EOS, IGNORED, PAD, Vocabulary, pad
+from unroll.features.special_tokens import EOS, IGNORE_INDEX, PAD
+from unroll.features.text import Vocabulary, pad
 
 PAIRS = [
     ("I see the red house.", "Je vois la maison rouge."),
@@ -28,7 +29,7 @@ def samples():
     source, target = ([pair[side] for pair in PAIRS] for side in (0, 1))
     vocabulary = Vocabulary.fit([*source, *target], config.Tokenizer(kind="bpe", vocabulary_size=200))
     inputs, lengths = pad(vocabulary.encode(source))
-    targets, target_lengths = pad([[*ids, EOS] for ids in vocabulary.encode(target)], IGNORED)
+    targets, target_lengths = pad([[*ids, EOS] for ids in vocabulary.encode(target)], IGNORE_INDEX)
     tensors = {"inputs": inputs, "lengths": lengths, "targets": targets, "target_lengths": target_lengths}
     tensors |= {"source": np.array(source, object), "target": np.array(target, object)}
     fold = Fold("all", np.arange(0, 4), np.array([4]), np.array([5, 6]))
@@ -45,7 +46,7 @@ def task(samples):
 
 def right(rows):
     """The true translations as a network writes them."""
-    return np.where(rows["targets"] == IGNORED, PAD, rows["targets"])
+    return np.where(rows["targets"] == IGNORE_INDEX, PAD, rows["targets"])
 
 
 def test_the_true_translations_score_100(task, samples):
@@ -56,7 +57,7 @@ def test_the_true_translations_score_100(task, samples):
     assert found["rows"] == 2
     assert "tok:13a" in found["bleu_signature"]
     assert found["chrf_signature"].startswith("nrefs:1")
-    assert task.row_losses(right(rows), rows) == pytest.approx([0, 0])
+    assert task.per_sample_loss(right(rows), rows) == pytest.approx([0, 0])
 
 
 def test_scores_are_sacrebleus(task, samples):
@@ -69,14 +70,14 @@ def test_scores_are_sacrebleus(task, samples):
     assert found["bleu"] == pytest.approx(corpus_bleu(said, [list(rows["target"])]).score)
     assert found["chrf"] == pytest.approx(corpus_chrf(said, [list(rows["target"])]).score)
     expected = [1 - sentence_chrf(one, [true]).score / 100 for one, true in zip(said, rows["target"], strict=True)]
-    assert task.row_losses(prediction, rows) == pytest.approx(expected)
+    assert task.per_sample_loss(prediction, rows) == pytest.approx(expected)
 
 
 def test_nothing_said_scores_nothing(task, samples):
     rows = samples.test_rows()
     found = task.metrics(np.full((2, 1), EOS), rows)
     assert found["bleu"] == found["chrf"] == 0
-    assert task.row_losses(np.full((2, 1), EOS), rows).tolist() == [1, 1]
+    assert task.per_sample_loss(np.full((2, 1), EOS), rows).tolist() == [1, 1]
 
 
 def test_what_stands_after_eos_is_not_read(task, samples):
@@ -115,9 +116,9 @@ def test_retrieval_is_the_nearest_by_cosine(monkeypatch):
 def test_the_task(task, samples):
     size = samples.vocabularies["text"].size
     assert (task.topology, task.output, task.headline) == ("sequence_to_sequence", "tokens", "bleu")
-    assert (task.reads, task.writes, task.features) == (size, size, 0)
+    assert (task.source_vocab_size, task.target_vocab_size, task.features) == (size, size, 0)
     assert task.higher_is_better
-    assert task.varying
+    assert task.variable_length
     assert not task.every_step
     assert task.details["text"]["column"] == "source"
     assert task.details["output_vocabulary"] == "text.tokenizer.json"
@@ -126,7 +127,7 @@ def test_the_task(task, samples):
 
 def test_loss_leaves_padding_out(task):
     logits = torch.randn(2, 3, 7)
-    targets = torch.tensor([[1, 2, 3], [4, IGNORED, IGNORED]])
+    targets = torch.tensor([[1, 2, 3], [4, IGNORE_INDEX, IGNORE_INDEX]])
     chosen = logits.log_softmax(-1)[[0, 0, 0, 1], [0, 1, 2, 0], [1, 2, 3, 4]]
     assert float(task.loss(logits, targets)) == pytest.approx(-float(chosen.mean()), rel=1e-6)
 

@@ -42,9 +42,9 @@ def test_loss_and_metric_are_the_same_number():
 def test_pinball_is_least_at_the_quantile():
     targets = np.random.default_rng(0).normal(size=4001).astype(np.float32)
     best = np.tile(np.quantile(targets, LEVELS), (len(targets), 1))
-    lowest = quantiles.row_losses(best, {"targets": targets}, LEVELS).mean()
+    lowest = quantiles.per_sample_loss(best, {"targets": targets}, LEVELS).mean()
     for shift in (-0.2, -0.05, 0.05, 0.2):
-        assert quantiles.row_losses(best + shift, {"targets": targets}, LEVELS).mean() > lowest
+        assert quantiles.per_sample_loss(best + shift, {"targets": targets}, LEVELS).mean() > lowest
 
 
 def test_coverage_by_hand():
@@ -107,8 +107,8 @@ def test_ewma_is_todays_volatility_times_past_standardised_returns(made):
     volatility = np.sqrt((returns**2 * weights).sum(1) / weights.sum())
     fold = samples.folds[0]
     past = np.concatenate([fold.train, fold.valid])
-    standardised = samples.tensors["targets"][past] / volatility[past]
-    expected = volatility[fold.test, None] * np.quantile(standardised, (0.1, 0.25, 0.5, 0.75, 0.9))
+    standardized = samples.tensors["targets"][past] / volatility[past]
+    expected = volatility[fold.test, None] * np.quantile(standardized, (0.1, 0.25, 0.5, 0.75, 0.9))
     np.testing.assert_allclose(found["ewma"][: len(fold.test)], expected, rtol=2e-3, atol=1e-6)
 
 

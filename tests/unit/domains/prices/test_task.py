@@ -43,8 +43,8 @@ def test_persistence_is_one_times_persistence():
 
 def test_losses_of_rows_are_the_last_steps():
     two = rows([[1, 4], [2, 8]], [[0, 4], [0, 5]])
-    assert prices.row_losses(np.array([[9.0, 2.0], [9.0, 5.0]]), two).tolist() == [4.0, 9.0]
-    assert prices.row_losses(np.array([1.0, 2.0]), rows([2, 4], [0, 0])).tolist() == [1.0, 4.0]
+    assert prices.per_sample_loss(np.array([[9.0, 2.0], [9.0, 5.0]]), two).tolist() == [4.0, 9.0]
+    assert prices.per_sample_loss(np.array([1.0, 2.0]), rows([2, 4], [0, 0])).tolist() == [1.0, 4.0]
 
 
 def line(every_step=False):

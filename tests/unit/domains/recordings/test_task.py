@@ -57,11 +57,11 @@ def test_accuracy_is_the_mean_over_held_out_voices():
 def test_probabilities_count_as_their_labels():
     probabilities = np.where(np.arange(2) == LABELS[:, None], 0.9, 0.1).astype(np.float32)
     assert recordings.metrics(probabilities, ROWS, 2) == recordings.metrics(LABELS, ROWS, 2)
-    assert recordings.row_losses(probabilities, ROWS).tolist() == recordings.row_losses(LABELS, ROWS).tolist()
+    assert recordings.per_sample_loss(probabilities, ROWS).tolist() == recordings.per_sample_loss(LABELS, ROWS).tolist()
 
 
 def test_rows_of_the_random_split_are_nobodys_errors():
-    assert recordings.row_losses(LABELS, ROWS).tolist() == [0, 1, 0, 0, 0, 0, 0]
+    assert recordings.per_sample_loss(LABELS, ROWS).tolist() == [0, 1, 0, 0, 0, 0, 0]
 
 
 def test_where_no_voice_is_held_out_the_random_split_is_all_there_is():
@@ -104,15 +104,15 @@ def test_each_fold_has_a_baseline_of_its_own():
 
 @pytest.mark.parametrize(("deltas", "features"), [(True, 6), (False, 3)])
 def test_the_task(deltas, features):
-    task = the_task(made(), deltas=deltas, normalise=False)
+    task = the_task(made(), deltas=deltas, normalize=False)
     assert (task.topology, task.output, task.reader) == ("many_to_one", "label", "arrays")
-    assert task.varying
+    assert task.variable_length
     assert task.features == features
     assert task.inputs.shape == ("batch", "time", 3)
-    units = task.make_units()
-    assert (units.deltas, units.normalise) == (deltas, False)
+    units = task.make_preprocessing()
+    assert (units.deltas, units.normalize) == (deltas, False)
     assert task.outputs[1].shape == ("batch", 2)
-    assert task.details == {"labels": ["0", "1"], "array": {"column": "frames", "varying": True}}
+    assert task.details == {"labels": ["0", "1"], "array": {"column": "frames", "variable_length": True}}
 
 
 def test_plots_come_out_alike(tmp_path):

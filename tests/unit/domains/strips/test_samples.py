@@ -8,7 +8,7 @@ import pytest
 
 from unroll.domains.strips.samples import BETWEEN, WORDS, compose, strip_caption_samples, strip_column_samples
 from unroll.errors import DataError, SplitError
-from unroll.features.text import EOS, IGNORED
+from unroll.features.special_tokens import EOS, IGNORE_INDEX
 
 
 def ink(columns, value):
@@ -106,16 +106,16 @@ def test_columns_are_labelled_with_their_digits(section, seed):
         for column in np.flatnonzero(labels != BETWEEN):
             assert labels[column] in {value % 10 for value in pixels[column] if value} | set(digits)
         runs = [label for label, _ in itertools.groupby(labels) if label != BETWEEN]
-        there = [digit for digit in digits if digit != IGNORED]
+        there = [digit for digit in digits if digit != IGNORE_INDEX]
         merged = [digit for digit, _ in itertools.groupby(there)]
         # Neighbours of the same digit may touch; otherwise the runs are the digits, in order.
         assert [label for label, _ in itertools.groupby(runs)] == merged
-        assert (digits[len(there) :] == IGNORED).all()
+        assert (digits[len(there) :] == IGNORE_INDEX).all()
 
 
 def test_numbers_of_digits_gaps_and_overlaps_all_occur(section):
     samples = strip_column_samples(images(), section("strip_columns", train=400), "t")
-    counts = np.bincount((samples.tensors["digits"] != IGNORED).sum(1), minlength=6)
+    counts = np.bincount((samples.tensors["digits"] != IGNORE_INDEX).sum(1), minlength=6)
     assert not counts[:2].any()
     assert (counts[2:] > 20).all()
     gaps = set()
@@ -153,13 +153,13 @@ def test_captions_name_the_digits(section):
     tensors, vocabulary = samples.tensors, samples.vocabularies["caption"]
     assert set(vocabulary.tokens[6:]) == set(WORDS)
     for row, caption in enumerate(tensors["caption"]):
-        digits = [digit for digit in tensors["digits"][row] if digit != IGNORED]
+        digits = [digit for digit in tensors["digits"][row] if digit != IGNORE_INDEX]
         assert caption == " ".join(WORDS[digit] for digit in digits)
         assert vocabulary.decode(tensors["targets"][row]) == caption
         length = tensors["target_lengths"][row]
         assert length == len(digits) + 1
         assert tensors["targets"][row, length - 1] == EOS
-        assert (tensors["targets"][row, length:] == IGNORED).all()
+        assert (tensors["targets"][row, length:] == IGNORE_INDEX).all()
 
 
 def test_both_tasks_have_the_same_strips(section):

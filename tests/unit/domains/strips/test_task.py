@@ -9,7 +9,8 @@ from unroll.domains.strips import task as strips
 from unroll.domains.tasks import task_of
 from unroll.evaluation.evaluation import evaluate
 from unroll.features.samples import Fold, Samples
-from unroll.features.text import EOS, GO, IGNORED, PAD, Vocabulary, pad
+from unroll.features.special_tokens import BOS, EOS, IGNORE_INDEX, PAD
+from unroll.features.text import Vocabulary, pad
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 B = strips.BETWEEN
@@ -33,7 +34,7 @@ def made(count=30, seed=0):
             targets[row, start : start + 12] = digit
     captions = [f"{WORDS[one]} {WORDS[other]}" for one, other in digits]
     vocabulary = Vocabulary.fit([" ".join(WORDS)], config.Tokenizer(kind="split"))
-    ids, lengths = pad([[*one, EOS] for one in vocabulary.encode(captions)], IGNORED)
+    ids, lengths = pad([[*one, EOS] for one in vocabulary.encode(captions)], IGNORE_INDEX)
     folds = (Fold("all", np.arange(0, count - 10), np.arange(count - 10, count - 8), np.arange(count - 8, count)),)
     columns = Samples({"inputs": inputs, "targets": targets, "digits": digits}, folds)
     told = {"inputs": inputs, "targets": ids, "target_lengths": lengths, "digits": digits}
@@ -72,7 +73,7 @@ def test_digits_are_read_off_columns(labels, digits):
 
 def test_figures_by_hand():
     targets = np.stack([band((B, 4), (7, 6), (B, 4), (3, 6)), band((B, 2), (5, 6), (5, 6), (B, 6))])
-    digits = np.array([[7, 3, IGNORED], [5, 5, IGNORED]])
+    digits = np.array([[7, 3, IGNORE_INDEX], [5, 5, IGNORE_INDEX]])
     labels = targets.copy()
     labels[0, 4:7] = 9
     found = strips.metrics(labels, {"targets": targets, "digits": digits})
@@ -81,7 +82,7 @@ def test_figures_by_hand():
     assert found["digit_error_rate"] == pytest.approx(2 / 4)
     assert found["least_digit_error_rate"] == pytest.approx(1 / 4)
     assert found["exact_match"] == 0
-    assert strips.row_losses(labels, {"targets": targets}).tolist() == [3 / 20, 0]
+    assert strips.per_sample_loss(labels, {"targets": targets}).tolist() == [3 / 20, 0]
 
 
 def test_probabilities_count_as_their_labels():
@@ -129,21 +130,21 @@ def test_the_tasks():
     columns, sentences = columns_task(), captions_task(told)
     assert (columns.topology, columns.output, columns.headline) == ("many_to_many", "labels", "frame_accuracy")
     assert columns.every_step
-    assert columns.sees_ahead
+    assert not columns.causal
     assert columns.make_head(4).out_features == 11
     assert (sentences.topology, sentences.output, sentences.headline) == ("one_to_many", "tokens", "exact_match")
-    assert (sentences.reads, sentences.writes) == (0, 16)
+    assert (sentences.source_vocab_size, sentences.target_vocab_size) == (0, 16)
     assert sentences.decoding.max_length == 8
     assert sentences.details["output_vocabulary"] == "caption.tokenizer.json"
     for task in (columns, sentences):
         assert (task.features, task.steps, task.input_steps, task.reader) == (28, COLUMNS, COLUMNS, "arrays")
         assert task.inputs.shape == ("batch", COLUMNS, 28)
-        assert task.details["array"] == {"column": "pixels", "varying": False}
-        assert not task.varying
+        assert task.details["array"] == {"column": "pixels", "variable_length": False}
+        assert not task.variable_length
 
 
 def test_figures_of_sentences_by_hand():
-    true = np.array([[7, 8, EOS], [9, 9, EOS], [6, EOS, IGNORED]])
+    true = np.array([[7, 8, EOS], [9, 9, EOS], [6, EOS, IGNORE_INDEX]])
     said = np.array([[7, 8, EOS, PAD], [9, EOS, PAD, PAD], [6, 6, 6, 6]])
     found = captions.metrics(said, {"targets": true})
     assert found["exact_match"] == pytest.approx(1 / 3)
@@ -151,7 +152,7 @@ def test_figures_of_sentences_by_hand():
     assert found["digit_error_rate"] == pytest.approx(4 / 5)
     assert found["by_digits"]["1"] == {"exact_match": 0.0, "digit_error_rate": 3.0, "rows": 1}
     assert found["by_digits"]["2"] == {"exact_match": 0.5, "digit_error_rate": 0.25, "rows": 2}
-    assert captions.row_losses(said, {"targets": true}).tolist() == [0, 1, 1]
+    assert captions.per_sample_loss(said, {"targets": true}).tolist() == [0, 1, 1]
 
 
 def test_baselines_of_sentences_by_hand():
@@ -167,7 +168,7 @@ def test_baselines_of_sentences_by_hand():
     found = captions.baselines(changed)
     assert found["nearest_strip"][:, :3].tolist() == targets[fold.train[:8]].tolist()
     assert (found["most_frequent"][:, :3] == targets[fold.train[10]]).all()
-    assert GO not in found["nearest_strip"]
+    assert BOS not in found["nearest_strip"]
 
 
 def test_the_nearest_strip_is_the_nearest_in_any_chunk(monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 
 from unroll.domains.tagged.samples import tag_samples
 from unroll.errors import DataError, SplitError
-from unroll.features.text import IGNORED, PAD, UNK
+from unroll.features.special_tokens import IGNORE_INDEX, PAD, UNK
 
 SENTENCES = [
     (["Ada", "met", "Alan", "Turing", "."], ["B-PER", "O", "B-PER", "I-PER", "O"]),
@@ -34,7 +34,7 @@ def test_tags_and_tokens_by_hand(section):
     samples = tag_samples(three(), section("tags", characters=0), "t")
     tensors, vocabulary = samples.tensors, samples.vocabularies["token"]
     assert samples.notes == {"tags": ["O", "B-LOC", "B-PER", "I-PER"], "cut": 0}
-    ignored = IGNORED
+    ignored = IGNORE_INDEX
     assert tensors["targets"].tolist() == [
         [2, 0, 2, 3, 0],
         [1, 0, ignored, ignored, ignored],
@@ -81,14 +81,14 @@ def test_tokens_that_look_special(section):
 def test_a_long_sentence_is_cut_with_its_tags(section):
     samples = tag_samples(three(), section("tags", max_tokens=3), "t")
     assert samples.notes["cut"] == 2
-    assert samples.tensors["targets"].tolist() == [[2, 0, 2], [1, 0, IGNORED], [2, 0, 0]]
+    assert samples.tensors["targets"].tolist() == [[2, 0, 2], [1, 0, IGNORE_INDEX], [2, 0, 0]]
     assert samples.tensors["lengths"].tolist() == [3, 2, 3]
     assert samples.tensors["inputs"].shape == (3, 3, 5)
 
 
 def test_a_long_sentence_is_refused_where_that_is_wanted(section):
     with pytest.raises(DataError, match=r"the sentence of row 100 has 5 tokens, max_tokens is 4 .*longest 5"):
-        tag_samples(three(), section("tags", max_tokens=4, too_long="refuse"), "t")
+        tag_samples(three(), section("tags", max_tokens=4, truncation=False), "t")
 
 
 def test_an_empty_sentence_is_named(section):

@@ -8,7 +8,8 @@ from unroll.domains.tagged import task as tags
 from unroll.domains.tasks import task_of
 from unroll.evaluation.evaluation import evaluate
 from unroll.features.samples import Fold, Samples
-from unroll.features.text import IGNORED, UNK, Vocabulary, pad
+from unroll.features.special_tokens import IGNORE_INDEX, UNK
+from unroll.features.text import Vocabulary, pad
 
 TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 SENTENCES = [
@@ -31,7 +32,7 @@ def made(characters=3):
         for step, token in enumerate(text.split()):
             own = letters.encode([" ".join(token[:characters])])[0]
             inputs[row, step, 1 : 1 + len(own)] = own
-    targets, _ = pad([own for _, own in SENTENCES], IGNORED)
+    targets, _ = pad([own for _, own in SENTENCES], IGNORE_INDEX)
     tensors = {"inputs": inputs, "lengths": lengths, "targets": targets, "text": np.array(texts, object)}
     fold = Fold("all", np.array([0, 1]), np.array([2]), np.array([3, 4]))
     vocabularies = {"token": words, **({"character": letters} if characters else {})}
@@ -46,7 +47,7 @@ def the_task(samples, characters=3):
 
 
 def test_figures_by_hand():
-    targets = np.array([[1, 2, 0, 3, IGNORED], [1, 0, 3, 4, 0]])
+    targets = np.array([[1, 2, 0, 3, IGNORE_INDEX], [1, 0, 3, 4, 0]])
     labels = np.array([[1, 2, 0, 0, 4], [1, 2, 3, 4, 0]])
     found = tags.metrics(labels, {"targets": targets}, TAGS)
     # True: PER LOC, PER LOC. Found: PER, PER (too long), LOC. Two are right.
@@ -59,11 +60,11 @@ def test_figures_by_hand():
         "LOC": {"entity_f1": pytest.approx(2 / 3), "entities": 2},
         "PER": {"entity_f1": pytest.approx(1 / 2), "entities": 2},
     }
-    assert tags.row_losses(labels, {"targets": targets}) == pytest.approx([1 / 4, 1 / 5])
+    assert tags.per_sample_loss(labels, {"targets": targets}) == pytest.approx([1 / 4, 1 / 5])
 
 
 def test_probabilities_count_as_their_labels():
-    targets = np.array([[1, 2, 0, IGNORED]])
+    targets = np.array([[1, 2, 0, IGNORE_INDEX]])
     labels = np.array([[1, 0, 0, 3]])
     probabilities = np.eye(5, dtype=np.float32)[labels]
     assert tags.metrics(probabilities, {"targets": targets}, TAGS) == tags.metrics(labels, {"targets": targets}, TAGS)
@@ -94,7 +95,7 @@ def test_the_most_frequent_tag_of_each_token():
 def test_keys_that_other_tools_read():
     samples = made()
     task, rows = the_task(samples), samples.test_rows()
-    right = np.where(rows["targets"] == IGNORED, 0, rows["targets"])
+    right = np.where(rows["targets"] == IGNORE_INDEX, 0, rows["targets"])
     found = evaluate(task, right, task.baselines(samples), rows)
     assert found["test"]["entity_f1"] == found["test"]["token_accuracy"] == 1
     assert found["baseline"]["most_frequent_tag"]["token_accuracy"] == pytest.approx(6 / 8)
@@ -106,12 +107,12 @@ def test_the_task(characters):
     task = the_task(samples, characters)
     assert (task.topology, task.output, task.headline) == ("many_to_many", "labels", "entity_f1")
     assert task.every_step
-    assert task.varying
-    assert task.sees_ahead
+    assert task.variable_length
+    assert not task.causal
     assert task.inputs.shape == ("batch", "time", 1 + characters)
-    assert task.reads == samples.vocabularies["token"].size
+    assert task.source_vocab_size == samples.vocabularies["token"].size
     assert task.characters == characters
-    assert task.character_size == (samples.vocabularies["character"].size if characters else 0)
+    assert task.character_vocab_size == (samples.vocabularies["character"].size if characters else 0)
     assert set(task.vocabularies) == ({"token", "character"} if characters else {"token"})
     assert task.details["labels"] == TAGS
     assert task.details["text"]["character_vocabulary"] == ("character.tokenizer.json" if characters else None)

@@ -166,7 +166,7 @@ def test_text_without_a_token(tmp_path: Path, reads_text: Bundle, monkeypatch: p
 
 
 def test_a_text_that_is_too_long_may_be_refused(tmp_path: Path) -> None:
-    bundle = load_bundle(tiny_bundles.classifier(tmp_path / "model", too_long="refuse", max_tokens=2))
+    bundle = load_bundle(tiny_bundles.classifier(tmp_path / "model", truncation=False, max_tokens=2))
     write_parquet(tmp_path / "a.parquet", ["a b", "a b c"])
     table = rows_of(tmp_path / "a.parquet", bundle)
     assert table["reason"].to_pylist() == [None, "the text has 3 tokens, the model reads at most 2"]

@@ -8,9 +8,9 @@ import pytest
 
 from unroll.domains.texts.samples import language_samples, rating_classes, soft_labels, text_class_samples
 from unroll.errors import DataError, SplitError
-from unroll.features.groups import normalised
+from unroll.features.groups import normalized
 from unroll.features.samples import Samples
-from unroll.features.text import EOS, IGNORED, PAD, UNK
+from unroll.features.special_tokens import EOS, IGNORE_INDEX, PAD, UNK
 
 THREE = {"classes": ["bad", "so", "good"], "thresholds": [-1, 1]}
 
@@ -75,7 +75,7 @@ def test_texts_that_say_the_same_stand_in_one_split(section):
     for seed in range(3):
         task = section("text_class", splits={"valid_share": 0.2, "test_share": 0.2, "seed": seed})
         (fold,) = text_class_samples(table(texts, ["good"] * 200), task, "t").folds
-        train, valid, test = ({normalised(texts[row]) for row in part} for part in (fold.train, fold.valid, fold.test))
+        train, valid, test = ({normalized(texts[row]) for row in part} for part in (fold.train, fold.valid, fold.test))
         assert not train & valid
         assert not train & test
         assert not valid & test
@@ -180,15 +180,13 @@ def test_a_long_text_is_refused_where_that_is_wanted(section):
     with pytest.raises(
         DataError, match=r"text of row 103 has 30 tokens, max_tokens is 20 .*too long: 2, the longest 45"
     ):
-        text_class_samples(table(content["text"], content["label"]), section("text_class", too_long="refuse"), "t")
+        text_class_samples(table(content["text"], content["label"]), section("text_class", truncation=False), "t")
 
 
 def test_a_text_of_just_the_greatest_length_is_fine(section):
     content = labelled().to_pydict()
     content["text"][3] = "long " * 20
-    samples = text_class_samples(
-        table(content["text"], content["label"]), section("text_class", too_long="refuse"), "t"
-    )
+    samples = text_class_samples(table(content["text"], content["label"]), section("text_class", truncation=False), "t")
     assert samples.notes["cut"] == 0
 
 
@@ -251,10 +249,10 @@ def test_windows_by_hand(section):
     ]
     assert samples.tensors["targets"].tolist() == [
         [a, b, EOS],
-        [c, EOS, IGNORED],
-        [b, EOS, IGNORED],
+        [c, EOS, IGNORE_INDEX],
+        [b, EOS, IGNORE_INDEX],
         [c, UNK, a],
-        [EOS, IGNORED, IGNORED],
+        [EOS, IGNORE_INDEX, IGNORE_INDEX],
     ]
     (fold,) = samples.folds
     assert (fold.train.tolist(), fold.valid.tolist(), fold.test.tolist()) == ([0, 1], [2], [3, 4])
@@ -273,7 +271,7 @@ def test_the_windows_of_a_split_are_its_text(section, window):
         rows = getattr(samples.folds[0], part)
         inputs, targets = (samples.tensors[name][rows].ravel() for name in ("inputs", "targets"))
         expected = [i for line in vocabulary.encode(own) for i in (*line, EOS)]
-        kept = targets != IGNORED
+        kept = targets != IGNORE_INDEX
         assert targets[kept].tolist() == expected
         assert inputs[kept].tolist() == [EOS, *expected[:-1]]
         assert (inputs[~kept] == PAD).all()

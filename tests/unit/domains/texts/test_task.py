@@ -61,7 +61,7 @@ def test_accuracy_of_ratings_is_the_side_of_the_middle():
     assert found["accuracy_rows"] == 3
     # Classes: right, right, wrong, wrong.
     assert found["class_accuracy"] == 0.5
-    assert texts.row_losses(prediction, rows, 3, 0.0).tolist() == [0, 1, 0, 0]
+    assert texts.per_sample_loss(prediction, rows, 3, 0.0).tolist() == [0, 1, 0, 0]
 
 
 def test_a_last_column_tells_the_side_apart_from_the_class():
@@ -100,7 +100,7 @@ def test_accuracy_of_labels_is_exact():
         "6-10": {"accuracy": 0.5, "rows": 2},
         "over 50": {"accuracy": 1.0, "rows": 1},
     }
-    assert texts.row_losses(np.array([0, 1, 1, 2]), rows, 3, None).tolist() == [0, 0, 1, 0]
+    assert texts.per_sample_loss(np.array([0, 1, 1, 2]), rows, 3, None).tolist() == [0, 0, 1, 0]
 
 
 def test_the_middle_is_that_of_the_thresholds():
@@ -144,17 +144,17 @@ def test_a_text_of_marks_alone_has_features():
 
 def test_the_task():
     samples = made()
-    task = task_of("reviews", section(too_long="refuse"), samples)
+    task = task_of("reviews", section(truncation=False), samples)
     assert (task.topology, task.output, task.reader, task.headline) == ("many_to_one", "label", "text", "accuracy")
-    assert task.varying
-    assert (task.features, task.reads, task.writes) == (0, samples.vocabularies["text"].size, 0)
+    assert task.variable_length
+    assert (task.features, task.source_vocab_size, task.target_vocab_size) == (0, samples.vocabularies["text"].size, 0)
     assert task.outputs[1].shape == ("batch", 3)
     assert task.details["labels"] == list(CLASSES)
     assert task.details["text"] == {
         "column": "text",
         "vocabulary": "text.tokenizer.json",
         "max_tokens": 20,
-        "too_long": "refuse",
+        "truncation": False,
         "first_token": None,
         "characters": 0,
         "character_vocabulary": None,

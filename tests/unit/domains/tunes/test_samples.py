@@ -6,7 +6,7 @@ import pytest
 
 from unroll.domains.tunes.samples import durations_told_once, events_of, melody_samples, near_duplicates
 from unroll.errors import DataError, SplitError
-from unroll.features.text import EOS, GO, IGNORED, PAD, UNK
+from unroll.features.special_tokens import BOS, EOS, IGNORE_INDEX, PAD, UNK
 
 
 def notes(pitches, duration=12, mode="major"):
@@ -45,7 +45,7 @@ def test_tensors_by_hand(section):
     tune = tensors["notes"][row]
     length = len(tune.split()) + 1
     assert tensors["lengths"][row] == length == tensors["inputs"].shape[1]
-    assert tensors["inputs"][row, 0] == GO
+    assert tensors["inputs"][row, 0] == BOS
     assert vocabulary.decode(tensors["inputs"][row]) == tune
     assert tensors["targets"][row, -1] == EOS
     np.testing.assert_array_equal(tensors["targets"][row, :-1], tensors["inputs"][row, 1:])
@@ -60,7 +60,7 @@ def test_tunes_of_varying_length_are_padded(section):
         assert length == len(durations_told_once(tunes[row].split())) + 1
         assert tensors["targets"][row, length - 1] == EOS
         assert (tensors["inputs"][row, length:] == PAD).all()
-        assert (tensors["targets"][row, length:] == IGNORED).all()
+        assert (tensors["targets"][row, length:] == IGNORE_INDEX).all()
 
 
 def variants(tune):
