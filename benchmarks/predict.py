@@ -86,15 +86,16 @@ def _bundle(folder: Path) -> tuple[Path, str]:
 def _export_untrained(bundle: Path) -> None:
     import torch
 
-    from unroll import config
-    from unroll.domains.tasks import task_of
+    from unroll.config.reading import load_section
+    from unroll.domains.task import make_task
     from unroll.export.bundle import card, seal
     from unroll.export.onnx import export
+    from unroll.features.samples import Samples
     from unroll.models.network import Classifier, Ensemble
     from unroll.training.build import build_model
 
-    experiment = config.load_section("experiments", EXPERIMENT)
-    task = task_of(experiment.task, config.load_section("tasks", experiment.task))
+    experiment = load_section("experiments", EXPERIMENT)
+    task = make_task(experiment.task, load_section("tasks", experiment.task), Samples({}, ()))
     torch.manual_seed(0)
     network = Classifier(Ensemble([build_model(task, experiment.model)])).eval()
     bundle.mkdir()

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from benchmarks.digits import digits
 from benchmarks.figures import Report, compare, side_by_side
-from unroll import config
-from unroll.domains.tasks import task_of
+from unroll.config.reading import load_section
+from unroll.domains.task import make_task
+from unroll.features.samples import Samples
 from unroll.training.batches import Batches
 from unroll.training.loop import train
 from unroll.training.members import new_network
@@ -26,8 +27,8 @@ REPEATS = 9
 
 def measure() -> Report:
     """Trains on the same samples with both loops, in turn, one thread."""
-    experiment = config.load_section("experiments", EXPERIMENT)
-    task = task_of(experiment.task, config.load_section("tasks", experiment.task))
+    experiment = load_section("experiments", EXPERIMENT)
+    task = make_task(experiment.task, load_section("tasks", experiment.task), Samples({}, ()))
     settings = experiment.training.model_copy(update={"epochs": 1, "device": "cpu"})
     pixels, labels, origin = digits("train")
     data = Batches(torch.from_numpy(pixels[:SAMPLES].copy()), torch.from_numpy(labels[:SAMPLES].copy()))
@@ -44,7 +45,7 @@ def measure() -> Report:
             settings,
             seed=0,
             validate=None,
-            better=task.better,
+            better=task.metrics.is_better,
             on_epoch=lambda row, seconds: None,
             checkpoint=Path(folder) / f"{next(run)}.safetensors",  # a known one would be gone on from
         )

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from benchmarks.figures import BenchmarkError, Figure, Report, compare, side_by_side
 from benchmarks.machine import CORES
-from unroll import config, paths
-from unroll.domains.task import Task
-from unroll.domains.tasks import task_of
+from unroll import paths
+from unroll.config.experiments import Experiment
+from unroll.config.reading import load_section
+from unroll.domains.task import Task, make_task
 from unroll.export.cases import example
 from unroll.export.decoding import step_programs
 from unroll.export.onnx import to_program
@@ -46,12 +47,12 @@ REPEATS = 5
 
 def measure() -> Report:
     """Trains on the same pairs in both orders, translates in both ways, and tokenises."""
-    experiment = config.load_section("experiments", EXPERIMENT)
+    experiment = load_section("experiments", EXPERIMENT)
     folder = paths.features(experiment.task)
     if not folder.exists() or not paths.weights(EXPERIMENT).exists() or not paths.bundle(EXPERIMENT).exists():
         raise BenchmarkError(f"{EXPERIMENT} is not trained yet; run `make run` first")
     samples = Samples.load(folder)
-    task = task_of(experiment.task, config.load_section("tasks", experiment.task), samples)
+    task = make_task(experiment.task, load_section("tasks", experiment.task), samples)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -65,7 +66,7 @@ def measure() -> Report:
     return Report(TITLE, figures, _note(experiment))
 
 
-def _note(experiment: config.Experiment) -> str:
+def _note(experiment: Experiment) -> str:
     return (
         f"Training: one epoch of {PAIRS:,} sentence pairs, batches of {experiment.training.batch_size}, one thread, "
         "the same loop and network; ours makes batches of like lengths, the reference by chance, padded to the "
@@ -76,7 +77,7 @@ def _note(experiment: config.Experiment) -> str:
     )
 
 
-def _training(experiment: config.Experiment, task: Task, samples: Samples) -> Figure:
+def _training(experiment: Experiment, task: Task, samples: Samples) -> Figure:
     data = training_split(samples, task, _some(last_fold(samples).train, PAIRS), torch.device("cpu"))
     settings = experiment.training.model_copy(update={"epochs": 1, "device": "cpu"})
     tokens = int((data.targets != IGNORE_INDEX).sum())
@@ -92,7 +93,7 @@ def _training(experiment: config.Experiment, task: Task, samples: Samples) -> Fi
             settings,
             seed=0,
             validate=None,
-            better=task.better,
+            better=task.metrics.is_better,
             on_epoch=lambda row, seconds: None,
             checkpoint=Path(folder) / f"{next(run)}.safetensors",
         )
@@ -103,7 +104,7 @@ def _training(experiment: config.Experiment, task: Task, samples: Samples) -> Fi
     return compare("training, bucketed to shuffled", *speeds, "target tokens/s", target=1.5, at_least=True)
 
 
-def _decoding(experiment: config.Experiment, task: Task, samples: Samples, batch: int, target: float) -> Figure:
+def _decoding(experiment: Experiment, task: Task, samples: Samples, batch: int, target: float) -> Figure:
     fold = last_fold(samples)
     (network,) = load_networks(task, experiment.model, paths.weights(EXPERIMENT), fold.name, experiment.training.seeds)
     if not isinstance(network, EncoderDecoder):

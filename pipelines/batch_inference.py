@@ -14,8 +14,8 @@ from pipelines.drift import show_drift
 from pipelines.dvc_stages import say
 from pipelines.retries import AFTER_NETWORK_FAULTS
 from pipelines.schedule import SCORE_SECONDS, drop_others_that_are_due
-from unroll import config
-from unroll.config import Scoring
+from unroll.config.reading import load_all
+from unroll.config.scoring import Scoring
 from unroll.errors import PASSING_EXIT, UnrollError, is_passing
 from unroll.scoring.registered import score_new
 from unroll.scoring.report import FileReport, JobReport
@@ -41,7 +41,7 @@ def score() -> State[Any]:
         UnrollError: Another job holds the lock, the ledger or a place cannot be used, or scoring failed at a file.
     """
     drop_others_that_are_due()
-    scoring = config.load_all().scoring
+    scoring = load_all().scoring
     report = score_new_files(scoring)
     show(report)
     report.require_no_failure()

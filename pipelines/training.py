@@ -23,7 +23,8 @@ from rich.table import Table
 from pipelines.dvc_stages import Graph, Outcome, StageError, read_graph, read_stale, run_stages, say, sort_lock_file
 from pipelines.gates import GatesError, gate_new_models, show_promotion
 from pipelines.schedule import TRAIN_SECONDS, drop_others_that_are_due
-from unroll import config, paths
+from unroll import paths
+from unroll.config.reading import load_all
 from unroll.errors import UnrollError
 from unroll.files import digest_of
 from unroll.promotion.results import undecided
@@ -76,7 +77,7 @@ def slots_here() -> int:
     """How many stages this machine runs at a time: cores by threads of a training, or one where they share a GPU."""
     if _gpu_is_visible():
         return 1
-    threads = max(experiment.training.threads for experiment in config.load_all().experiments.values())
+    threads = max(experiment.training.threads for experiment in load_all().experiments.values())
     return max(1, _cores() // threads)
 
 

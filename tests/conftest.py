@@ -19,7 +19,10 @@ import pytest
 import tiny_tables
 from pydantic import TypeAdapter
 
-from unroll import config
+from unroll.config.experiments import Model, Training
+from unroll.config.params import TASK
+from unroll.config.splits import TimeSplits
+from unroll.domains import domain_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -88,9 +91,10 @@ SHARES = {"valid_share": 0.2, "test_share": 0.2}
 STRIPS = {"digits": [1, 2], "columns": 70, "train": 40, "valid": 10, "test": 12}
 
 SECTIONS: dict[str, dict[str, Any]] = {
-    "digits": {"kind": "digits", "dataset": "mnist", "valid_rows": 20},
+    "digits": {"domain": "digits", "kind": "classification", "dataset": "mnist", "valid_rows": 20},
     "price": {
-        "kind": "price",
+        "domain": "prices",
+        "kind": "level",
         "dataset": "stock",
         "columns": ["close"],
         "target": "close",
@@ -98,7 +102,8 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "splits": SPLITS["dates"],
     },
     "price_steps": {
-        "kind": "price",
+        "domain": "prices",
+        "kind": "level",
         "dataset": "stock",
         "columns": ["open", "close"],
         "target": "close",
@@ -107,6 +112,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "splits": SPLITS["last_share"],
     },
     "log_return": {
+        "domain": "prices",
         "kind": "log_return",
         "dataset": "stock",
         "columns": ["open", "high", "low", "close", "volume"],
@@ -115,6 +121,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "splits": SPLITS["dates"],
     },
     "return_quantiles": {
+        "domain": "prices",
         "kind": "return_quantiles",
         "dataset": "stock",
         "window": 5,
@@ -123,7 +130,8 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "splits": SPLITS["walk_forward"],
     },
     "text_class": {
-        "kind": "text_class",
+        "domain": "texts",
+        "kind": "classification",
         "dataset": "reviews",
         "classes": ["bad", "good"],
         "tokenizer": {"kind": "word", "vocabulary_size": 40},
@@ -131,6 +139,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "splits": SHARES,
     },
     "translation": {
+        "domain": "pairs",
         "kind": "translation",
         "dataset": "sentence_pairs",
         "tokenizer": {"kind": "bpe", "vocabulary_size": 60},
@@ -139,35 +148,32 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "decoding": {"beams": 3, "max_length": 12},
     },
     "language_model": {
+        "domain": "articles",
         "kind": "language_model",
         "dataset": "articles",
         "tokenizer": {"kind": "split"},
         "window": 7,
         "decoding": {"beams": 3, "max_length": 9, "temperature": 0.8, "top_k": 5},
     },
-    "melody": {
-        "kind": "melody",
-        "dataset": "melodies",
-        "min_count": 1,
-        "splits": SHARES,
-        "decoding": {"beams": 2, "max_length": 10, "temperature": 0.8},
-    },
     "recording_class": {
-        "kind": "recording_class",
+        "domain": "recordings",
+        "kind": "classification",
         "dataset": "spoken_digits",
         "voices": 3,
         "valid_share": 0.2,
         "test_share": 0.2,
     },
-    "strip_columns": {"kind": "strip_columns", "dataset": "mnist", **STRIPS},
+    "strip_columns": {"domain": "strips", "kind": "column_labels", "dataset": "mnist", **STRIPS},
     "strip_captions": {
-        "kind": "strip_captions",
+        "domain": "strips",
+        "kind": "captions",
         "dataset": "mnist",
         **STRIPS,
         "decoding": {"beams": 3, "max_length": 5},
     },
     "tags": {
-        "kind": "tags",
+        "domain": "tagged",
+        "kind": "token_classification",
         "dataset": "tagged_sentences",
         "tokenizer": {"kind": "split"},
         "max_tokens": 12,
@@ -175,9 +181,8 @@ SECTIONS: dict[str, dict[str, Any]] = {
     },
 }
 
-READING = ("text_class", "translation", "language_model", "melody", "tags")
+READING = ("text_class", "translation", "language_model", "tags")
 """Kinds of tasks whose inputs are tokens."""
-DESCRIBED_BY_SAMPLES = (*READING, "recording_class", "strip_captions")
 
 
 @dataclass(frozen=True)
@@ -193,18 +198,18 @@ class Tiny:
 
     def section(self, kind: str, **changes: Any) -> Any:
         """The same, typed."""
-        return TypeAdapter(config.Task).validate_json(json.dumps(self.plain(kind, **changes)))
+        return TypeAdapter(TASK).validate_json(json.dumps(self.plain(kind, **changes)))
 
     def splits(self, kind: str, **changes: Any) -> Any:
         """Splits of time series, typed."""
-        return TypeAdapter(config.TimeSplits).validate_json(json.dumps({**SPLITS[kind], **changes}))
+        return TypeAdapter(TimeSplits).validate_json(json.dumps({**SPLITS[kind], **changes}))
 
     def model(self, *cells: str, units: int = 6, **options: Any) -> Any:
         """A recurrent model of these cells; a dense one for none."""
         if not cells:
-            return TypeAdapter(config.Model).validate_json(json.dumps({"kind": "dense", "units": [16, 8], **options}))
+            return TypeAdapter(Model).validate_json(json.dumps({"kind": "dense", "units": [16, 8], **options}))
         layers = [{"cell": cell, "units": units} for cell in cells]
-        return TypeAdapter(config.Model).validate_json(json.dumps({"kind": "recurrent", "layers": layers, **options}))
+        return TypeAdapter(Model).validate_json(json.dumps({"kind": "recurrent", "layers": layers, **options}))
 
     def writer(self, cell: str, *read: str, attention: bool = False, units: int = 6, **options: Any) -> Any:
         """An encoder of these cells, dense for none, and a decoder of another that writes."""
@@ -216,7 +221,7 @@ class Tiny:
             "embedding": {"size": 5},
             **options,
         }
-        return TypeAdapter(config.Model).validate_json(json.dumps(content))
+        return TypeAdapter(Model).validate_json(json.dumps(content))
 
     def model_for(self, kind: str, cell: str, units: int = 6, **options: Any) -> Any:
         """A small model of one cell that can do the task."""
@@ -224,14 +229,14 @@ class Tiny:
             return self.writer(cell, cell, attention=True, units=units, **options)
         if kind == "strip_captions":
             return self.writer(cell, units=units, **options)
-        if SECTIONS[kind]["kind"] in READING:
+        if kind in READING:
             options = {"embedding": {"size": 5}, **options}
         return self.model(cell, units=units, **options)
 
-    def training(self, **changes: Any) -> config.Training:
+    def training(self, **changes: Any) -> Training:
         """Settings of a short training."""
         content = {"epochs": 3, "batch_size": 16, "learning_rate": 0.01, "device": "cpu", **changes}
-        return TypeAdapter(config.Training).validate_json(json.dumps(content))
+        return TypeAdapter(Training).validate_json(json.dumps(content))
 
     def prices(
         self, days: int = 780, tickers: tuple[str, ...] = ("ONE",), first: date = date(2010, 1, 4), seed: int = 0
@@ -282,20 +287,18 @@ class Tiny:
 
     def table(self, kind: str, section: Any) -> pa.Table:
         """The raw table that a task's samples are made from."""
-        from unroll.features.build import TABLES
-
-        if TABLES[section.kind] == "texts":
+        if section.domain == "texts":
             return tiny_tables.texts(rated=section.thresholds is not None)
         make = {
             "digits": self.digits,
+            "strips": self.digits,
             "prices": self.prices,
             "pairs": tiny_tables.pairs,
             "articles": tiny_tables.articles,
-            "melodies": tiny_tables.melodies,
             "recordings": tiny_tables.recordings,
             "tagged": tiny_tables.tagged,
         }
-        return make[TABLES[section.kind]]()
+        return make[section.domain]()
 
     def card(self, kind: str) -> Any:
         """Of a model of the task, as its bundle would tell it."""
@@ -310,17 +313,14 @@ class Tiny:
         """Samples of a task on the small table."""
         if not changes:
             return _samples(self, kind)
-        from unroll.features.build import build_samples
-
         section = self.section(kind, **changes)
-        return build_samples(self.table(kind, section), section, kind)
+        return domain_of(section.domain).part("samples").make_samples(self.table(kind, section), section, kind)
 
     def task(self, kind: str, **changes: Any) -> Any:
         """The task itself."""
-        from unroll.domains.tasks import task_of
+        from unroll.domains.task import make_task
 
-        described = SECTIONS[kind]["kind"] in DESCRIBED_BY_SAMPLES
-        return task_of(kind, self.section(kind, **changes), self.samples(kind, **changes) if described else None)
+        return make_task(kind, self.section(kind, **changes), self.samples(kind, **changes))
 
 
 @functools.cache

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tiny_bundles
 
-from unroll import config
+from unroll.config.scoring import Scoring
 from unroll.scoring.job import score_inbox
 from unroll.scoring.report import JobReport
 
@@ -64,7 +64,7 @@ class Inbox:
             system.pipe_file(f"{key}/{name}", content)
         return content
 
-    def scoring(self, **changes: Any) -> config.Scoring:
+    def scoring(self, **changes: Any) -> Scoring:
         given = {
             "model": str(self.root / "bundle"),
             "input": self.address("inbox"),
@@ -75,7 +75,7 @@ class Inbox:
             "settle_seconds": 0.0,
             "max_bad_share": 0.5,
         }
-        return config.Scoring(**{**given, **changes})
+        return Scoring(**{**given, **changes})
 
     def score(self, *, lock_seconds: float = 60.0, away_seconds: float = 20.0, **changes: Any) -> JobReport:
         """Runs a job in this process."""
@@ -119,7 +119,7 @@ class Inbox:
 _STARTER = """
 import itertools, json, os, signal, sys
 from pathlib import Path
-from unroll import config
+from unroll.config.scoring import Scoring
 from unroll.inference.file_scorer import FileScorer, RowFile
 from unroll.inference.scorer import Scorer
 from unroll.scoring import job
@@ -151,7 +151,7 @@ def run(order):
         for owner, name in STEPS:
             wrap(owner, name)
     report = job.score_inbox(
-        config.Scoring(**order["scoring"]), ledger_url=order["ledger_url"], work=Path(order["work"]),
+        Scoring(**order["scoring"]), ledger_url=order["ledger_url"], work=Path(order["work"]),
     )
     return [one.file for one in report.of("scored")]
 

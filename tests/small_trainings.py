@@ -10,7 +10,7 @@ from unroll.training.members import new_network, training_split, validate
 CPU = torch.device("cpu")
 FORECASTS = ["digits", "price", "price_steps", "log_return", "return_quantiles"]
 """Kinds of fixed length, and a network for each cell alike."""
-SEQUENCES = ["text_class", "recording_class", "strip_columns", "tags", "language_model", "melody"]
+SEQUENCES = ["text_class", "recording_class", "strip_columns", "tags", "language_model"]
 """Kinds that one recurrent network does, most of them of varying length."""
 WRITERS = ["translation", "strip_captions"]
 """Kinds that need an encoder and a decoder."""
@@ -67,7 +67,7 @@ class Job:
             self.tiny.training(**self.settings),
             seed=self.seed,
             validate=judge if self.validated else None,
-            better=task.better,
+            better=task.metrics.is_better,
             on_epoch=report,
             checkpoint=self.folder / "checkpoint.safetensors",
         )
@@ -90,7 +90,7 @@ def trained(tiny, task, samples, model, checkpoint, seed=0, **settings):
         tiny.training(**settings),
         seed=seed,
         validate=lambda one: validate(one, task, valid, rows),
-        better=task.better,
+        better=task.metrics.is_better,
         on_epoch=lambda row, seconds: None,
         checkpoint=checkpoint,
     )

@@ -59,7 +59,7 @@ def _parameters(tiny: Any) -> dict[str, Any]:
         }
 
     return {
-        "datasets": {"made": {"kind": "digits", "sources": [{"kind": "path", "path": "data/own/digits"}]}},
+        "datasets": {"made": {"domain": "digits", "sources": [{"kind": "path", "path": "data/own/digits"}]}},
         "tasks": {TASK: tiny.plain("digits", dataset="made", valid_rows=100)},
         "experiments": {"large": experiment("gru", 32, 8), "small": experiment("gru", 16, 8)},
         "scoring": {

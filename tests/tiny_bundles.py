@@ -11,11 +11,31 @@ import onnx
 import pyarrow as pa
 from onnx import TensorProto, helper, numpy_helper
 
-from unroll import config
+from unroll.config.tokenizer import TokenizerConfig
 from unroll.features.special_tokens import BOS, SPECIAL_TOKENS
 from unroll.features.text import Vocabulary
 
 TYPES = {"uint8": TensorProto.UINT8, "int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
+
+
+TASKS = {
+    "price": ("prices", "level"),
+    "log_return": ("prices", "log_return"),
+    "return_quantiles": ("prices", "return_quantiles"),
+    "text_class": ("texts", "classification"),
+    "tags": ("tagged", "token_classification"),
+    "translation": ("pairs", "translation"),
+    "language_model": ("articles", "language_model"),
+    "recording_class": ("recordings", "classification"),
+    "strip_columns": ("strips", "column_labels"),
+    "strip_captions": ("strips", "captions"),
+}
+
+
+def task(kind: str) -> dict[str, str]:
+    """The task of a card."""
+    domain, of_domain = TASKS[kind]
+    return {"name": kind, "domain": domain, "kind": of_domain, "topology": "many_to_one"}
 
 
 def tensor(name: str, dtype: str, shape: Sequence[int | str]) -> dict[str, Any]:
@@ -58,8 +78,7 @@ def digits_card(name: str = "tiny-digits") -> dict[str, Any]:
     return {
         "format": 1,
         "name": name,
-        "task": {"name": "digit-rows", "kind": "digits", "topology": "many_to_one"},
-        "reader": "digits",
+        "task": {"name": "digit-rows", "domain": "digits", "kind": "classification", "topology": "many_to_one"},
         "inputs": [tensor("inputs", "uint8", ["batch", "time", 28])],
         "outputs": [tensor("label", "int64", ["batch"]), tensor("probabilities", "float32", ["batch", 10])],
         "data": {"data/raw/mnist": "d41d8cd98f00b204e9800998ecf8427e"},
@@ -93,8 +112,7 @@ def prices_card(
     return {
         "format": 1,
         "name": f"tiny-{kind.replace('_', '-')}",
-        "task": {"name": kind, "kind": kind, "topology": "many_to_one"},
-        "reader": "prices",
+        "task": task(kind),
         "inputs": [tensor("inputs", "float32", ["batch", "time", len(columns)])],
         "outputs": outputs,
         "prices": {"columns": list(columns), "target": "close", "window": window, "every_step": every_step},
@@ -163,7 +181,7 @@ FIRST = len(SPECIAL_TOKENS)
 def book(kind: str = "word", words: Sequence[str] = WORDS) -> Vocabulary:
     """A vocabulary of these words, the first ones the most frequent, which gives them the lowest numbers."""
     texts = [" ".join(words[: len(words) - i]) for i in range(len(words))]
-    return Vocabulary.fit(texts, config.Tokenizer(kind=kind, vocabulary_size=100))
+    return Vocabulary.fit(texts, TokenizerConfig(kind=kind, vocabulary_size=100))
 
 
 def text_card(kind: str, **text: Any) -> dict[str, Any]:
@@ -171,8 +189,7 @@ def text_card(kind: str, **text: Any) -> dict[str, Any]:
     return {
         "format": 1,
         "name": f"tiny-{kind.replace('_', '-')}",
-        "task": {"name": kind, "kind": kind, "topology": "many_to_one"},
-        "reader": "text",
+        "task": task(kind),
         "inputs": [tensor("inputs", "int64", ["batch", "time"]), tensor("lengths", "int64", ["batch"])],
         "text": {"column": "text", "vocabulary": BOOK, "max_tokens": 6, "truncation": True} | text,
     }
@@ -317,8 +334,7 @@ def array_card(kind: str, column: str, variable_length: bool, inputs: dict[str, 
     return {
         "format": 1,
         "name": f"tiny-{kind.replace('_', '-')}",
-        "task": {"name": kind, "kind": kind, "topology": "many_to_one"},
-        "reader": "arrays",
+        "task": task(kind),
         "inputs": [inputs, *([tensor("lengths", "int64", ["batch"])] if variable_length else [])],
         "array": {"column": column, "variable_length": variable_length},
     }

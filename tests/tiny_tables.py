@@ -1,4 +1,4 @@
-"""Small raw tables of text, sound and melodies, as `ingest` writes them: made up, and with something to learn."""
+"""Small raw tables of text and sound, as `ingest` writes them: made up, and with something to learn."""
 
 import numpy as np
 import pyarrow as pa
@@ -70,32 +70,6 @@ def articles(lines: int = 60, seed: int = 0) -> pa.Table:
             "row_id": pa.array(np.arange(lines), pa.int64()),
             "split": pa.array(["train"] * (lines - 2 * held) + ["valid"] * held + ["test"] * held, pa.string()),
             "text": pa.array(found, pa.string()),
-        }
-    )
-
-
-def melodies(count: int = 48, seed: int = 0) -> pa.Table:
-    """Tunes of one to thirty notes, each a step or a leap away from the last, in bars of four."""
-    rng = np.random.default_rng(seed)
-    tunes = []
-    for row in range(count):
-        pitches = np.cumsum(rng.choice((-3, -2, -1, 1, 2, 4), 1 if row == 0 else rng.integers(6, 31)))
-        events = [f"{pitch % 15 - 4}_{rng.choice((12, 24), p=(0.8, 0.2))}" for pitch in pitches]
-        bars = [" ".join(events[start : start + 4]) for start in range(0, len(events), 4)]
-        tunes.append(f"mode:major meter:C| {' | '.join(bars)} |")
-    texts = {
-        "file": [f"{row}.abc" for row in range(count)],
-        "title": [f"Tune {row}" for row in range(count)],
-        "key": ["D"] * count,
-        "mode": ["major"] * count,
-        "meter": ["C|"] * count,
-        "notes": tunes,
-    }
-    return pa.table(
-        {
-            "row_id": pa.array(np.arange(count), pa.int64()),
-            "split": pa.nulls(count, pa.string()),
-            **{name: pa.array(values, pa.string()) for name, values in texts.items()},
         }
     )
 

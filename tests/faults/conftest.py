@@ -20,7 +20,7 @@ def small_project(tiny: Any, tmp_path: Path) -> Path:
         "training": {"epochs": 5, "batch_size": 2, "learning_rate": 0.002, "device": "cpu"},
     }
     content = {
-        "datasets": {"stock": {"kind": "prices", "sources": [{"kind": "path", "path": "x.csv"}], "ticker": "X"}},
+        "datasets": {"stock": {"domain": "prices", "sources": [{"kind": "path", "path": "x.csv"}], "ticker": "X"}},
         "tasks": {"steps": tiny.plain("price")},
         "experiments": {"lstm": experiment},
     }

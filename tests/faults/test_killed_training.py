@@ -40,7 +40,7 @@ def project(tiny, tmp_path):
             },
         }
         content = {
-            "datasets": {"stock": {"kind": "prices", "sources": [{"kind": "path", "path": "x.csv"}], "ticker": "X"}},
+            "datasets": {"stock": {"domain": "prices", "sources": [{"kind": "path", "path": "x.csv"}], "ticker": "X"}},
             "tasks": {"steps": tiny.plain("price")},
             "experiments": {"gru": experiment},
             "scoring": {"experiment": "gru"},

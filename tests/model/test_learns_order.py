@@ -6,10 +6,11 @@ import pytest
 import torch
 from small_trainings import CPU, trained
 
+from unroll.domains.digits.samples import make_samples as digit_samples
+from unroll.domains.prices.samples import make_samples as price_samples
 from unroll.evaluation.evaluation import evaluate
 from unroll.export.cases import example, runs
 from unroll.export.onnx import export, parity
-from unroll.features.build import digit_samples, price_samples
 from unroll.training.batches import Batches
 from unroll.training.members import predict, training_split, whole_model
 
@@ -37,7 +38,7 @@ def probabilities(tiny, reader, images):
 def test_a_recurrent_network_beats_every_baseline(tiny, digits, reader):
     """It reads the order of the rows wherever they begin; what reads pixels by their place does not."""
     task, rows = tiny.task("digits"), digits.test_rows()
-    found = evaluate(task, probabilities(tiny, reader, rows["inputs"]), task.baselines(digits), rows)
+    found = evaluate(task.metrics, probabilities(tiny, reader, rows["inputs"]), task.metrics.baselines(digits), rows)
     assert found["test"]["accuracy"] > 0.85
     for name, figures in found["baseline"].items():
         assert found["test"]["accuracy"] > figures["accuracy"] + 0.1, name
@@ -108,7 +109,7 @@ def test_quantiles_of_a_random_walk_are_calibrated(tiny, tmp_path):
     rows = samples.at(fold.test)
     prediction = predict(whole_model(task, [network]), task, training_split(samples, task, fold.test, CPU))
     assert (np.diff(prediction, axis=1) > 0).all()
-    figures = task.metrics(prediction, rows)
+    figures = task.metrics.score(prediction, rows)
     assert 0.7 < figures["coverage_80"] < 0.9
-    constant = task.baselines(samples)["constant"][-len(fold.test) :]
-    assert figures["pinball"] < 1.1 * task.metrics(constant, rows)["pinball"]
+    constant = task.metrics.baselines(samples)["constant"][-len(fold.test) :]
+    assert figures["pinball"] < 1.1 * task.metrics.score(constant, rows)["pinball"]

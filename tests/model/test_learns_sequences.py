@@ -4,9 +4,9 @@ import pytest
 import tiny_tables
 from small_trainings import CPU, trained
 
-from unroll.domains.tasks import task_of
+from unroll.domains import domain_of
+from unroll.domains.task import make_task
 from unroll.evaluation.evaluation import evaluate
-from unroll.features.build import build_samples
 from unroll.training.members import predict, training_split, whole_model
 
 SETTINGS = {"batch_size": 16, "learning_rate": 0.02, "schedule": "one_cycle"}
@@ -18,13 +18,13 @@ def figures(tiny, tmp_path_factory):
 
     def get(kind, table, model, changes=None, **settings):
         section = tiny.section(kind, **(changes or {}))
-        samples = build_samples(table, section, kind)
-        task = task_of(kind, section, samples)
+        samples = domain_of(section.domain).part("samples").make_samples(table, section, kind)
+        task = make_task(kind, section, samples)
         checkpoint = tmp_path_factory.mktemp(kind) / "checkpoint"
         network = trained(tiny, task, samples, model, checkpoint, **{**SETTINGS, **settings})
         data = training_split(samples, task, samples.folds[-1].test, CPU)
         prediction = predict(whole_model(task, [network]), task, data)
-        return evaluate(task, prediction, task.baselines(samples), samples.test_rows())
+        return evaluate(task.metrics, prediction, task.metrics.baselines(samples), samples.test_rows())
 
     return get
 

@@ -90,7 +90,7 @@ def test_no_dep_on_code_that_the_stage_never_comes_to(stage):
 
 
 def sections(stage):
-    """Sections of params.yaml that a stage's file loads: `load_section("tasks", …)` and `names("experiments")`."""
+    """Sections of params.yaml that a stage loads, by `load_section` or `entry_names`."""
     tree = ast.parse((SOURCE / "stages" / f"{stage}.py").read_text())
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     assert not [node for node in calls if ast.unparse(node.func) == "params.load_all"], "it reads every section"

@@ -32,11 +32,11 @@ def parameters(tiny):
     return {
         "datasets": {
             "stock": {
-                "kind": "prices",
+                "domain": "prices",
                 "sources": [{"kind": "path", "path": "data/own/prices.csv"}],
                 "ticker": "ONE",
             },
-            "made": {"kind": "digits", "sources": [{"kind": "path", "path": "data/own/digits"}]},
+            "made": {"domain": "digits", "sources": [{"kind": "path", "path": "data/own/digits"}]},
         },
         "tasks": {
             "levels": tiny.plain("price"),

@@ -8,19 +8,22 @@ from pathlib import Path
 import pytest
 import yaml
 
-from unroll import config, paths
+from unroll import paths
+from unroll.config.experiments import DenseModel
+from unroll.config.reading import load_all, load_section
 from unroll.errors import ParameterError
 
 SUM = "0" * 64
 GOOD = {
     "datasets": {
-        "stock": {"kind": "prices", "sources": [{"kind": "path", "path": "prices.csv"}], "ticker": "X"},
-        "mnist": {"kind": "digits", "sources": [{"kind": "url", "url": "https://example.com/x", "sha256": SUM}]},
+        "stock": {"domain": "prices", "sources": [{"kind": "path", "path": "prices.csv"}], "ticker": "X"},
+        "mnist": {"domain": "digits", "sources": [{"kind": "url", "url": "https://example.com/x", "sha256": SUM}]},
     },
     "tasks": {
-        "digit-rows": {"kind": "digits", "dataset": "mnist"},
+        "digit-rows": {"domain": "digits", "kind": "classification", "dataset": "mnist"},
         "price-60": {
-            "kind": "price",
+            "domain": "prices",
+            "kind": "level",
             "dataset": "stock",
             "columns": ["close"],
             "target": "close",
@@ -28,12 +31,14 @@ GOOD = {
             "splits": {"kind": "last_share", "test_share": 0.25},
         },
         "quantiles": {
+            "domain": "prices",
             "kind": "return_quantiles",
             "dataset": "stock",
             "window": 20,
             "splits": {"kind": "walk_forward", "first_year": 2013, "last_year": 2018},
         },
         "dated": {
+            "domain": "prices",
             "kind": "log_return",
             "dataset": "stock",
             "columns": ["close"],
@@ -88,7 +93,7 @@ def load(tmp_path):
         return path
 
     def read(content):
-        return config.load_all(write(content))
+        return load_all(write(content))
 
     read.write = write
     return read
@@ -98,15 +103,15 @@ def test_good_parameters_load(load):
     found = load(GOOD)
     assert found.experiments["mnist-lstm"].training.optimizer == "adamw"
     assert found.tasks["dated"].splits.train.last == date(2016, 12, 31)
-    assert isinstance(found.experiments["mnist-dense"].model, config.DenseModel)
+    assert isinstance(found.experiments["mnist-dense"].model, DenseModel)
 
 
 def test_the_repositorys_own_parameters_load(root):
-    found = config.load_all(root / "params.yaml")
+    found = load_all(root / "params.yaml")
     assert {"stock-lstm", "stock-quantiles-gru", "mnist-bilstm", "mnist-deep"} <= set(found.experiments)
     for section in ("datasets", "tasks", "experiments"):
         for name, value in getattr(found, section).items():
-            assert config.load_section(section, name, root / "params.yaml") == value
+            assert load_section(section, name, root / "params.yaml") == value
 
 
 def test_json_is_yaml_too(load):
@@ -154,7 +159,7 @@ FAULTS = [
     (f"{LSTM}/training/learning_rate", float("nan"), "experiments.mnist-lstm.training.learning_rate", "nan"),
     (f"{LSTM}/training/learning_rate", float("inf"), "experiments.mnist-lstm.training.learning_rate", "inf"),
     (f"{LSTM}/training/optimizer", "adamax", "experiments.mnist-lstm.training.optimizer", "'adam', 'adamw', 'sgd'"),
-    (f"{LSTM}/training/optimiser", "adam", "experiments.mnist-lstm.training.optimiser", "misspelt"),
+    (f"{LSTM}/training/optimizer", "adam", "experiments.mnist-lstm.training.optimizer", "misspelt"),
     (f"{LSTM}/training/schedule", "step", "experiments.mnist-lstm.training.schedule", "'one_cycle'"),
     (f"{LSTM}/training/momentum", 1.0, "experiments.mnist-lstm.training.momentum", "less than 1"),
     (f"{LSTM}/training/weight_decay", -1.0, "experiments.mnist-lstm.training.weight_decay", "-1.0"),
@@ -264,8 +269,8 @@ def test_all_faults_are_reported_at_once(load):
 
 def test_a_misspelt_key_and_a_name_that_is_not_there_are_reported_together(load):
     with pytest.raises(ParameterError) as caught:
-        load(changed((f"{LSTM}/training/optimiser", "adam"), ("tasks/digit-rows/dataset", "minst")))
-    assert "experiments.mnist-lstm.training.optimiser" in str(caught.value)
+        load(changed((f"{LSTM}/training/optimizer", "adam"), ("tasks/digit-rows/dataset", "minst")))
+    assert "experiments.mnist-lstm.training.optimizer" in str(caught.value)
     assert "tasks.digit-rows.dataset" in str(caught.value)
 
 
@@ -300,7 +305,7 @@ def test_a_stage_does_not_take_such_a_name_either(load, section, name):
     content = copy.deepcopy(GOOD)
     content[section][name] = next(iter(content[section].values()))
     with pytest.raises(ParameterError):
-        config.load_section(section, name, load.write(content))
+        load_section(section, name, load.write(content))
 
 
 def test_an_experiment_cannot_be_called_as_the_folder_of_the_results(load):
@@ -339,15 +344,15 @@ def test_an_experiment_that_is_called_as_a_kind_keeps_its_path(load, kind):
 def test_a_section_is_read_alone(load):
     """A fault elsewhere is another stage's."""
     path = load.write(changed(("tasks/digit-rows/valid_rows", 0)))
-    assert config.load_section("experiments", "mnist-lstm", path).task == "digit-rows"
+    assert load_section("experiments", "mnist-lstm", path).task == "digit-rows"
     with pytest.raises(ParameterError, match=r"tasks\.digit-rows\.valid_rows: .* \(found 0\)"):
-        config.load_section("tasks", "digit-rows", path)
+        load_section("tasks", "digit-rows", path)
 
 
 @pytest.mark.parametrize("section", ["datasets", "tasks", "experiments"])
 def test_an_entry_that_is_not_there_is_told_with_those_that_are(load, section):
     with pytest.raises(ParameterError) as caught:
-        config.load_section(section, "nothing", load.write(GOOD))
+        load_section(section, "nothing", load.write(GOOD))
     assert f"there is no {section}.nothing" in str(caught.value)
     for name in GOOD[section]:
         assert name in str(caught.value)
@@ -356,12 +361,12 @@ def test_an_entry_that_is_not_there_is_told_with_those_that_are(load, section):
 @pytest.mark.parametrize("content", [{"tasks": []}, {"tasks": None}, {"other": 1}])
 def test_a_section_that_is_not_there(load, content):
     with pytest.raises(ParameterError, match=r"there is no tasks\.x; tasks has: nothing"):
-        config.load_section("tasks", "x", load.write(content))
+        load_section("tasks", "x", load.write(content))
 
 
 def test_no_file_at_all(tmp_path):
     with pytest.raises(ParameterError, match="run unroll in the repository's root"):
-        config.load_all(tmp_path / "params.yaml")
+        load_all(tmp_path / "params.yaml")
 
 
 @pytest.mark.parametrize("content", ["a: [1, 2", "a: b: c", "\t- x", "!!python/object:os.system {}"])
@@ -374,7 +379,7 @@ def test_bytes_that_are_no_text(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ParameterError, match="is no valid YAML"):
-        config.load_all(path)
+        load_all(path)
 
 
 @pytest.mark.parametrize("content", ["", "- a\n- b", "text", "5"])

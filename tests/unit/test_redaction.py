@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from unroll import errors
-from unroll.config import UrlSource
+from unroll.config.sources import UrlSource
 from unroll.redaction import SECRETS, printable, redacted
 
 

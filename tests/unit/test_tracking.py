@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from unroll import config, paths
+from unroll import paths
+from unroll.config.experiments import Experiment
 from unroll.errors import TrackingError
 from unroll.files import read_json, write_json
 from unroll.tracking import Run, data_hashes, flat, member_prefix, runs
@@ -61,7 +62,7 @@ def test_an_empty_lock_file(here):
 
 @pytest.fixture
 def experiment(tiny):
-    return config.Experiment(task="price-60", model=tiny.model("gru"), training=tiny.training())
+    return Experiment(task="price-60", model=tiny.model("gru"), training=tiny.training())
 
 
 @pytest.fixture

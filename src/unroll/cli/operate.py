@@ -82,11 +82,11 @@ def _configure_lineage(command: argparse.ArgumentParser) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
-    from unroll import config
+    from unroll.config.reading import load_all
     from unroll.scoring.registered import score_new
 
     given = {name: getattr(options, name) for name in SCORE_OPTIONS if getattr(options, name) is not None}
-    scoring = config.load_all().scoring.model_copy(update=given)
+    scoring = load_all().scoring.model_copy(update=given)
     report = score_new(scoring, lambda file: print("{file}: {state}: {what}".format(**file.line())), _show_job)
     _show_job(report)
     report.require_no_failure()

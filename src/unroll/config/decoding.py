@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
-from unroll.config.base import Section
+from unroll.config.section import Section
 from unroll.errors import ParameterError
 
 
@@ -68,4 +68,4 @@ def _without_sampling(decoding: DecodingConfig) -> DecodingConfig:
 
 
 BeamSearch = Annotated[DecodingConfig, AfterValidator(_without_sampling)]
-"""Decoding of a task that has one right answer, such as a translation."""
+"""DecodingConfig of a task that has one right answer, such as a translation."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from unroll.config.base import Section
+from unroll.config.section import Section
 
 
 class Layer(Section):

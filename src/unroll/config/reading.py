@@ -1,115 +1,109 @@
-"""Reading params.yaml: strictly, all faults reported at once."""
+"""Read params.yaml strictly, and report all faults of a file at once."""
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import YAMLError
 
 from unroll import paths
-from unroll.config.base import Name
-from unroll.config.datasets import Dataset
 from unroll.config.experiments import Experiment
-from unroll.config.sections import Params
-from unroll.config.tasks import Task
+from unroll.config.params import DATASET, TASK, Params
+from unroll.config.section import Name
+from unroll.domains import DOMAINS
 from unroll.errors import ParameterError
 
-_SECTIONS: Mapping[str, Any] = {
-    "datasets": Dataset,
-    "tasks": Task,
-    "experiments": Experiment,
-}
-
-
 SectionName = Literal["datasets", "tasks", "experiments"]
+_SECTIONS: Mapping[str, Any] = {"datasets": DATASET, "tasks": TASK, "experiments": Experiment}
+_TAGS = {domain.name for domain in DOMAINS}
 
 
 def load_all(path: Path = paths.PARAMS) -> Params:
-    """Reads the whole file.
+    """Read the whole file.
 
     Raises:
-        ParameterError: The file is missing, no YAML, or has faults; all of them are in the message.
+        ParameterError: The file is missing, is not YAML, or has faults. The message lists all of them.
     """
     content = _read(path)
-    parsed: Params = _validate(Params, content, path, "", _missing_references(content))
+    faults = [
+        fault
+        for section in ("tasks", "experiments")
+        for name, entry in _entries(content, section).items()
+        for fault in _bad_references(content, section, name, entry)
+    ]
+    parsed: Params = _validate(Params, content, path, "", faults)
     return parsed
 
 
 def load_section(section: SectionName, name: str, path: Path = paths.PARAMS) -> Any:
-    """Reads one named entry: `load_section("tasks", "digit-rows")`.
+    """Read one named entry, as in `load_section("tasks", "digit-rows")`.
 
     Raises:
-        ParameterError: The file or the entry is missing, or the entry has faults; all of them are in the message.
+        ParameterError: The file or the entry is missing, or the entry has faults. The message lists all of them.
     """
-    entries = _read(path).get(section)
-    if not isinstance(entries, dict) or name not in entries:
-        there = ", ".join(sorted(map(str, entries))) if isinstance(entries, dict) else "nothing"
-        raise ParameterError(f"{path}: there is no {section}.{name}; {section} has: {there}")
-    _validate(dict[Name, Any], {name: None}, path, section, _reserved(section, name))
-    return _validate(_SECTIONS[section], entries[name], path, f"{section}.{name}")
+    content = _read(path)
+    entries = _entries(content, section)
+    if name not in entries:
+        raise ParameterError(f"{path}: {section}.{name} is missing; {section} has {', '.join(entries) or 'no entries'}")
+    _validate(dict[Name, Any], {name: None}, path, section, [])
+    faults = _bad_references(content, section, name, entries[name])
+    return _validate(_SECTIONS[section], entries[name], path, f"{section}.{name}", faults)
 
 
-def names(section: SectionName, path: Path = paths.PARAMS) -> list[str]:
-    """The names under a section, in the file's order.
+def entry_names(section: SectionName, path: Path = paths.PARAMS) -> list[str]:
+    """Return the names under a section, in the file's order.
 
     Raises:
         ParameterError: The file or the section is missing.
     """
-    entries = _read(path).get(section)
-    if not isinstance(entries, dict):
-        raise ParameterError(f"{path}: {section} must be a mapping of names, not {entries!r}")
-    return list(entries)
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML whose mappings name nothing twice: the later one would silently win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands here twice", key_node.start_mark)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the name {key_node.value} is read as no text: put it in quotes", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-# DVC writes 0.00005 as 5e-05, which YAML 1.2 takes for a number and PyYAML for text.
-_UniqueKeys.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+    content = _read(path)
+    if not isinstance(content.get(section), dict):
+        raise ParameterError(f"{path}: {section} must be a mapping of names, not {content.get(section)!r}")
+    return list(content[section])
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        # A safe loader, with a check added.
-        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 -- a SafeLoader
+        # Pure Python reads YAML 1.2, as DVC does: 5e-05 is a number.
+        content = YAML(typ="safe", pure=True).load(path)
     except FileNotFoundError:
-        raise ParameterError(f"{path} is not here; run unroll in the repository's root") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParameterError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
+        raise ParameterError(f"{path} not found; run unroll in the root of the repository") from None
+    except DuplicateKeyError as error:
+        mark = error.problem_mark
+        raise ParameterError(f"{path}, line {mark.line + 1}: the key is already used above in this mapping") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise ParameterError(f"{path} holds no mapping; it must have the keys {', '.join(Params.model_fields)}")
+        raise ParameterError(f"{path} must be a mapping with the keys {', '.join(Params.model_fields)}")
+    _require_text_keys(content, path)
     return content
 
 
-def _validate(kind: Any, content: Any, path: Path, prefix: str, known_faults: Sequence[str] = ()) -> Any:
+def _require_text_keys(node: Any, path: Path) -> None:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if not isinstance(key, str):
+                raise ParameterError(f"{path}: the key {key} is a {type(key).__name__}; put it in quotes")
+            _require_text_keys(value, path)
+
+
+def _entries(content: Mapping[str, Any], section: str) -> dict[str, Any]:
+    found = content.get(section)
+    return found if isinstance(found, dict) else {}
+
+
+def _validate(kind: Any, content: Any, path: Path, prefix: str, known_faults: list[str]) -> Any:
     faults = []
     try:
         # Strict JSON mode takes lists for tuples and ISO strings for dates, and still refuses "3" for a number.
         parsed = TypeAdapter(kind).validate_json(json.dumps(content, default=str))
     except ValidationError as error:
         found = error.errors(include_url=False)
-        # A list whose entry is faulty is reported as too short as well.
+        # A list with a faulty entry is also reported as too short.
         inner = [fault["loc"] for fault in found]
         faults = [
             _describe(fault, content, prefix)
@@ -124,16 +118,19 @@ def _validate(kind: Any, content: Any, path: Path, prefix: str, known_faults: Se
 
 
 def _describe(fault: Mapping[str, Any], content: Any, prefix: str) -> str:
-    """One fault as `path: what is wrong (found VALUE)`."""
+    """Describe one fault as `path: what is wrong (found VALUE)`."""
     parts: list[str] = [prefix] if prefix else []
-    node, tagged = content, False
+    node = content
+    tags: set[Any] = set()
     for part in fault["loc"]:
-        # Pydantic puts the kind of a section into the path; the reader's file has no such key.
-        if isinstance(node, dict) and node.get("kind") == part and not tagged:
-            tagged = True
+        # Pydantic adds the values of discriminators to the path; the file has no such keys.
+        if isinstance(node, dict):
+            tags |= {node.get("domain"), node.get("kind")} - set(node)
+        if part in tags and not (isinstance(node, dict) and part in node):
+            tags.discard(part)
             continue
         parts.append(str(part))
-        tagged = False
+        tags = set()
         try:
             node = node[part]
         except (KeyError, IndexError, TypeError):
@@ -141,7 +138,7 @@ def _describe(fault: Mapping[str, Any], content: Any, prefix: str) -> str:
     where = ".".join(parts)
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
-        message = "no such parameter (misspelt?)"
+        message = "unknown parameter (misspelt?)"
     elif fault["type"] == "missing":
         return f"{where}: is missing"
     if isinstance(fault["input"], dict | list):
@@ -149,31 +146,31 @@ def _describe(fault: Mapping[str, Any], content: Any, prefix: str) -> str:
     return f"{where}: {message} (found {fault['input']!r})"
 
 
-def _missing_references(content: Mapping[str, Any]) -> list[str]:
-    """Names that are used and stand nowhere; found in the raw file, so that other faults do not hide them."""
-
-    def entries(section: str) -> dict[str, Any]:
-        found = content.get(section)
-        return found if isinstance(found, dict) else {}
-
-    def check(where: str, kind: str, section: str, name: Any) -> list[str]:
-        there = entries(section)
-        if not isinstance(name, str) or name in there:
-            return []
-        return [f"{where}: there is no {kind} {name!r} (there are: {', '.join(map(str, there))})"]
-
+def _bad_references(content: Mapping[str, Any], section: str, name: str, entry: Any) -> list[str]:
+    """Check the names and domains that an entry refers to, in the raw file, so that other faults do not hide them."""
+    if not isinstance(entry, dict):
+        return []
+    where = f"{section}.{name}"
     faults = []
-    for name, task in entries("tasks").items():
-        if isinstance(task, dict):
-            faults += check(f"tasks.{name}.dataset", "dataset", "datasets", task.get("dataset"))
-    for name, experiment in entries("experiments").items():
-        faults += _reserved("experiments", name)
-        if isinstance(experiment, dict):
-            faults += check(f"experiments.{name}.task", "task", "tasks", experiment.get("task"))
+    if section == "experiments":
+        if name == paths.RESULTS.name:
+            faults.append(f"{where}: {paths.RESULTS} holds the rows of the leaderboard; choose another name")
+        faults += _check_reference(content, where, "task", "tasks", entry, entry.get("domain"))
+    elif section == "tasks":
+        tables = {domain.name: domain.table for domain in DOMAINS}
+        faults += _check_reference(content, where, "dataset", "datasets", entry, tables.get(entry.get("domain", "")))
     return faults
 
 
-def _reserved(section: str, name: Any) -> list[str]:
-    if section == "experiments" and name == paths.RESULTS.name:
-        return [f"experiments.{name}: {paths.RESULTS} holds the leaderboard's lines; choose another name"]
+def _check_reference(
+    content: Mapping[str, Any], where: str, key: str, section: str, entry: Mapping[str, Any], domain: str | None
+) -> list[str]:
+    name, known = entry.get(key), _entries(content, section)
+    if not isinstance(name, str):
+        return []
+    if name not in known:
+        return [f"{where}.{key}: {section} has no {name!r} (it has {', '.join(known) or 'no entries'})"]
+    found = known[name].get("domain") if isinstance(known[name], dict) else None
+    if domain and found in _TAGS and found != domain:
+        return [f"{where}: domain {entry['domain']!r} needs a {key} of domain {domain!r}; {name!r} has {found!r}"]
     return []

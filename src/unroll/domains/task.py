@@ -2,21 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unroll import config
-from unroll.features.samples import Samples, Tensors
+from unroll.config.decoding import DecodingConfig
+from unroll.config.section import TaskSection
+from unroll.domains import domain_of
+from unroll.features.samples import VOCABULARY, Samples
+from unroll.features.special_tokens import IGNORE_INDEX
 from unroll.features.text import Vocabulary
+from unroll.metrics.metrics import Metrics
 from unroll.models.network import Preprocessing
 
 Topology = Literal["one_to_one", "one_to_many", "many_to_one", "many_to_many", "sequence_to_sequence"]
-Prediction = NDArray[Any]
-"""Raw outputs of a model or a baseline on test rows, [sample, …]; a class number counts as certain."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,14 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Task:
-    """What is learned: inputs, outputs, topology, loss, metrics, baselines, plots.
+    """What is learned: inputs, outputs, topology, loss and metrics.
 
     Attributes:
         name: In params.yaml.
-        kind: Of its section in params.yaml.
+        domain: Of its section in params.yaml.
+        kind: The same.
+        metrics: How its predictions are judged.
         topology: Of the task; a model without recurrence makes it `one_to_one`.
-        reader: How batch prediction reads files for it: `digits`, `prices`, `text` or `arrays`.
         inputs: The model's input, in raw units.
         outputs: The model's outputs, in raw units.
         features: Features of a time step, after `Preprocessing.prepare`; 0 where a step is a token, which an embedding
@@ -52,13 +53,6 @@ class Task:
         make_preprocessing: A new preprocessing module, not fitted.
         make_head: A new head for an encoding of so many features; of tasks that write tokens, the decoder has its own.
         loss: (network output, encoded targets) → mean loss, a scalar.
-        metrics: (predictions, the rows they are for) → figures; some of them nested.
-        per_sample_loss: (predictions, rows) → float64 [sample], lower is better; what two forecasts are compared by.
-        headline: The metric that experiments are compared by.
-        higher_is_better: Of the headline.
-        baselines: Samples → each baseline's predictions for the test rows, fold after fold.
-        plot: (folder, title, predictions, rows, evaluation) → writes pictures.
-        periods: Rows → parts of the test split that have figures of their own, as masks; the first is the headline's.
         details: What the card says beside inputs and outputs.
         output: What the exported graph gives: the network's `values`, the most probable `label` with all
             probabilities, `labels` for every step, or `tokens` that are written one by one.
@@ -75,26 +69,19 @@ class Task:
         characters: Of each token, so many characters are read beside it.
         character_vocab_size: Size of their vocabulary.
         decoding: How tokens are searched for, where some are written.
-        write_examples: (folder, token numbers of sequences that were drawn) → writes them as people read or hear them.
     """
 
     name: str
+    domain: str
     kind: str
+    metrics: Metrics
     topology: Topology
-    reader: str
     inputs: TensorSpec
     outputs: tuple[TensorSpec, ...]
     features: int
     make_preprocessing: Callable[[], Preprocessing]
     make_head: Callable[[int], nn.Module]
     loss: Callable[[Tensor, Tensor], Tensor]
-    metrics: Callable[[Prediction, Tensors], dict[str, Any]]
-    per_sample_loss: Callable[[Prediction, Tensors], NDArray[np.float64]]
-    headline: str
-    higher_is_better: bool
-    baselines: Callable[[Samples], Mapping[str, Prediction]]
-    plot: Callable[[Path, str, Prediction, Tensors, Mapping[str, Any]], None]
-    periods: Callable[[Tensors], Mapping[str, NDArray[np.bool_]]] = field(default=lambda rows: {})
     details: Mapping[str, Any] = field(default_factory=dict)
     output: Literal["values", "label", "labels", "tokens"] = "values"
     every_step: bool = False
@@ -109,9 +96,68 @@ class Task:
     target_vocab_size: int = 0
     characters: int = 0
     character_vocab_size: int = 0
-    decoding: config.DecodingConfig | None = None
-    write_examples: Callable[[Path, list[list[int]]], None] | None = None
+    decoding: DecodingConfig | None = None
 
-    def better(self, value: float, than: float) -> bool:
-        """Whether a headline value beats another."""
-        return value > than if self.higher_is_better else value < than
+
+GENERATED = (
+    TensorSpec(
+        "tokens",
+        "int64",
+        ("batch", "beam", "step"),
+        "token numbers, best first if searched for; padding after <eos>",
+    ),
+    TensorSpec("scores", "float32", ("batch", "beam"), "log probability (nats) / length ^ length_penalty"),
+)
+"""Outputs of a model that generates tokens."""
+
+
+def step_loss(output: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of logits [batch, time, class] for targets int64 [batch, time], IGNORE_INDEX ones left out."""
+    return F.cross_entropy(output.flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX)
+
+
+def text_card(
+    column: str,
+    vocabulary: str,
+    *,
+    max_tokens: int,
+    truncation: bool,
+    first_token: int | None = None,
+    characters: int = 0,
+) -> dict[str, Any]:
+    """How batch prediction makes token numbers of a text column.
+
+    Args:
+        column: Its name.
+        vocabulary: Name of the vocabulary among the task's.
+        max_tokens: The longest text.
+        truncation: Whether a longer one is cut; otherwise it is rejected.
+        first_token: Stands before the text's own tokens; None for none.
+        characters: Read beside each token.
+    """
+    return {
+        "column": column,
+        "vocabulary": vocabulary + VOCABULARY,
+        "max_tokens": max_tokens,
+        "truncation": truncation,
+        "first_token": first_token,
+        "characters": characters,
+        "character_vocabulary": f"character{VOCABULARY}" if characters else None,
+    }
+
+
+def generator_card(vocabulary: str, decoding: DecodingConfig) -> dict[str, Any]:
+    """What a card says of a model that writes: what its tokens mean, and how they are searched for unless told."""
+    return {"output_vocabulary": vocabulary + VOCABULARY, "decoding": decoding.model_dump(mode="json")}
+
+
+def make_task(name: str, section: TaskSection, samples: Samples) -> Task:
+    """Return the task that a section of params.yaml describes, of any domain.
+
+    Args:
+        name: Name of the task in params.yaml.
+        section: The task in params.yaml.
+        samples: Its samples, whose vocabularies and notes give the sizes of inputs and outputs.
+    """
+    task: Task = domain_of(section.domain).part("task").make_task(name, section, samples)
+    return task

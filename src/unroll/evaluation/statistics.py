@@ -1,13 +1,13 @@
 """Is the difference between two models' losses on the same test rows more than chance?"""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unroll.metrics.metrics import Test
+
 Losses = NDArray[np.float64]
-Test = Literal["diebold_mariano", "mcnemar", "paired_t_test"]
 
 _RESAMPLES = 10_000
 _DRAWN_AT_ONCE = 2_000_000

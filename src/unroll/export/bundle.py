@@ -64,8 +64,7 @@ def card(
     return {
         "format": FORMAT,
         "name": name,
-        "task": {"name": task.name, "kind": task.kind, "topology": topology},
-        "reader": task.reader,
+        "task": {"name": task.name, "domain": task.domain, "kind": task.kind, "topology": topology},
         "inputs": [asdict(spec) for spec in inputs_of(task, free_time=free_time)],
         "outputs": [asdict(spec) for spec in task.outputs],
         "data": dict(data),

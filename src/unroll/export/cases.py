@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from unroll import config
+from unroll.config.decoding import DecodingConfig
 from unroll.domains.task import Task
 from unroll.errors import ExportError
 from unroll.export.bundle import draws, takes_lengths
@@ -83,7 +83,7 @@ def _shapes(task: Task, data: Batches, free_time: bool) -> Iterator[tuple[Tensor
 
 def _written(model: Any, task: Task, data: Batches) -> Iterator[Run]:
     """Greedy and by search over all rows, one row alone, and drawn where tokens can be."""
-    decoding = task.decoding or config.DecodingConfig()
+    decoding = task.decoding or DecodingConfig()
     steps = min(decoding.max_length, _WRITTEN)
     beams = max(decoding.beams, 2)
     whole = list(torch.arange(len(data)).split(_BATCH))
@@ -102,7 +102,7 @@ def _one(model: Any, task: Task, data: Batches, index: Tensor, steps: int, beams
         lengths = 1 + index % inputs.shape[1]
     elif takes_lengths(task) and lengths is None:
         lengths = torch.full((len(inputs),), inputs.shape[1])
-    decoding = task.decoding or config.DecodingConfig()
+    decoding = task.decoding or DecodingConfig()
     feed: dict[str, Any] = {
         task.inputs.name: inputs.numpy(),
         "max_length": np.array(steps),

@@ -27,12 +27,12 @@ def rows_of(tensors: Tensors, index: Index, card: Card, *, prompt_steps: int | N
     """
     inputs = tensors["inputs"][index]
     columns = {"row_id": pa.array(index)}
-    if card.reader == "prices":
+    if card.prices:
         last = tensors["last"][index].astype(np.float64)
         columns["last_price"] = pa.array(last[:, -1] if last.ndim == 2 else last)
     if "lengths" in tensors:
         lengths = tensors["lengths"][index]
-    elif card.reader == "text":
+    elif card.text:
         lengths = (inputs != PAD).sum(axis=1)
     else:
         flat = pa.array(np.ascontiguousarray(inputs).reshape(-1))

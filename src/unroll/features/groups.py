@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from unroll import config
+from unroll.config.splits import ShareSplits
 from unroll.errors import SplitError
 from unroll.features.samples import Fold
 
@@ -109,7 +109,7 @@ def required_splits(table: pa.Table, task: str) -> NDArray[np.object_]:
     return splits
 
 
-def share_fold(groups: Groups, given: NDArray[np.object_] | None, splits: config.ShareSplits) -> tuple[Fold, int]:
+def share_fold(groups: Groups, given: NDArray[np.object_] | None, splits: ShareSplits) -> tuple[Fold, int]:
     """Parts rows by chance, each group in one split; or as given, without what would leak.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unroll import config
+from unroll.config.splits import DateSplits, LastShareSplits, Period, TimeSplits
 from unroll.errors import SplitError
 from unroll.features.samples import Fold, Tensors
 
@@ -19,7 +19,7 @@ def day_number(day: date) -> int:
     return (day - EPOCH).days
 
 
-def within(days: NDArray[Any], period: config.Period) -> NDArray[np.bool_]:
+def within(days: NDArray[Any], period: Period) -> NDArray[np.bool_]:
     """Which of `days` lie in a period, both ends included."""
     inside = np.ones(days.shape, bool)
     if period.first:
@@ -29,7 +29,7 @@ def within(days: NDArray[Any], period: config.Period) -> NDArray[np.bool_]:
     return inside
 
 
-def split_by_time(tensors: Tensors, splits: config.TimeSplits) -> tuple[Fold, ...]:
+def split_by_time(tensors: Tensors, splits: TimeSplits) -> tuple[Fold, ...]:
     """Parts windows by the days that they forecast.
 
     A window belongs to a split only if every day that it forecasts does, so that no forecast day stands in two splits;
@@ -43,21 +43,21 @@ def split_by_time(tensors: Tensors, splits: config.TimeSplits) -> tuple[Fold, ..
         SplitError: A test period begins before training ends.
     """
     days = np.unique(tensors["day"])
-    if isinstance(splits, config.DateSplits):
+    if isinstance(splits, DateSplits):
         _check_order(splits)
         test = np.zeros(len(tensors["day"]), bool)
         for period in splits.test.values():
             test |= within(tensors["first_target_day"], period) & within(tensors["day"], period)
         return (_fold("all", tensors, days, splits.train, test, splits.valid_share),)
-    if isinstance(splits, config.LastShareSplits):
+    if isinstance(splits, LastShareSplits):
         kept = round(len(days) * (1 - splits.test_share))
         first_test = days[kept] if kept < len(days) else days[-1] + 1
-        train = config.Period(last=_date(first_test - 1))
+        train = Period(last=_date(first_test - 1))
         return (_fold("all", tensors, days, train, tensors["first_target_day"] >= first_test, splits.valid_share),)
     folds = []
     for year in range(splits.first_year, splits.last_year + 1):
-        past = config.Period(last=date(year - 1, 12, 31))
-        this_year = config.Period(first=date(year, 1, 1), last=date(year, 12, 31))
+        past = Period(last=date(year - 1, 12, 31))
+        this_year = Period(first=date(year, 1, 1), last=date(year, 12, 31))
         test = within(tensors["first_target_day"], this_year) & within(tensors["day"], this_year)
         folds.append(_fold(str(year), tensors, days, past, test, splits.valid_share))
     return tuple(folds)
@@ -67,7 +67,7 @@ def _fold(
     name: str,
     tensors: Tensors,
     days: NDArray[Any],
-    train: config.Period,
+    train: Period,
     test: NDArray[np.bool_],
     valid_share: float,
 ) -> Fold:
@@ -76,14 +76,14 @@ def _fold(
     kept = round(len(known) * (1 - valid_share))
     # Before all days, where nothing is left to train on: `check_splits` says so.
     cut = known[kept - 1] if kept else days[0] - 1
-    in_train = within(first_input, config.Period(first=train.first)) & (last_target <= cut)
+    in_train = within(first_input, Period(first=train.first)) & (last_target <= cut)
     in_valid = (first_target > cut) & within(last_target, train)
     # The training period may be open at its end, or the data may end before it does.
     in_train &= within(last_target, train)
     return Fold(name, *(np.flatnonzero(mask).astype(np.int64) for mask in (in_train, in_valid, test)))
 
 
-def check_periods(tensors: Tensors, splits: config.TimeSplits, task: str) -> None:
+def check_periods(tensors: Tensors, splits: TimeSplits, task: str) -> None:
     """Refuses a named test period without rows: its figures would be means of nothing.
 
     Raises:
@@ -98,14 +98,14 @@ def check_periods(tensors: Tensors, splits: config.TimeSplits, task: str) -> Non
             )
 
 
-def named_periods(splits: config.TimeSplits, rows: Tensors) -> dict[str, NDArray[np.bool_]]:
+def named_periods(splits: TimeSplits, rows: Tensors) -> dict[str, NDArray[np.bool_]]:
     """Which rows lie in each named test period; none where a task names none."""
-    if not isinstance(splits, config.DateSplits):
+    if not isinstance(splits, DateSplits):
         return {}
     return {name: within(rows["day"], period) for name, period in splits.test.items()}
 
 
-def _check_order(splits: config.DateSplits) -> None:
+def _check_order(splits: DateSplits) -> None:
     for name, period in splits.test.items():
         if splits.train.last is None or period.first is None or period.first <= splits.train.last:
             raise SplitError(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from unroll import config
+from unroll.config.tokenizer import TokenizerConfig
 from unroll.errors import DataError, FormatError
 from unroll.features.special_tokens import BOS, EOS, IGNORE_INDEX, NUM, PAD, SPECIAL_TOKENS, UNK, URL
 
@@ -38,7 +38,7 @@ class Vocabulary:
     its brackets, between blanks it is an unknown word.
 
     Attributes:
-        kind: `word`, `bpe` or `split`: see `config.Tokenizer`.
+        kind: `word`, `bpe` or `split`: see `TokenizerConfig`.
         tokens: By number; `SPECIAL_TOKENS` come first.
         tokenizer: What cuts texts.
     """
@@ -53,7 +53,7 @@ class Vocabulary:
         return len(self.tokens)
 
     @staticmethod
-    def fit(texts: Iterable[str], settings: config.Tokenizer) -> "Vocabulary":
+    def fit(texts: Iterable[str], settings: TokenizerConfig) -> "Vocabulary":
         """The most frequent words or pieces of some texts; give it the training split alone.
 
         Equal texts give equal vocabularies, in any order of the texts.
@@ -156,7 +156,7 @@ def _vocabulary(tokenizer: Tokenizer, kind: str) -> Vocabulary:
     return Vocabulary(kind, sorted(words, key=words.__getitem__), tokenizer)
 
 
-def _without_words(settings: config.Tokenizer) -> Tokenizer:
+def _without_words(settings: TokenizerConfig) -> Tokenizer:
     """How texts are normalized and cut, before it is known which tokens there are."""
     steps: list[Any] = [normalizers.NFC()]
     if settings.lowercase:
@@ -185,7 +185,7 @@ def _without_words(settings: config.Tokenizer) -> Tokenizer:
     return tokenizer
 
 
-def _words(texts: Iterable[str], settings: config.Tokenizer) -> models.WordLevel:
+def _words(texts: Iterable[str], settings: TokenizerConfig) -> models.WordLevel:
     """The most frequent words, equally frequent ones by spelling."""
     trainer = trainers.WordLevelTrainer(
         # Some of those found may be no words.
@@ -201,7 +201,7 @@ def _words(texts: Iterable[str], settings: config.Tokenizer) -> models.WordLevel
     return models.WordLevel({word: number for number, word in enumerate(kept)}, unk_token=SPECIAL_TOKENS[UNK])
 
 
-def _pieces(texts: Iterable[str], settings: config.Tokenizer) -> models.BPE:
+def _pieces(texts: Iterable[str], settings: TokenizerConfig) -> models.BPE:
     """Characters and the most frequent merges of them."""
     texts = list(texts)
     # The trained tokenizer would find the special tokens in texts: only what it learned is kept.
@@ -224,12 +224,12 @@ def _pieces(texts: Iterable[str], settings: config.Tokenizer) -> models.BPE:
     return models.BPE(learned["vocab"], merges, unk_token=SPECIAL_TOKENS[UNK], fuse_unk=True)
 
 
-def _all_settings() -> Iterable[config.Tokenizer]:
+def _all_settings() -> Iterable[TokenizerConfig]:
     for lowercase in (False, True):
-        yield config.Tokenizer(kind="bpe", lowercase=lowercase)
-        yield config.Tokenizer(kind="split", lowercase=lowercase)
+        yield TokenizerConfig(kind="bpe", lowercase=lowercase)
+        yield TokenizerConfig(kind="split", lowercase=lowercase)
         for placeholders in (False, True):
-            yield config.Tokenizer(kind="word", lowercase=lowercase, placeholders=placeholders)
+            yield TokenizerConfig(kind="word", lowercase=lowercase, placeholders=placeholders)
 
 
 def _frame(content: dict[str, Any]) -> dict[str, Any]:

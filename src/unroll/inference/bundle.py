@@ -94,6 +94,7 @@ def load_bundle(folder: Path) -> Bundle:
     contents = _verified(folder)
     card = _card(contents[CARD], folder / CARD)
     reference, expectations = contents.get(REFERENCE), contents.get(EXPECTATIONS)
+    profiled = card.interface.reader.profiled
     sha256 = hashlib.sha256(contents[MODEL]).hexdigest()
     bundle = Bundle(
         folder=folder,
@@ -102,10 +103,8 @@ def load_bundle(folder: Path) -> Bundle:
         graph=contents[MODEL],
         provenance=_provenance(folder.parent / PROVENANCE, sha256),
         vocabularies={name: _vocabulary(contents, name, folder) for name in card.vocabularies},
-        reference=None if reference is None else parse_reference(reference, folder / REFERENCE, card.reader),
-        expectations=()
-        if expectations is None
-        else parse_expectations(expectations, folder / EXPECTATIONS, card.reader),
+        reference=None if reference is None else parse_reference(reference, folder / REFERENCE, profiled),
+        expectations=() if expectations is None else parse_expectations(expectations, folder / EXPECTATIONS, profiled),
     )
     _check_graph(bundle)
     return bundle

@@ -1,70 +1,12 @@
-"""The card of a bundle: what the model is, what goes in, what comes out. `KINDS` says what each kind of task needs."""
+"""The card of a bundle: what the model is, what goes in, what comes out."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from unroll.config.decoding import DecodingConfig
-
-Answer = Literal["classes", "price", "quantiles", "labels", "text"]
-"""What the outputs become in a file of predictions: see `unroll.inference.answers`."""
-Verb = Literal["predict", "translate", "generate", "classify"]
-Shape = tuple[str, tuple[int, ...]]
-"""A dtype, and the ranks that are allowed."""
-
-_SEARCH: Mapping[str, Shape] = {
-    "max_length": ("int64", (0,)),
-    "beams": ("int64", (0,)),
-    "length_penalty": ("float32", (0,)),
-}
-_DRAW: Mapping[str, Shape] = {
-    **_SEARCH,
-    "temperature": ("float32", (0,)),
-    "top_k": ("int64", (0,)),
-    "uniforms": ("float32", (3,)),
-}
-_CLASSES: Mapping[str, Shape] = {"label": ("int64", (1,)), "probabilities": ("float32", (2,))}
-_LABELS: Mapping[str, Shape] = {"labels": ("int64", (2,)), "scores": ("float32", (2,))}
-_TEXT: Mapping[str, Shape] = {"tokens": ("int64", (3,)), "scores": ("float32", (2,))}
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a bundle of one kind of task has to be.
-
-    Attributes:
-        reader: How files are read for it.
-        inputs: The input `inputs`. What varies in length also has `lengths`.
-        outputs: What the graph must give.
-        answer: What the outputs become.
-        decoding: Inputs that say how text is written; none for a model that writes none.
-        verb: The verb of the command line that tries it with one line of text.
-    """
-
-    reader: str
-    inputs: Shape
-    outputs: Mapping[str, Shape]
-    answer: Answer
-    decoding: Mapping[str, Shape] | None = None
-    verb: Verb = "predict"
-
-
-KINDS: Mapping[str, Kind] = {
-    "digits": Kind("digits", ("uint8", (3,)), _CLASSES, "classes"),
-    "price": Kind("prices", ("float32", (3,)), {"price": ("float32", (1, 2))}, "price"),
-    "log_return": Kind("prices", ("float32", (3,)), {"price": ("float32", (1,))}, "price"),
-    "return_quantiles": Kind("prices", ("float32", (3,)), {"log_return_quantiles": ("float32", (2,))}, "quantiles"),
-    "text_class": Kind("text", ("int64", (2,)), _CLASSES, "classes", verb="classify"),
-    "recording_class": Kind("arrays", ("float32", (3,)), _CLASSES, "classes"),
-    "tags": Kind("text", ("int64", (2, 3)), _LABELS, "labels"),
-    "strip_columns": Kind("arrays", ("uint8", (3,)), _LABELS, "labels"),
-    "translation": Kind("text", ("int64", (2,)), _TEXT, "text", _SEARCH, "translate"),
-    "strip_captions": Kind("arrays", ("uint8", (3,)), _TEXT, "text", _SEARCH),
-    "language_model": Kind("text", ("int64", (2,)), _TEXT, "text", _DRAW, "generate"),
-    "melody": Kind("text", ("int64", (2,)), _TEXT, "text", _DRAW, "generate"),
-}
+from unroll.domains import domain_of
+from unroll.inference.interface import Interface, TensorType
 
 _Stated = TypeVar("_Stated")
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
@@ -85,15 +27,16 @@ class Tensor(_Part):
     shape: tuple[int | str, ...]
     unit: str = ""
 
-    def fits(self, wanted: Shape) -> bool:
+    def fits(self, wanted: TensorType) -> bool:
         """Whether dtype and rank are as wanted."""
         return self.dtype == wanted[0] and len(self.shape) in wanted[1]
 
 
 class CardTask(_Part):
-    """What the model was trained for."""
+    """The task that the model was trained for."""
 
     name: str
+    domain: str
     kind: str
     topology: str
 
@@ -148,7 +91,6 @@ class Card(_Part):
     format: Literal[1]
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     task: CardTask
-    reader: str
     inputs: Annotated[tuple[Tensor, ...], Field(min_length=1)]
     outputs: Annotated[tuple[Tensor, ...], Field(min_length=1)]
     prices: PriceInput | None = None
@@ -166,9 +108,14 @@ class Card(_Part):
     metrics: dict[str, Any] = Field(default_factory=dict)
 
     @property
-    def kind(self) -> Kind:
-        """What the task's kind needs."""
-        return KINDS[self.task.kind]
+    def interface(self) -> Interface:
+        """What models of its kind take and give."""
+        return interface_of(self.task.domain, self.task.kind)
+
+    @property
+    def title(self) -> str:
+        """Domain and kind of the task, for messages."""
+        return f"{self.task.domain} {self.task.kind}"
 
     @property
     def entry(self) -> Tensor:
@@ -189,7 +136,7 @@ class Card(_Part):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         # One fault at a time: what comes later builds on what comes before.
-        for check in (_check_kind, _check_tensors, _check_sections, _check_prices, _check_widths):
+        for check in (_check_sections, _check_tensors, _check_prices, _check_widths):
             check(self)
         return self
 
@@ -206,47 +153,55 @@ def quantile_name(level: float) -> str:
     return f"q{round(100 * level, 6):g}"
 
 
-def _check_kind(card: Card) -> None:
-    kind = KINDS.get(card.task.kind)
-    if kind is None:
-        raise ValueError(f"task.kind is {card.task.kind!r}; this unroll knows {', '.join(KINDS)}")
-    if card.reader != kind.reader:
-        raise ValueError(f"a {card.task.kind} model needs reader {kind.reader}, not {card.reader}")
+def interface_of(domain: str, kind: str) -> Interface:
+    """Return what the models of a kind of task take and give.
+
+    Raises:
+        ValueError: There is no such domain or kind.
+    """
+    try:
+        interfaces: dict[str, Interface] = domain_of(domain).part("reader").INTERFACES
+    except KeyError:
+        raise ValueError(f"this version of unroll has no domain {domain!r}") from None
+    if kind not in interfaces:
+        raise ValueError(f"domain {domain!r} has no task of kind {kind!r}; it has {', '.join(interfaces)}")
+    return interfaces[kind]
 
 
 def _check_tensors(card: Card) -> None:
-    kind = card.kind
-    wanted = {"inputs": kind.inputs, **(kind.decoding or {})}
-    if card.reader == "text" or (card.array and card.array.variable_length):
+    interface = card.interface
+    wanted = {"inputs": interface.inputs, **(interface.decoding or {})}
+    if card.text or (card.array and card.array.variable_length):
         wanted["lengths"] = ("int64", (1,))
     names = [one.name for one in card.inputs]
     if sorted(names) != sorted(wanted):
-        raise ValueError(f"a {card.task.kind} model has the inputs {sorted(wanted)}; the card has {sorted(names)}")
-    for side, stated, needed in (("input", card.inputs, wanted), ("output", card.outputs, kind.outputs)):
-        there = {one.name: one for one in stated}
+        raise ValueError(f"a {card.title} model has the inputs {sorted(wanted)}; the card has {sorted(names)}")
+    for side, given, needed in (("input", card.inputs, wanted), ("output", card.outputs, interface.output.tensors)):
+        known = {one.name: one for one in given}
         for name, shape in needed.items():
-            if name not in there:
-                raise ValueError(f"a {card.task.kind} model needs an {side} {name!r}; there are {sorted(there)}")
-            if not there[name].fits(shape):
+            if name not in known:
+                raise ValueError(f"a {card.title} model needs an {side} {name!r}; the card has {sorted(known)}")
+            if not known[name].fits(shape):
                 ranks = " or ".join(map(str, shape[1]))
                 raise ValueError(f"{side} {name!r} must be {shape[0]} of rank {ranks}")
 
 
 def _check_sections(card: Card) -> None:
-    """Which parts of the card a kind has, and which it must not have."""
-    kind, name = card.kind, card.task.kind
-    for section, reader in (("prices", "prices"), ("text", "text"), ("array", "arrays")):
-        if (card.reader == reader) != (getattr(card, section) is not None):
-            raise ValueError(f"reader {reader} and the section {section} belong together")
-    if (name == "return_quantiles") != (card.quantiles is not None):
-        raise ValueError("quantiles stand in the card of a return_quantiles model, and nowhere else")
+    """Check which sections the card has."""
+    interface = card.interface
+    for section in ("prices", "text", "array"):
+        if (interface.reader.section == section) != (getattr(card, section) is not None):
+            raise ValueError(f"the section {section} does not match a {card.title} model")
+    if ("log_return_quantiles" in interface.output.tensors) != (card.quantiles is not None):
+        raise ValueError("quantiles belong in the card of a quantile model, and in no other")
     for section in ("decoding", "output_vocabulary"):
-        if (kind.decoding is not None) != (getattr(card, section) is not None):
-            raise ValueError(f"{section} stands in the card of a model that writes text, and nowhere else")
-    if card.labels is not None and kind.answer not in ("classes", "labels"):
-        raise ValueError(f"labels stand in the card of a model of classes or tags, not in that of a {name} model")
-    if name == "tags" and card.labels is None:
-        raise ValueError("a tags model needs the names of its tags: labels")
+        if (interface.decoding is not None) != (getattr(card, section) is not None):
+            raise ValueError(f"{section} belongs in the card of a model that generates text, and in no other")
+    labeled = {"label", "labels"} & set(interface.output.tensors)
+    if card.labels is not None and not labeled:
+        raise ValueError(f"labels belong in the card of a classifier, not in that of a {card.title} model")
+    if card.labels is None and card.text and labeled:
+        raise ValueError("a classifier of texts needs labels")
 
 
 def _check_prices(card: Card) -> None:
@@ -260,8 +215,8 @@ def _check_prices(card: Card) -> None:
 def _check_widths(card: Card) -> None:
     """Holds sizes that are said twice against each other."""
     shape = card.entry.shape
-    if card.text and (card.text.column == "tokens") != (card.task.kind == "tags"):
-        raise ValueError(f"a {card.task.kind} model does not read the column {card.text.column}")
+    if card.text and (card.text.column == "tokens") != ("labels" in card.interface.output.tensors):
+        raise ValueError(f"a {card.title} model does not read the column {card.text.column}")
     if card.text and (shape[2] if len(shape) == 3 else 1) != 1 + card.text.characters:
         raise ValueError(f"a token and {card.text.characters} characters do not fill an input {list(shape)}")
     if card.array and not isinstance(shape[2], int):

@@ -10,7 +10,6 @@ from unroll.errors import DataError
 from unroll.inference.bundle import load_bundle
 from unroll.inference.file_scorer import FileScorer, Scored
 from unroll.inference.forms import NAMES, form_of, stem_of
-from unroll.inference.readers import READERS
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def predict(
     """
     start = time.perf_counter()
     scorer = FileScorer(load_bundle(model), threads, batch_rows, decoding)
-    reader = READERS[scorer.bundle.card.reader]
+    reader = scorer.bundle.card.interface.reader
     forms = " or ".join(NAMES[form] for form in reader.forms)
     files = tuple(
         scorer.score_file(path, output, quarantine=quarantine, note={"source": path.name})

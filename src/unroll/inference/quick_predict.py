@@ -9,7 +9,8 @@ from unroll.config.decoding import DecodingConfig
 from unroll.errors import ParameterError
 from unroll.features.special_tokens import UNK
 from unroll.inference.bundle import Bundle, load_bundle
-from unroll.inference.card import Verb, stated
+from unroll.inference.card import stated
+from unroll.inference.interface import Verb
 from unroll.inference.scorer import Scorer
 from unroll.inference.tokens import encoded
 
@@ -41,14 +42,14 @@ def translate(model: Path, text: str, decoding: DecodingConfig) -> Tried:
     """
     bundle = _load(model, "translate")
     batch, notes = _one_row(bundle, text)
-    return Tried(_written(bundle, batch, decoding, ""), notes, bundle.card.task.kind, bundle.version)
+    return Tried(_written(bundle, batch, decoding, ""), notes, bundle.card.task.domain, bundle.version)
 
 
 def generate(model: Path, prompt: str, decoding: DecodingConfig) -> Tried:
     """A prompt and what may follow; `n_best` texts, each beginning with the prompt. Raises as `translate`."""
     bundle = _load(model, "generate")
     batch, notes = _one_row(bundle, prompt)
-    return Tried(_written(bundle, batch, decoding, prompt), notes, bundle.card.task.kind, bundle.version)
+    return Tried(_written(bundle, batch, decoding, prompt), notes, bundle.card.task.domain, bundle.version)
 
 
 def classify(model: Path, text: str) -> Tried:
@@ -58,15 +59,15 @@ def classify(model: Path, text: str) -> Tried:
     probabilities = Scorer(bundle).outputs(batch)["probabilities"][0].tolist()
     names = bundle.card.labels or tuple(map(str, range(len(probabilities))))
     found = sorted(zip(names, probabilities, strict=True), key=lambda one: -one[1])
-    return Tried(tuple(found), notes, bundle.card.task.kind, bundle.version)
+    return Tried(tuple(found), notes, bundle.card.task.domain, bundle.version)
 
 
 def _load(model: Path, verb: Verb) -> Bundle:
     bundle = load_bundle(model)
-    fitting = bundle.card.kind.verb
+    fitting = bundle.card.interface.verb
     if fitting != verb:
         raise ParameterError(
-            f"{model} is a {bundle.card.task.kind} model, which `unroll {verb}` cannot use; try `unroll {fitting}`"
+            f"{model} is a {bundle.card.title} model, which `unroll {verb}` cannot use; try `unroll {fitting}`"
         )
     return bundle
 

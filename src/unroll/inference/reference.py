@@ -18,13 +18,6 @@ from unroll.errors import BundleError
 
 REFERENCE = "reference.json"
 EXPECTATIONS = "expectations.json"
-PROFILED: Mapping[str, tuple[str, ...]] = {
-    "digits": ("mean", "ink"),
-    "prices": ("steps", "last_move", "volatility"),
-    "text": ("tokens", "unknown_share"),
-    "arrays": ("steps", "mean", "deviation", "least", "most"),
-}
-"""Columns of `profile`, by the reader's name."""
 _CELLS = 100
 """Parts of equal shares that training values are cut into, as far as they differ."""
 
@@ -153,7 +146,25 @@ def count_categories(values: pa.Array) -> dict[str, int]:
     return {str(one["values"]): one["counts"].as_py() for one in counted}
 
 
-def parse_reference(content: bytes, path: Path, reader: str) -> Reference:
+def between(
+    what: str,
+    column: str,
+    bounds: tuple[float | None, float | None],
+    *,
+    strict_min: bool = False,
+    strict_max: bool = False,
+) -> Expectation:
+    options = Bounds(min_value=bounds[0], max_value=bounds[1], strict_min=strict_min, strict_max=strict_max)
+    return Expectation(what=what, column=column, kind="ExpectColumnValuesToBeBetween", options=options)
+
+
+def widened(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The range of values, wider by its width on both sides."""
+    low, high = float(values.min()), float(values.max())
+    return low - (high - low), high + (high - low)
+
+
+def parse_reference(content: bytes, path: Path, profiled: Sequence[str]) -> Reference:
     """Reads reference.json.
 
     Raises:
@@ -163,11 +174,11 @@ def parse_reference(content: bytes, path: Path, reader: str) -> Reference:
         found = Reference.model_validate_json(content)
     except ValidationError as error:
         raise BundleError(f"{path} does not fit: {_faults(error)}; export the model again") from None
-    _check_columns(found.rows, path, reader)
+    _check_columns(found.rows, path, profiled)
     return found
 
 
-def parse_expectations(content: bytes, path: Path, reader: str) -> tuple[Expectation, ...]:
+def parse_expectations(content: bytes, path: Path, profiled: Sequence[str]) -> tuple[Expectation, ...]:
     """Reads expectations.json.
 
     Raises:
@@ -177,16 +188,16 @@ def parse_expectations(content: bytes, path: Path, reader: str) -> tuple[Expecta
         found = _EXPECTATIONS.validate_json(content)
     except ValidationError as error:
         raise BundleError(f"{path} does not fit: {_faults(error)}; export the model again") from None
-    _check_columns([one.column for one in found], path, reader)
+    _check_columns([one.column for one in found], path, profiled)
     return found
 
 
-def _check_columns(names: Mapping[str, Any] | Sequence[str], path: Path, reader: str) -> None:
-    strange = [name for name in names if name not in PROFILED[reader]]
+def _check_columns(names: Mapping[str, Any] | Sequence[str], path: Path, profiled: Sequence[str]) -> None:
+    strange = [name for name in names if name not in profiled]
     if strange:
         raise BundleError(
-            f"{path} is about {', '.join(strange)}; rows that the reader {reader} gives have "
-            f"{', '.join(PROFILED[reader])}: export the model again"
+            f"{path} has the columns {', '.join(strange)}; rows of this model have {', '.join(profiled)}: "
+            "export it again"
         )
 
 

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from unroll.config.decoding import DecodingConfig
 from unroll.errors import BundleError, DataError, ParameterError
-from unroll.inference.answers import DECODERS, Columns, Context
 from unroll.inference.batches import PRIVATE, usable
 from unroll.inference.bundle import ORT_ERRORS, Bundle, open_session
+from unroll.inference.columns import Context
 from unroll.inference.decoding import resolve
 from unroll.inference.feeds import NO_LIMIT, feed, pieces
+from unroll.inference.interface import Columns
 
 Cut = slice | NDArray[np.int64]
 """Rows of a batch that go through the graph together: a slice, or their places."""
@@ -48,7 +49,7 @@ class Scorer:
         self.decoding = resolve(bundle, decoding)
         self._values = most_values
         self._context = Context(bundle, self.decoding.n_best if self.decoding else 1)
-        self._decoder = DECODERS[bundle.card.kind.answer]
+        self._output = bundle.card.interface.output
         # One thread a call and several calls at once are faster for small networks than several threads a call, and
         # the number of threads does not change what comes out.
         self._session = open_session(bundle, threads=1)
@@ -91,7 +92,7 @@ class Scorer:
     def score_piece(self, batch: pa.RecordBatch, cut: Cut) -> pa.RecordBatch:
         """As `score`, of these rows alone; several may be under way at once."""
         batch = _taken(batch, cut)
-        columns = self._decoder.columns(self.outputs(batch), batch, self._context)
+        columns = self._output.columns(self.outputs(batch), batch, self._context)
         self._check_numbers(columns, batch)
         columns |= {name: batch.column(name) for name in batch.schema.names if name not in PRIVATE}
         columns["model_version"] = pa.repeat(pa.scalar(self.bundle.version), len(batch))
@@ -102,7 +103,7 @@ class Scorer:
     def schema_of(self, batch: pa.Schema) -> pa.Schema:
         """Columns of the predictions for batches of a schema."""
         carried = [field for field in batch if field.name not in PRIVATE]
-        return pa.schema([*carried, *self._decoder.fields(self._context), ("model_version", pa.string())])
+        return pa.schema([*carried, *self._output.fields(self._context), ("model_version", pa.string())])
 
     def joined(self, parts: Sequence[pa.RecordBatch], cuts: Sequence[Cut], batch: pa.Schema) -> pa.RecordBatch:
         """The pieces of a batch as one, in the batch's order."""
@@ -113,8 +114,8 @@ class Scorer:
         return whole.take(pa.array(np.argsort(np.concatenate(order)))) if order else whole
 
     def _check_numbers(self, columns: Columns, batch: pa.RecordBatch) -> None:
-        for name, kind in self._decoder.fields(self._context):
-            if not pa.types.is_floating(kind) or name in self._decoder.may_lack:
+        for name, kind in self._output.fields(self._context):
+            if not pa.types.is_floating(kind) or name in self._output.nullable:
                 continue
             finite = np.isfinite(columns[name])
             if not finite.all():

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unroll.domains.task import Prediction
+from unroll.metrics.metrics import Prediction
 
 Counts = NDArray[np.int64]
+WORDS = r"\w+|[^\w\s]"
+"""Tokens that TF-IDF baselines count: words and punctuation marks, so that every text has at least one."""
 
 
 def labels_of(prediction: Prediction) -> Prediction:

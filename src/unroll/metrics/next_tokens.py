@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unroll.domains.task import Prediction
 from unroll.features.samples import Index, Samples, Tensors
 from unroll.features.special_tokens import IGNORE_INDEX
+from unroll.metrics.metrics import Prediction
 from unroll.metrics.ngrams import ngram_log_probabilities
 from unroll.metrics.tokens import by_group
 

@@ -1,68 +1,12 @@
-"""What tasks that read or write tokens share: their loss, and what a card says of their text."""
+"""Token sequences compared: trimming, edit distance, groups by length."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
-from unroll import config
-from unroll.domains.task import TensorSpec
-from unroll.features.samples import VOCABULARY
 from unroll.features.special_tokens import EOS, IGNORE_INDEX, PAD
-
-WRITTEN = (
-    TensorSpec(
-        "tokens",
-        "int64",
-        ("batch", "beam", "step"),
-        "token numbers, best first if searched for; padding after <eos>",
-    ),
-    TensorSpec("scores", "float32", ("batch", "beam"), "log probability (nats) / length ^ length_penalty"),
-)
-"""Outputs of a model that writes."""
-
-
-def step_loss(output: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy of logits [batch, time, class] for targets int64 [batch, time], IGNORE_INDEX ones left out."""
-    return F.cross_entropy(output.flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX)
-
-
-def text_card(
-    column: str,
-    vocabulary: str,
-    *,
-    max_tokens: int,
-    truncation: bool,
-    first_token: int | None = None,
-    characters: int = 0,
-) -> dict[str, Any]:
-    """How batch prediction makes token numbers of a text column.
-
-    Args:
-        column: Its name.
-        vocabulary: Name of the vocabulary among the task's.
-        max_tokens: The longest text.
-        truncation: Whether a longer one is cut; otherwise it is rejected.
-        first_token: Stands before the text's own tokens; None for none.
-        characters: Read beside each token.
-    """
-    return {
-        "column": column,
-        "vocabulary": vocabulary + VOCABULARY,
-        "max_tokens": max_tokens,
-        "truncation": truncation,
-        "first_token": first_token,
-        "characters": characters,
-        "character_vocabulary": f"character{VOCABULARY}" if characters else None,
-    }
-
-
-def written_card(vocabulary: str, decoding: config.DecodingConfig) -> dict[str, Any]:
-    """What a card says of a model that writes: what its tokens mean, and how they are searched for unless told."""
-    return {"output_vocabulary": vocabulary + VOCABULARY, "decoding": decoding.model_dump(mode="json")}
 
 
 def written(ids: NDArray[np.int64]) -> list[list[int]]:

@@ -13,9 +13,10 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from unroll import config, paths
-from unroll.domains.task import Task
-from unroll.domains.tasks import task_of
+from unroll import paths
+from unroll.config.reading import load_section
+from unroll.config.section import TaskSection
+from unroll.domains.task import Task, make_task
 from unroll.errors import BundleError, DataError, VersionError
 from unroll.evaluation.statistics import paired_bootstrap
 from unroll.export.rows import rows_of
@@ -38,7 +39,7 @@ class Contest:
     """A task with its test rows of today, and what models have lost on them."""
 
     name: str
-    section: config.Task
+    section: TaskSection
     task: Task
     rows: Tensors
     losses: dict[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -58,7 +59,7 @@ def gate(names: Sequence[str], say: Say) -> list[Verdict]:
         TrackingError: The store cannot be used.
         DataError: A result or the features of a task are missing.
     """
-    entries = [(config.load_section("experiments", name).task, name) for name in names]
+    entries = [(load_section("experiments", name).task, name) for name in names]
     found: dict[str, Verdict] = {}
     paths.STATE.mkdir(exist_ok=True)
     # Two at once would compare with a champion that the other has replaced.
@@ -157,26 +158,26 @@ def _demoted(verdict: Verdict) -> Verdict:
 
 
 def _contest(name: str) -> Contest:
-    section = config.load_section("tasks", name)
+    section = load_section("tasks", name)
     samples = Samples.load(require(paths.features(name), f"featurize {name}"))
-    return Contest(name, section, task_of(name, section, samples), rescoring.test_rows(samples))
+    return Contest(name, section, make_task(name, section, samples), rescoring.test_rows(samples))
 
 
 def _best_first(names: Sequence[str], task: Task) -> list[str]:
     """By the headline figure: the best meets the champion first, the others the better of both."""
 
     def value(name: str) -> float:
-        return float(read_json(require(paths.evaluation(name), f"evaluate {name}"))["test"][task.headline])
+        return float(read_json(require(paths.evaluation(name), f"evaluate {name}"))["test"][task.metrics.headline])
 
-    return sorted(names, key=value, reverse=task.higher_is_better)
+    return sorted(names, key=value, reverse=task.metrics.higher_is_better)
 
 
 def _judge(name: str, contest: Contest, *, has_challenger: bool) -> Verdict:
     sha256 = _sha256(name)
     champion = next((one for one in registry.versions(contest.name) if registry.CHAMPION in one.aliases), None)
-    experiment = config.load_section("experiments", name)
+    experiment = load_section("experiments", name)
     asked, rivalry, bundle = _ask(name, contest, champion)
-    with Run.resume(name, experiment, contest.section, contest.task.headline) as tracked:
+    with Run.resume(name, experiment, contest.section, contest.task.metrics.headline) as tracked:
         run_id = tracked.run_id
     verdict = Verdict(name, contest.name, sha256, asked, "refused")
     tags = {gates.tag_name(gate.name): gate.told for gate in asked}
@@ -206,7 +207,7 @@ def _ask(
     if not fresh.passed:
         return gates.not_asked([parity, fresh]), None, bundle
     evaluation = read_json(require(paths.evaluation(name), f"evaluate {name}"))
-    baseline = gates.baseline(evaluation, higher_is_better=contest.task.higher_is_better)
+    baseline = gates.baseline(evaluation, higher_is_better=contest.task.metrics.higher_is_better)
     if not baseline.passed:
         return gates.not_asked([parity, fresh, baseline]), None, bundle
     rivalry = _compare(name, bundle, contest, champion)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from unroll.domains.task import Prediction, Task
+from unroll.domains.task import Task
 from unroll.errors import DataError
 from unroll.export.rows import rows_of
 from unroll.features.samples import Samples, Tensors
@@ -19,6 +19,7 @@ from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card
 from unroll.inference.feeds import pieces
 from unroll.inference.scorer import Scorer
+from unroll.metrics.metrics import Prediction
 
 LOSSES = "test_losses.parquet"
 """Beside a version's bundle, where its graph cannot be asked for them again."""
@@ -55,7 +56,7 @@ def losses(bundle: Bundle, task: Task, rows: Tensors) -> NDArray[np.float64]:
     Raises:
         BundleError: onnxruntime cannot run the graph on these rows.
     """
-    return task.per_sample_loss(_predictions(bundle, task, rows), rows)
+    return task.metrics.per_sample_loss(_predictions(bundle, task, rows), rows)
 
 
 def written_losses(table: Path, task: Task, rows: Tensors) -> NDArray[np.float64]:
@@ -69,7 +70,7 @@ def written_losses(table: Path, task: Task, rows: Tensors) -> NDArray[np.float64
         raise DataError(f"{table} has {len(column)} rows, the test split {len(rows['targets'])}: evaluate again")
     # Fold after fold: the last rows are the last fold's.
     kept = column.slice(len(column) - len(rows["targets"]))
-    return task.per_sample_loss(np.stack(kept.to_numpy(zero_copy_only=False)), rows)
+    return task.metrics.per_sample_loss(np.stack(kept.to_numpy(zero_copy_only=False)), rows)
 
 
 def keep(path: Path, found: NDArray[np.float64], rows: Tensors) -> None:
@@ -93,8 +94,8 @@ def differences(champion: Bundle, challenger: Bundle) -> str:
     """Why one bundle cannot take the rows that were made for the other; empty where it can."""
     old, new = champion.card, challenger.card
     found = []
-    if old.task.kind != new.task.kind:
-        found.append(f"it is a {old.task.kind} model, not a {new.task.kind} model")
+    if old.title != new.title:
+        found.append(f"it is a {old.title} model, not a {new.title} model")
     for side in ("inputs", "outputs"):
         there = {one.name: one for one in getattr(old, side)}
         for one in getattr(new, side):

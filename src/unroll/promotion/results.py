@@ -4,7 +4,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from unroll import config, paths
+from unroll import paths
+from unroll.config.reading import entry_names
 from unroll.files import read_json, sha256_of, write_json
 from unroll.promotion.gates import GATES, Verdict
 
@@ -29,7 +30,7 @@ def decided(experiment: str) -> Verdict | None:
 def exported() -> list[str]:
     """Experiments of params.yaml that have a bundle, in its order."""
     # A folder without params.yaml has no experiments, either.
-    names = config.names("experiments") if paths.PARAMS.exists() else []
+    names = entry_names("experiments") if paths.PARAMS.exists() else []
     return [name for name in names if paths.graph(name).is_file()]
 
 

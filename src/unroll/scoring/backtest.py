@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from unroll.domains import domain_of
 from unroll.errors import DataError, FormatError
-from unroll.inference.card import KINDS, Card
+from unroll.inference.card import Card, interface_of
 from unroll.inference.writing import METADATA_KEY
-from unroll.scoring.live import figures_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,12 +29,14 @@ class Model:
     """What a file of predictions says of the model that made it.
 
     Attributes:
-        kind: Of its task.
-        task: Its name.
+        domain: Domain of its task.
+        kind: Kind of its task.
+        task: Name of its task.
         test: The card's metrics: `metric` (the headline's name), `test` and `baseline`.
         registered: Name, version and run_id in the registry, if it came from there.
     """
 
+    domain: str
     kind: str
     task: str
     test: Mapping[str, Any]
@@ -152,8 +154,18 @@ def score_truth(predictions: Path, truth: Path, *, column: str | None = None, ca
     live = []
     for version, rows in both.groupby("model_version", sort=True):
         model = models[str(version)]
-        live.append(Live(str(version), model, figures_of(model.kind, rows)))
+        live.append(Live(str(version), model, _figures(model, rows)))
     return TruthReport(tuple(live), tuple(left))
+
+
+def _figures(model: Model, rows: "pd.DataFrame") -> dict[str, float]:
+    metrics = domain_of(model.domain).part("metrics")
+    if not hasattr(metrics, "live_metrics"):
+        raise DataError(
+            f"a {model.domain} {model.kind} model continues a prompt in one of many ways: no text is the truth, so it "
+            "has no back-test"
+        )
+    return {**metrics.live_metrics(model.kind, rows), "rows": float(len(rows))}
 
 
 def _index(rows: "pd.DataFrame", keys: Sequence[str]) -> Any:
@@ -189,11 +201,14 @@ def _predictions(place: Path, card: Card | None) -> tuple["pd.DataFrame", dict[s
 def _model(about: Mapping[str, Any], card: Card | None, path: Path) -> Model:
     registered = about.get("registered")
     if card:
-        return Model(card.task.kind, card.task.name, card.metrics, registered)
+        return Model(card.task.domain, card.task.kind, card.task.name, card.metrics, registered)
     task = about.get("task") or {}
-    if task.get("kind") not in KINDS:
-        raise DataError(f"{path} does not say what model its predictions are of: name it with --model")
-    return Model(task["kind"], str(task.get("name")), about.get("metrics") or {}, registered)
+    domain, kind = str(task.get("domain")), str(task.get("kind"))
+    try:
+        interface_of(domain, kind)
+    except ValueError:
+        raise DataError(f"{path} does not say which model made its predictions: name it with --model") from None
+    return Model(domain, kind, str(task.get("name")), about.get("metrics") or {}, registered)
 
 
 def _truths(place: Path, column: str | None) -> tuple["pd.DataFrame", "pd.DataFrame"]:

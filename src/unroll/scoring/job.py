@@ -19,7 +19,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from unroll import config, paths
+from unroll import paths
+from unroll.config.scoring import Scoring
 from unroll.errors import BundleError, DataError, UnrollError
 from unroll.inference.batches import Check
 from unroll.inference.bundle import Bundle, load_bundle
@@ -64,7 +65,7 @@ def a_folder(address: str) -> Model:
 
 
 def score_inbox(
-    scoring: config.Scoring,
+    scoring: Scoring,
     *,
     resolve: Resolve = a_folder,
     ledger_url: str | None = None,
@@ -153,7 +154,7 @@ class _Job:
         registered: Mapping[str, str] | None,
         shelves: Shelves,
         ledger: Ledger,
-        scoring: config.Scoring,
+        scoring: Scoring,
         tell: Tell,
     ) -> None:
         self._new_scorer = new_scorer

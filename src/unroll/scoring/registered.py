@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from unroll import config
+from unroll.config.scoring import Scoring
 from unroll.inference.bundle import load_bundle
 from unroll.scoring.backtest import score_truth
 from unroll.scoring.checks import checks_of
@@ -12,7 +12,7 @@ from unroll.scoring.job import Model, Tell, a_folder, score_inbox
 from unroll.scoring.report import JobReport
 
 
-def score_new(scoring: config.Scoring, tell: Tell, stopped: Callable[[JobReport], None]) -> JobReport:
+def score_new(scoring: Scoring, tell: Tell, stopped: Callable[[JobReport], None]) -> JobReport:
     """Score the new files of the inbox, as `unroll score` and the flow do; raises what `score_inbox` raises.
 
     Args:

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from unroll import files, paths
-from unroll.config import PackageSource, PathSource, Source, UrlSource
+from unroll.config.sources import PackageSource, PathSource, Source, UrlSource
 from unroll.errors import SourceAwayError, SourceError
 from unroll.redaction import redacted
 from unroll.sources import packed

@@ -3,22 +3,23 @@
 import numpy as np
 from safetensors.numpy import save_file
 
-from unroll import config, paths
-from unroll.domains.tasks import task_of
-from unroll.evaluation.evaluation import metrics
+from unroll import paths
+from unroll.config.reading import load_section
+from unroll.domains import domain_of
 from unroll.features.samples import Samples
 from unroll.files import replacing, require
+from unroll.metrics.metrics import Metrics
 
 
 def run(name: str) -> None:
     """Writes the predictions of a task's baselines."""
-    section = config.load_section("tasks", name)
+    section = load_section("tasks", name)
     samples = Samples.load(require(paths.features(name), f"featurize {name}"))
-    task = task_of(name, section, samples)
-    predictions = task.baselines(samples)
+    metrics: Metrics = domain_of(section.domain).part("metrics").make_metrics(section, samples)
+    predictions = metrics.baselines(samples)
     path = paths.baselines(name) / "predictions.safetensors"
     with replacing(path) as part:
         save_file({key: np.ascontiguousarray(value) for key, value in predictions.items()}, part)
     rows = samples.test_rows()
     for key, prediction in predictions.items():
-        print(f"{name}: {key} {task.headline} {metrics(task, prediction, rows)[task.headline]:.5g}")
+        print(f"{name}: {key} {metrics.headline} {metrics.evaluate(prediction, rows)[metrics.headline]:.5g}")

@@ -7,7 +7,8 @@ from collections import Counter
 from itertools import product
 from typing import Any
 
-from unroll import config, paths
+from unroll import paths
+from unroll.config.reading import entry_names
 from unroll.files import read_json, require, write_text
 from unroll.plotting.figures import figure, save
 
@@ -27,7 +28,7 @@ COLUMNS = (
 
 def run(_: str = "") -> None:
     """Writes the leaderboard and the gradient picture."""
-    results = [read_json(require(paths.result(name), f"export {name}")) for name in config.names("experiments")]
+    results = [read_json(require(paths.result(name), f"export {name}")) for name in entry_names("experiments")]
     results.sort(key=lambda result: (result["task"], result["experiment"]))
     rows = [{column: result[column] for column in COLUMNS} for result in results]
     text = io.StringIO()

@@ -9,10 +9,12 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.numpy import load_file
 
-from unroll import config, paths
-from unroll.domains.task import Task
-from unroll.domains.tasks import task_of
-from unroll.evaluation.evaluation import evaluate, metrics
+from unroll import paths
+from unroll.config.experiments import DenseModel, Experiment, Model, RecurrentModel
+from unroll.config.reading import load_section
+from unroll.domains import domain_of
+from unroll.domains.task import Task, make_task
+from unroll.evaluation.evaluation import evaluate
 from unroll.evaluation.gradients import gradient_reach
 from unroll.features.samples import Samples, linspace_indices
 from unroll.files import digest_of, read_json, replacing, require, write_json
@@ -20,6 +22,7 @@ from unroll.models.generators import EncoderDecoder, LanguageModel
 from unroll.models.network import SequenceNetwork
 from unroll.plotting.attention import attention_maps
 from unroll.plotting.figures import learning_curves
+from unroll.plotting.results import Results
 from unroll.plotting.tables import neighbour_table
 from unroll.tracking import Run
 from unroll.training.batches import Batches
@@ -36,57 +39,63 @@ SHOWN = 6
 
 def run(name: str) -> None:
     """Writes evaluation.json, the test predictions and plots of an experiment."""
-    experiment = config.load_section("experiments", name)
-    section = config.load_section("tasks", experiment.task)
+    experiment = load_section("experiments", name)
+    section = load_section("tasks", experiment.task)
     seeds = experiment.training.seeds
     torch.set_num_threads(experiment.training.threads)
     samples = Samples.load(require(paths.features(experiment.task), f"featurize {experiment.task}"))
-    task = task_of(experiment.task, section, samples)
+    task = make_task(experiment.task, section, samples)
     rows = samples.test_rows()
     weights = require(paths.weights(name), f"train {name}")
     baselines = require(paths.baselines(experiment.task), f"baseline {experiment.task}")
     with paths.history(name).open(encoding="utf-8", newline="") as file:
         history = [_numbers(row) for row in csv.DictReader(file)]
-    with Run.resume(name, experiment, section, task.headline) as tracked:
+    with Run.resume(name, experiment, section, task.metrics.headline) as tracked:
         tracked.send_history(history)
         prediction = predict_test(task, experiment.model, samples, weights, seeds)
         evaluation: dict[str, Any] = {
             "experiment": name,
             "task": experiment.task,
             "topology": topology_of(task, experiment.model),
-            "metric": task.headline,
-            **evaluate(task, prediction, load_file(baselines / "predictions.safetensors"), rows),
+            "metric": task.metrics.headline,
+            **evaluate(task.metrics, prediction, load_file(baselines / "predictions.safetensors"), rows),
         }
         if len(seeds) > 1:
             evaluation["seeds"] = {
-                str(seed): metrics(task, predict_test(task, experiment.model, samples, weights, (seed,)), rows)
+                str(seed): task.metrics.evaluate(predict_test(task, experiment.model, samples, weights, (seed,)), rows)
                 for seed in seeds
             }
-        if isinstance(experiment.model, config.RecurrentModel) and task.input_steps and task.features:
+        if isinstance(experiment.model, RecurrentModel) and task.input_steps and task.features:
             evaluation["gradient_reach"] = _reach(task, experiment, samples, weights)
         with replacing(paths.model(name) / "predictions.parquet") as part:
             pq.write_table(_as_table(task, prediction, rows), part)
-        task.plot(paths.plots(name), name, prediction, rows, evaluation)
+        plots = domain_of(section.domain).part("plots")
+        plots.plot(Results(paths.plots(name), name, section, samples, prediction, rows, evaluation))
         fold = last_fold(samples)
         network = load_networks(task, experiment.model, weights, fold.name, seeds[:1])[0]
-        _draw_network(paths.plots(name), name, network, task, training_split(samples, task, fold.test, CPU))
-        learning_curves(paths.plots(name) / "learning.png", name, history, task.headline)
+        test = training_split(samples, task, fold.test, CPU)
+        _draw_network(paths.plots(name), name, network, task, test)
+        if isinstance(network, LanguageModel) and (begun := prompts(test, SHOWN)):
+            vocabulary = next(iter(task.vocabularies.values()))
+            texts = [vocabulary.decode(row) for row in continuations(network, task, test, begun)]
+            plots.write_examples(paths.plots(name) / "written", texts)
+        learning_curves(paths.plots(name) / "learning.png", name, history, task.metrics.headline)
         write_json(paths.evaluation(name), evaluation)
         tracked.log_figures({key: evaluation[key] for key in ("test", "baseline", "against")})
         timing = read_json(paths.timing(name)) if paths.timing(name).exists() else {}
         if timing.pop("weights_sha256", None) == digest_of(weights):
             tracked.log_figures({"timing": timing})
         tracked.log_files(paths.plots(name), "plots")
-    print(f"{name}: test {task.headline} {evaluation['test'][task.headline]:.5g}", end="")
-    print("".join(f"; {key} {figures[task.headline]:.5g}" for key, figures in evaluation["baseline"].items()))
+    print(f"{name}: test {task.metrics.headline} {evaluation['test'][task.metrics.headline]:.5g}", end="")
+    print("".join(f"; {key} {figures[task.metrics.headline]:.5g}" for key, figures in evaluation["baseline"].items()))
 
 
-def topology_of(task: Task, model: config.Model) -> str:
+def topology_of(task: Task, model: Model) -> str:
     """The task's, but a network that sees its whole input at once unrolls nothing."""
-    return "one_to_one" if isinstance(model, config.DenseModel) else task.topology
+    return "one_to_one" if isinstance(model, DenseModel) else task.topology
 
 
-def _reach(task: Task, experiment: config.Experiment, samples: Samples, weights: Any) -> dict[str, list[float]]:
+def _reach(task: Task, experiment: Experiment, samples: Samples, weights: Any) -> dict[str, list[float]]:
     """Gradient norm at each time step, before training and after."""
     fold = last_fold(samples)
     seed = experiment.training.seeds[0]
@@ -110,8 +119,6 @@ def _draw_network(folder: Path, title: str, network: Network, task: Task, data: 
     some = linspace_indices(len(data), SHOWN).tolist()
     if isinstance(network, EncoderDecoder) and network.decoder.attention is not None:
         attention_maps(folder / "attention.png", f"{title}: what it looked at", looks(network, task, data, some))
-    if isinstance(network, LanguageModel) and task.write_examples is not None and (begun := prompts(data, SHOWN)):
-        task.write_examples(folder / "written", continuations(network, task, data, begun))
 
 
 def _as_table(task: Task, prediction: Any, rows: Any) -> pa.Table:

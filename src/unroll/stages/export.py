@@ -4,9 +4,10 @@ from typing import Any
 
 import torch
 
-from unroll import config, paths
-from unroll.domains.task import Task
-from unroll.domains.tasks import task_of
+from unroll import paths
+from unroll.config.experiments import DenseModel, EncoderDecoderModel, Model
+from unroll.config.reading import load_section
+from unroll.domains.task import Task, make_task
 from unroll.errors import ExportError
 from unroll.export.bundle import add, card, draws, seal
 from unroll.export.cases import ROWS, example, runs
@@ -25,24 +26,24 @@ from unroll.training.members import last_fold, load_networks, training_split, wh
 
 def run(name: str) -> None:
     """Writes the bundle and parity.json of an experiment."""
-    experiment = config.load_section("experiments", name)
-    section = config.load_section("tasks", experiment.task)
+    experiment = load_section("experiments", name)
+    section = load_section("tasks", experiment.task)
     torch.set_num_threads(experiment.training.threads)
     samples = Samples.load(require(paths.features(experiment.task), f"featurize {experiment.task}"))
-    task = task_of(experiment.task, section, samples)
+    task = make_task(experiment.task, section, samples)
     fold = last_fold(samples)
     weights = require(paths.weights(name), f"train {name}")
     evaluation = read_json(require(paths.evaluation(name), f"evaluate {name}"))
     model = whole_model(task, load_networks(task, experiment.model, weights, fold.name, experiment.training.seeds))
-    free_time = not isinstance(_encoder(experiment.model), config.DenseModel)
+    free_time = not isinstance(_encoder(experiment.model), DenseModel)
     data = training_split(samples, task, fold.test[linspace_indices(len(fold.test), ROWS)], torch.device("cpu"))
-    metric = task.headline
+    metric = task.metrics.headline
     figures = {
         "metric": metric,
         "test": evaluation["test"][metric],
         "baseline": {key: figures[metric] for key, figures in evaluation["baseline"].items()},
     }
-    with Run.resume(name, experiment, section, task.headline) as tracked:
+    with Run.resume(name, experiment, section, task.metrics.headline) as tracked:
         with replacing(paths.bundle(name)) as folder:
             folder.mkdir(parents=True)
             path, traced = folder / "model.onnx", example(task, data)
@@ -77,8 +78,8 @@ def run(name: str) -> None:
 
 def _result(task: Task, evaluation: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     """The experiment's line of the leaderboard: its headline beside the strongest baseline."""
-    metric, baselines = task.headline, evaluation["baseline"]
-    strongest = (max if task.higher_is_better else min)(baselines, key=lambda key: baselines[key][metric])
+    metric, baselines = task.metrics.headline, evaluation["baseline"]
+    strongest = (max if task.metrics.higher_is_better else min)(baselines, key=lambda key: baselines[key][metric])
     return {
         "experiment": evaluation["experiment"],
         "task": evaluation["task"],
@@ -94,5 +95,5 @@ def _result(task: Task, evaluation: dict[str, Any], found: dict[str, Any]) -> di
     }
 
 
-def _encoder(model: config.Model) -> config.Model:
-    return model.encoder if isinstance(model, config.EncoderDecoderModel) else model
+def _encoder(model: Model) -> Model:
+    return model.encoder if isinstance(model, EncoderDecoderModel) else model

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from unroll import config, paths
+from unroll import paths
+from unroll.config.reading import load_section
+from unroll.domains import domain_of
 from unroll.errors import DataError
-from unroll.features.build import TABLES, build_samples
 from unroll.features.embeddings import read_vectors
 from unroll.features.samples import Samples
 from unroll.features.special_tokens import PAD, UNK
@@ -17,18 +18,13 @@ from unroll.files import read_json, require, write_json
 
 def run(name: str) -> None:
     """Writes the samples, the splits and a summary of a task."""
-    task = config.load_section("tasks", name)
+    task = load_section("tasks", name)
     verdict = require(paths.validation(task.dataset) / "verdict.json", f"validate {task.dataset}")
     if not read_json(verdict)["passed"]:
         raise DataError(f"{verdict}: {task.dataset} failed its expectations; run `unroll validate {task.dataset}`")
-    kind = TABLES[task.kind]
-    table = paths.table(task.dataset, kind)
-    if not table.exists():
-        raise DataError(
-            f"{table} is not there: tasks.{name} is of kind {task.kind} and needs a dataset of kind {kind}; name one "
-            f"under tasks.{name}.dataset, or run `unroll ingest {task.dataset}` first"
-        )
-    samples = build_samples(pq.read_table(table), task, name)
+    domain = domain_of(task.domain)
+    table = require(paths.table(task.dataset, domain.table), f"ingest {task.dataset}")
+    samples: Samples = domain.part("samples").make_samples(pq.read_table(table), task, name)
     told = {}
     if getattr(task, "vectors", None) is not None:
         samples, told["vectors"] = _with_vectors(task, name, samples)

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 import unroll
-from unroll import config, paths
-from unroll.domains.task import Task
-from unroll.domains.tasks import task_of
+from unroll import paths
+from unroll.config.experiments import DenseModel, Experiment
+from unroll.config.reading import load_section
+from unroll.domains.task import Task, make_task
 from unroll.errors import ParameterError
 from unroll.features.samples import Fold, Samples
 from unroll.features.special_tokens import NEVER_GENERATED
@@ -24,12 +25,12 @@ from unroll.training.members import Member, members, new_network, pick_device, s
 
 def run(name: str) -> None:
     """Writes weights and history of an experiment; times and provenance beside them."""
-    experiment = config.load_section("experiments", name)
-    section = config.load_section("tasks", experiment.task)
+    experiment = load_section("experiments", name)
+    section = load_section("tasks", experiment.task)
     torch.set_num_threads(experiment.training.threads)
     torch.set_flush_denormal(True)
     samples = Samples.load(require(paths.features(experiment.task), f"featurize {experiment.task}"))
-    task = task_of(experiment.task, section, samples)
+    task = make_task(experiment.task, section, samples)
     _check(name, experiment, task, samples)
     inputs = sorted(path for path in paths.features(experiment.task).iterdir() if path.name != "summary.json")
     key = run_key(f"{experiment!r} {section!r}", inputs, Path(unroll.__file__).parent)
@@ -37,7 +38,7 @@ def run(name: str) -> None:
     history: list[dict[str, Any]] = []
     results = []
     folds = {fold.name: fold for fold in samples.folds}
-    with Run.start(name, experiment, section, task.headline, checkpoints / "mlflow.json") as tracked:
+    with Run.start(name, experiment, section, task.metrics.headline, checkpoints / "mlflow.json") as tracked:
         for member in members(samples, experiment.training):
             trained = _train_member(name, task, experiment, samples, folds[member.fold], member, checkpoints, tracked)
             save_weights(paths.weights(name) / member.file, trained.weights)
@@ -53,7 +54,7 @@ def run(name: str) -> None:
     shutil.rmtree(paths.checkpoints(name), ignore_errors=True)
 
 
-def _check(name: str, experiment: config.Experiment, task: Task, samples: Samples) -> None:
+def _check(name: str, experiment: Experiment, task: Task, samples: Samples) -> None:
     """What only experiment, task and samples together can tell."""
     if experiment.training.keep == "best" and not all(len(fold.valid) for fold in samples.folds):
         raise ParameterError(
@@ -75,7 +76,7 @@ def _check(name: str, experiment: config.Experiment, task: Task, samples: Sample
             f"tasks.{experiment.task}.decoding.beams is {task.decoding.beams}, but its vocabulary has "
             f"{task.target_vocab_size - len(NEVER_GENERATED)} tokens to begin with: follow no more than so many"
         )
-    embedding = None if isinstance(experiment.model, config.DenseModel) else experiment.model.embedding
+    embedding = None if isinstance(experiment.model, DenseModel) else experiment.model.embedding
     if embedding and embedding.init == "pretrained" and samples.vectors is None:
         raise ParameterError(
             f"experiments.{name}.model.embedding.init is pretrained, but tasks.{experiment.task} has none: name a "
@@ -86,7 +87,7 @@ def _check(name: str, experiment: config.Experiment, task: Task, samples: Sample
 def _train_member(
     name: str,
     task: Task,
-    experiment: config.Experiment,
+    experiment: Experiment,
     samples: Samples,
     fold: Fold,
     member: Member,
@@ -106,7 +107,7 @@ def _train_member(
     def report(row: dict[str, Any], seconds: float) -> None:
         text = f"{label}  epoch {row['epoch']}/{settings.epochs}  loss {row['train_loss']:.4g}"
         if row["valid_metric"] is not None:
-            text += f"  valid loss {row['valid_loss']:.4g}  valid {task.headline} {row['valid_metric']:.5g}"
+            text += f"  valid loss {row['valid_loss']:.4g}  valid {task.metrics.headline} {row['valid_metric']:.5g}"
         print(f"{text}  gradient {row['gradient_norm']:.3g}  {seconds:.1f} s", flush=True)
         tracked.log_epoch(member_prefix(member.fold, member.seed, alone), row)
 
@@ -117,7 +118,7 @@ def _train_member(
         settings,
         seed=member.seed,
         validate=(lambda network: validate(network, task, valid, valid_rows)) if len(valid) else None,
-        better=task.better,
+        better=task.metrics.is_better,
         on_epoch=report,
         checkpoint=checkpoints / member.file,
     )

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from unroll import config, files, paths
-from unroll.domains.digits import expectations as digit_expectations
-from unroll.domains.prices import expectations as price_expectations
+from unroll import files, paths
+from unroll.config.reading import load_section
+from unroll.domains import domain_of
 from unroll.errors import FormatError
-from unroll.validation import expectations, row_expectations
+from unroll.validation import expectations
 
 
 def run(name: str) -> None:
@@ -18,15 +18,9 @@ def run(name: str) -> None:
         DataError: The table is not there, or is no Parquet.
         ExpectationError: An expectation fails; verdict and docs are written nonetheless.
     """
-    dataset = config.load_section("datasets", name)
-    table = _read(paths.table(name, dataset.kind), name)
-    match dataset:
-        case config.PriceDataset():
-            frames, checks = price_expectations.expectations(table, name, dataset.expectations)
-        case config.DigitDataset():
-            frames, checks = digit_expectations.expectations(table, name, dataset.expectations)
-        case _:
-            frames, checks = row_expectations.expectations(table, name, dataset)
+    dataset = load_section("datasets", name)
+    table = _read(paths.table(name, dataset.domain), name)
+    frames, checks = domain_of(dataset.domain).part("expectations").expectations(table, name, dataset)
     with files.replacing(paths.validation(name)) as folder:
         outcomes = expectations.validate(frames, checks, folder / "docs")
         expectations.write_verdict(folder / "verdict.json", table.num_rows, outcomes)

@@ -12,7 +12,9 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel
 
-from unroll import config, paths
+from unroll import paths
+from unroll.config.experiments import Experiment
+from unroll.config.section import TaskSection
 from unroll.files import digest_of, read_json, write_json
 from unroll.tracking.store import experiment_id, known, reachable, short, store, store_errors
 
@@ -31,7 +33,7 @@ class Run:
         self._away = False
 
     @classmethod
-    def start(cls, name: str, experiment: config.Experiment, task: config.Task, metric: str, note: Path) -> Self:
+    def start(cls, name: str, experiment: Experiment, task: TaskSection, metric: str, note: Path) -> Self:
         """Opens a run, or goes on with the one that a killed training left.
 
         Args:
@@ -53,7 +55,7 @@ class Run:
         return cls(client, run_id, metric)
 
     @classmethod
-    def resume(cls, name: str, experiment: config.Experiment, task: config.Task, metric: str) -> Self:
+    def resume(cls, name: str, experiment: Experiment, task: TaskSection, metric: str) -> Self:
         """Goes on with the run that `train` opened.
 
         Where this store does not know it (the weights came from DVC's cache, say), a new run is opened and tagged with
@@ -228,7 +230,7 @@ def _hashes(text: str) -> dict[str, str]:
     return {path: md5 for path, md5 in pairs.items() if re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5)}
 
 
-def _create(client: Any, name: str, experiment: config.Experiment, task: config.Task, tags: Mapping[str, str]) -> str:
+def _create(client: Any, name: str, experiment: Experiment, task: TaskSection, tags: Mapping[str, str]) -> str:
     from mlflow.entities import Dataset, DatasetInput, Param
 
     commit = _commit()

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from unroll import config
+from unroll.config.experiments import DenseModel, Embedding, EncoderDecoderModel, Model, RecurrentModel
 from unroll.domains.task import Task
 from unroll.errors import ParameterError
 from unroll.models.decoder import Decoder
@@ -13,7 +13,7 @@ from unroll.models.network import SequenceNetwork, TiedHead
 from unroll.models.recurrent import RecurrentEncoder
 
 
-def build_model(task: Task, model: config.Model, vectors: Tensor | None = None) -> SequenceNetwork | EncoderDecoder:
+def build_model(task: Task, model: Model, vectors: Tensor | None = None) -> SequenceNetwork | EncoderDecoder:
     """A network for a task, its weights drawn from torch's generator as it stands.
 
     Args:
@@ -26,7 +26,7 @@ def build_model(task: Task, model: config.Model, vectors: Tensor | None = None) 
         ParameterError: The model cannot do the task, or the vectors are of another size.
     """
     writes_alone = bool(task.target_vocab_size) and not task.every_step
-    if isinstance(model, config.EncoderDecoderModel):
+    if isinstance(model, EncoderDecoderModel):
         if not writes_alone:
             raise ParameterError(
                 f"an encoder_decoder model writes a sequence of its own, task {task.name!r} wants "
@@ -36,12 +36,12 @@ def build_model(task: Task, model: config.Model, vectors: Tensor | None = None) 
     if writes_alone:
         raise ParameterError(f"task {task.name!r} writes a sequence of its own: use an encoder_decoder model")
     encoder_embedding = None
-    if isinstance(model, config.RecurrentModel):
+    if isinstance(model, RecurrentModel):
         _check_direction(task, model)
         encoder_embedding = _embedding(task, model.embedding, task.source_vocab_size, model.dropout, vectors)
     encoder = _encoder(task, model, encoder_embedding)
     preprocessing, dropout = task.make_preprocessing(), model.dropout
-    if isinstance(model, config.DenseModel) or isinstance(encoder, DenseEncoder):
+    if isinstance(model, DenseModel) or isinstance(encoder, DenseEncoder):
         return SequenceNetwork(preprocessing, encoder, task.make_head(encoder.output_size), dropout=dropout)
     if model.tie_weights and not (task.target_vocab_size and encoder_embedding):
         raise ParameterError(f"tie_weights is for language models; task {task.name!r} writes no tokens: leave it out")
@@ -63,7 +63,7 @@ def build_model(task: Task, model: config.Model, vectors: Tensor | None = None) 
     )
 
 
-def _encoder_decoder(task: Task, model: config.EncoderDecoderModel, vectors: Tensor | None) -> EncoderDecoder:
+def _encoder_decoder(task: Task, model: EncoderDecoderModel, vectors: Tensor | None) -> EncoderDecoder:
     _check_encoder(model)
     written = _embedding(task, model.embedding, task.target_vocab_size, model.dropout, vectors)
     # One vocabulary for both sides, so one set of vectors.
@@ -86,12 +86,12 @@ def _encoder_decoder(task: Task, model: config.EncoderDecoderModel, vectors: Ten
     )
 
 
-def _check_encoder(model: config.EncoderDecoderModel) -> None:
+def _check_encoder(model: EncoderDecoderModel) -> None:
     """Refuses what an encoder beside a decoder would do nothing with."""
     encoder = model.encoder
-    if isinstance(encoder, config.DenseModel):
+    if isinstance(encoder, DenseModel):
         return
-    if encoder.embedding != config.Embedding():
+    if encoder.embedding != Embedding():
         raise ParameterError("set `embedding` beside `encoder`, not in it: encoder and decoder share the vectors")
     if encoder.pooling != "last":
         raise ParameterError("a decoder begins with the encoder's last state: leave `pooling` out of `encoder`")
@@ -102,9 +102,9 @@ def _check_encoder(model: config.EncoderDecoderModel) -> None:
 
 
 def _encoder(
-    task: Task, model: config.RecurrentModel | config.DenseModel, embedding: TokenEmbedding | None
+    task: Task, model: RecurrentModel | DenseModel, embedding: TokenEmbedding | None
 ) -> DenseEncoder | RecurrentEncoder:
-    if isinstance(model, config.DenseModel):
+    if isinstance(model, DenseModel):
         if task.every_step and not task.target_vocab_size:
             raise ParameterError(f"a dense model has one output, task {task.name!r} wants one a step: use recurrent")
         if task.variable_length or task.source_vocab_size:
@@ -126,10 +126,10 @@ def _encoder(
 
 
 def _embedding(
-    task: Task, settings: config.Embedding, vocabulary: int, dropout: float, vectors: Tensor | None
+    task: Task, settings: Embedding, vocabulary: int, dropout: float, vectors: Tensor | None
 ) -> TokenEmbedding | None:
     if not vocabulary:
-        if settings != config.Embedding():
+        if settings != Embedding():
             raise ParameterError(f"task {task.name!r} has no tokens: leave `embedding` out")
         return None
     embedding = TokenEmbedding(
@@ -149,7 +149,7 @@ def _embedding(
     return embedding
 
 
-def _check_direction(task: Task, model: config.RecurrentModel) -> None:
+def _check_direction(task: Task, model: RecurrentModel) -> None:
     if model.bidirectional and task.causal:
         raise ParameterError(
             f"each step of task {task.name!r} tells what comes next: a backward layer would read it; "

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unroll import config
+from unroll.config.decoding import DecodingConfig
 from unroll.domains.task import Task
 from unroll.features.random import uniforms
 from unroll.features.samples import linspace_indices
@@ -63,7 +63,7 @@ def continuations(network: LanguageModel, task: Task, data: Batches, rows: Seque
         data: Whose first tokens are gone on with.
         rows: Positions; each also seeds its chance.
     """
-    decoding = task.decoding or config.DecodingConfig()
+    decoding = task.decoding or DecodingConfig()
     begun = data.inputs[torch.tensor(rows)][:, :PROMPT_STEPS]
     chance = uniforms(0, list(rows), 1, decoding.max_length)
     tokens = _draw(network, begun, decoding, chance)
@@ -71,7 +71,7 @@ def continuations(network: LanguageModel, task: Task, data: Batches, rows: Seque
 
 
 def _draw(
-    network: Generator, prompts: torch.Tensor, decoding: config.DecodingConfig, chance: NDArray[np.float32]
+    network: Generator, prompts: torch.Tensor, decoding: DecodingConfig, chance: NDArray[np.float32]
 ) -> torch.Tensor:
     tokens, _ = decode(
         network,

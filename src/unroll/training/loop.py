@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unroll import config
+from unroll.config.experiments import Training
 from unroll.errors import TrainingError
 from unroll.features.special_tokens import IGNORE_INDEX
 from unroll.models.generators import EncoderDecoder
@@ -46,7 +46,7 @@ def train(
     network: Network,
     loss: Loss,
     data: Batches,
-    settings: config.Training,
+    settings: Training,
     *,
     seed: int,
     validate: Callable[[Network], tuple[float, float]] | None,
@@ -102,7 +102,7 @@ def _epoch(
     network: Network,
     loss: Loss,
     data: Batches,
-    settings: config.Training,
+    settings: Training,
     optimizer: torch.optim.Optimizer,
     epoch: int,
     seed: int,
@@ -142,13 +142,13 @@ def _epoch(
     return float(mean), float(norms.double().mean())
 
 
-def _precision(settings: config.Training, device: torch.device) -> AbstractContextManager[Any]:
+def _precision(settings: Training, device: torch.device) -> AbstractContextManager[Any]:
     if settings.autocast == "bf16" and device.type == "cuda":
         return torch.autocast("cuda", torch.bfloat16)
     return nullcontext()
 
 
-def _check_finite(losses: Tensor, norms: Tensor, epoch: int, settings: config.Training) -> None:
+def _check_finite(losses: Tensor, norms: Tensor, epoch: int, settings: Training) -> None:
     """Once an epoch, not once a step: reading a number back would stop a GPU at each of them."""
     bad = (~(torch.isfinite(losses) & torch.isfinite(norms))).nonzero()
     if not len(bad):
@@ -161,7 +161,7 @@ def _check_finite(losses: Tensor, norms: Tensor, epoch: int, settings: config.Tr
     )
 
 
-def _remedy(settings: config.Training) -> str:
+def _remedy(settings: Training) -> str:
     clipping = f"clip_norm below {settings.clip_norm:g}" if settings.clip_norm else "clip_norm: 1.0"
     return (
         f"Try a learning_rate below {settings.learning_rate:g}, {clipping}, initialization: orthogonal, or look for "
@@ -173,7 +173,7 @@ def _keep(
     network: Network,
     progress: Progress,
     row: Row,
-    settings: config.Training,
+    settings: Training,
     better: Callable[[float, float], bool],
 ) -> None:
     """Notes an epoch, and whether its weights are the ones to keep."""

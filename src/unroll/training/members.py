@@ -10,12 +10,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from unroll import config
-from unroll.domains.task import Prediction, Task
+from unroll.config.decoding import DecodingConfig
+from unroll.config.experiments import Model, Training
+from unroll.domains.task import Task
 from unroll.errors import DataError, ParameterError
 from unroll.features.samples import Fold, Index, Samples, Tensors, linspace_indices
 from unroll.features.special_tokens import IGNORE_INDEX
 from unroll.files import replacing
+from unroll.metrics.metrics import Prediction
 from unroll.models.decoding import decode
 from unroll.models.generators import EncoderDecoder, Generator, LanguageModel, chosen_log_probabilities
 from unroll.models.network import Classifier, Ensemble, SequenceNetwork, States, TokenClassifier
@@ -44,7 +46,7 @@ class Member:
         return f"{self.fold}-seed{self.seed}.safetensors"
 
 
-def members(samples: Samples, training: config.Training) -> list[Member]:
+def members(samples: Samples, training: Training) -> list[Member]:
     """Every fold with every seed."""
     return [Member(fold.name, seed) for fold in samples.folds for seed in training.seeds]
 
@@ -71,7 +73,7 @@ def training_split(samples: Samples, task: Task, index: Index, device: torch.dev
     return Batches(inputs, targets, part("lengths"), part("target_lengths"), stateful=task.stateful)
 
 
-def new_network(task: Task, model: config.Model, data: Batches, seed: int, vectors: Tensor | None = None) -> Network:
+def new_network(task: Task, model: Model, data: Batches, seed: int, vectors: Tensor | None = None) -> Network:
     """A network with weights drawn by the seed and units fitted on the training split.
 
     Args:
@@ -96,7 +98,7 @@ def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
         save_file({name: tensor.contiguous() for name, tensor in weights.items()}, part)
 
 
-def load_networks(task: Task, model: config.Model, folder: Path, fold: str, seeds: tuple[int, ...]) -> list[Network]:
+def load_networks(task: Task, model: Model, folder: Path, fold: str, seeds: tuple[int, ...]) -> list[Network]:
     """The trained networks of a fold, in evaluation mode on the CPU.
 
     Raises:
@@ -162,7 +164,7 @@ def predict(model: nn.Module, task: Task, data: Batches) -> Prediction:
 
 def written(model: Generator, task: Task, batch: Batch, beams: int | None = None) -> Tensor:
     """The best hypothesis for each row: token numbers int64 [row, step]."""
-    decoding = task.decoding or config.DecodingConfig()
+    decoding = task.decoding or DecodingConfig()
     tokens, _ = decode(
         model,
         batch.inputs,
@@ -221,7 +223,7 @@ def validate(network: Network, task: Task, data: Batches, rows: Tensors) -> tupl
             rows = {name: tensor[some.numpy()] for name, tensor in rows.items()}
     count = sum(len(index) for index, _ in parts)
     prediction = _together(parts, count, data.inputs.shape[1] if task.every_step else 0)
-    return float(total / targets_there), float(task.metrics(prediction, rows)[task.headline])
+    return float(total / targets_there), float(task.metrics.score(prediction, rows)[task.metrics.headline])
 
 
 def _judged(network: SequenceNetwork, task: Task, output: Tensor, batch: Batch) -> Tensor:
@@ -232,7 +234,7 @@ def _judged(network: SequenceNetwork, task: Task, output: Tensor, batch: Batch) 
     return decoded.argmax(-1) if task.output == "labels" else decoded
 
 
-def predict_test(task: Task, model: config.Model, samples: Samples, folder: Path, seeds: tuple[int, ...]) -> Prediction:
+def predict_test(task: Task, model: Model, samples: Samples, folder: Path, seeds: tuple[int, ...]) -> Prediction:
     """What the networks of these seeds, averaged, give for the test rows of each fold, fold after fold."""
     parts = []
     for fold in samples.folds:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from unroll import config
+from unroll.config.experiments import Training
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], settings: config.Training) -> torch.optim.Optimizer:
+def make_optimizer(parameters: Iterable[nn.Parameter], settings: Training) -> torch.optim.Optimizer:
     """The optimizer that the parameters name."""
     trained = list(parameters)
     rate, decay = settings.learning_rate, settings.weight_decay

@@ -5,36 +5,31 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import pyarrow as pa
 
-from unroll import config
+from unroll.config.sources import Split
 from unroll.domains.articles import dataset as articles
+from unroll.domains.articles.config import ArticleDataset
 from unroll.domains.pairs import dataset as pairs
+from unroll.domains.pairs.config import PairDataset
 from unroll.domains.recordings import dataset as recordings
+from unroll.domains.recordings.config import RecordingDataset
 from unroll.domains.tagged import dataset as tagged
+from unroll.domains.tagged.config import TaggedDataset
 from unroll.domains.texts import dataset as texts
-from unroll.domains.tunes import abc_fields
-from unroll.domains.tunes import dataset as melodies
+from unroll.domains.texts.config import TextDataset
 from unroll.validation import row_frames
 from unroll.validation.expectations import Check, schema_check, schema_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RowDataset = (
-    config.TextDataset
-    | config.PairDataset
-    | config.ArticleDataset
-    | config.RecordingDataset
-    | config.MelodyDataset
-    | config.TaggedDataset
-)
+RowDataset = TextDataset | PairDataset | ArticleDataset | RecordingDataset | TaggedDataset
 Frames = dict[str, "pd.DataFrame"]
 
-_SPLITS = get_args(config.Split)
+_SPLITS = get_args(Split)
 _SCHEMAS = {
     "texts": texts.SCHEMA,
     "pairs": pairs.SCHEMA,
     "articles": articles.SCHEMA,
-    "melodies": melodies.SCHEMA,
     "tagged": tagged.SCHEMA,
 }
 _UNITS = {
@@ -42,7 +37,6 @@ _UNITS = {
     "pairs": ("sentence", "characters"),
     "articles": ("line", "characters"),
     "recordings": ("recording", "frames"),
-    "melodies": ("tune", "notes"),
     "tagged": ("sentence", "tokens"),
 }
 _BETWEEN, _WITHIN = "ExpectColumnValuesToBeBetween", "ExpectColumnValuesToBeInSet"
@@ -57,24 +51,22 @@ def expectations(table: pa.Table, dataset: str, section: RowDataset) -> tuple[Fr
         dataset: Its name in params.yaml, for the messages.
         section: From params.yaml.
     """
-    expected = _SCHEMAS.get(section.kind) or recordings.schema(_features(table.schema))
+    expected = _SCHEMAS.get(section.domain) or recordings.schema(_features(table.schema))
     columns = schema_frame(table.schema, expected)
     if table.schema.remove_metadata() != expected:
         return {"columns": columns}, [schema_check()]
-    rows = row_frames.rows(table, section.kind)
+    rows = row_frames.rows(table, section.domain)
     frames = {"columns": columns, "rows": rows, "table": row_frames.whole(rows)}
     checks = [schema_check(), *_common_checks(dataset, section, len(rows))]
-    if isinstance(section, config.ArticleDataset | config.TaggedDataset):
+    if isinstance(section, ArticleDataset | TaggedDataset):
         frames["splits"] = row_frames.counts(rows, "split", _SPLITS)
         checks += [_of_rows("split is never empty", _FILLED, column="split"), _all_there("split", "splits")]
     match section:
-        case config.TextDataset():
+        case TextDataset():
             more, others = _of_texts(table, rows, section)
-        case config.RecordingDataset():
+        case RecordingDataset():
             more, others = _of_recordings(table, rows)
-        case config.MelodyDataset():
-            more, others = _of_melodies(table, rows)
-        case config.TaggedDataset():
+        case TaggedDataset():
             more, others = _of_tagged(table, rows)
         case _:
             more, others = {}, []
@@ -100,7 +92,7 @@ def _all_there(thing: str, frame: str) -> Check:
 
 def _common_checks(dataset: str, section: RowDataset, count: int) -> list[Check]:
     bounds, key = section.expectations, f"datasets.{dataset}.expectations"
-    thing, unit = _UNITS[section.kind]
+    thing, unit = _UNITS[section.domain]
     # Half a row keeps the share clear of rounding.
     unlike = max(0.0, 1 - bounds.max_duplicates - 0.5 / max(count, 1))
     return [
@@ -143,7 +135,7 @@ def _common_checks(dataset: str, section: RowDataset, count: int) -> list[Check]
     ]
 
 
-def _of_texts(table: pa.Table, rows: "pd.DataFrame", section: config.TextDataset) -> tuple[Frames, list[Check]]:
+def _of_texts(table: pa.Table, rows: "pd.DataFrame", section: TextDataset) -> tuple[Frames, list[Check]]:
     import pandas as pd
 
     if section.labels is None:
@@ -175,19 +167,6 @@ def _of_recordings(table: pa.Table, rows: "pd.DataFrame") -> tuple[Frames, list[
         _of_rows("labels count from 0", _BETWEEN, ": {label}", column="label", min_value=0),
         _all_there("label", "labels"),
         _of_rows("frames are finite", _WITHIN, column="finite", value_set=[True]),
-    ]
-
-
-def _of_melodies(table: pa.Table, rows: "pd.DataFrame") -> tuple[Frames, list[Check]]:
-    tunes = table.select(["notes", "mode", "meter"]).to_pylist()
-    rows["key"] = table.column("key").to_pandas()
-    rows["mode"] = [one["mode"] for one in tunes]
-    rows["fault"] = [row_frames.note_fault(**one) for one in tunes]
-    form = "notes are mode and meter, then notes, rests and bar lines"
-    return {}, [
-        _of_rows("key is never empty", _FILLED, column="key"),
-        _of_rows("mode is a known one", _WITHIN, ": {mode}", column="mode", value_set=list(abc_fields.MODES)),
-        _of_rows(form, _WITHIN, ": {fault}", column="fault", value_set=[""]),
     ]
 
 

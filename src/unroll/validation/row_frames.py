@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from unroll.domains.tagged import dataset as tagged
-from unroll.domains.tunes import abc_notation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,10 +30,6 @@ def rows(table: pa.Table, kind: str) -> "pd.DataFrame":
             parts = [[None if one is None else one.tobytes() for one in recordings(table)]]
             lengths = [_list_lengths(table, "frames")]
             content = [f"class {label}" for label in table.column("label").to_pylist()]
-        case "melodies":
-            parts = [table.column("notes").to_pylist()]
-            lengths = [_counted([sum(map(abc_notation.is_note, _words(notes))) for notes in parts[0]])]
-            content = [f"{one['file']}, {one['title']}" for one in table.select(["file", "title"]).to_pylist()]
         case "tagged":
             parts = [[None if one is None else tuple(one) for one in table.column("tokens").to_pylist()]]
             lengths = [_list_lengths(table, "tokens")]
@@ -89,14 +84,6 @@ def tag_fault(tags: Sequence[str]) -> str:
         if tag[0] == "I" and before[1:] != tag[1:]:
             return f"{tag} follows {before}"
     return ""
-
-
-def note_fault(notes: str | None, mode: str, meter: str) -> str:
-    """The first token of a tune that is not what it should be; or nothing."""
-    tokens = _words(notes)
-    if tokens[:2] != [f"mode:{mode}", f"meter:{meter}"]:
-        return f"begins with {' '.join(tokens[:2])!r}"
-    return next((token for token in tokens[2:] if not abc_notation.TOKEN.fullmatch(token)), "")
 
 
 def _words(text: Any) -> list[str]:

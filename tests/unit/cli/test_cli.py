@@ -84,7 +84,7 @@ def project(here, tiny):
     """Parameters, and nothing else."""
     content = {
         "datasets": {
-            "stock": {"kind": "prices", "sources": [{"kind": "path", "path": "prices.csv"}], "ticker": "X"},
+            "stock": {"domain": "prices", "sources": [{"kind": "path", "path": "prices.csv"}], "ticker": "X"},
         },
         "tasks": {"steps": tiny.plain("price")},
         "experiments": {

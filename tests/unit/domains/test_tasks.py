@@ -1,33 +1,44 @@
 """The task that a section of params.yaml describes."""
 
 import pytest
+from unroll.domains.tunes.config import MelodyTask
 
-from unroll import config
-from unroll.domains.tasks import task_of
+from unroll.config.tokenizer import TokenizerConfig
+from unroll.domains.articles.config import LanguageTask
+from unroll.domains.pairs.config import TranslationTask
+from unroll.domains.recordings.config import RecordingTask
+from unroll.domains.strips.config import StripCaptionTask, StripColumnTask
+from unroll.domains.tagged.config import TaggingTask
+from unroll.domains.task import make_task
+from unroll.domains.texts.config import TextClassTask
 from unroll.errors import DataError
 
-WORDS = config.Tokenizer(kind="word")
+WORDS = TokenizerConfig(kind="word")
 NEEDY = [
-    config.TextClassTask(kind="text_class", dataset="d", tokenizer=WORDS, max_tokens=9, classes=("a", "b")),
-    config.TranslationTask(kind="translation", dataset="d", tokenizer=WORDS, max_tokens=9),
-    config.LanguageTask(kind="language_model", dataset="d", tokenizer=WORDS),
-    config.MelodyTask(kind="melody", dataset="d"),
-    config.RecordingTask(kind="recording_class", dataset="d"),
-    config.StripCaptionTask(kind="strip_captions", dataset="d"),
-    config.TagTask(kind="tags", dataset="d", tokenizer=config.Tokenizer(kind="split"), max_tokens=9),
+    TextClassTask(
+        domain="texts", kind="classification", dataset="d", tokenizer=WORDS, max_tokens=9, classes=("a", "b")
+    ),
+    TranslationTask(domain="pairs", kind="translation", dataset="d", tokenizer=WORDS, max_tokens=9),
+    LanguageTask(domain="articles", kind="language_model", dataset="d", tokenizer=WORDS),
+    MelodyTask(kind="melody", dataset="d"),
+    RecordingTask(domain="recordings", kind="classification", dataset="d"),
+    StripCaptionTask(domain="strips", kind="captions", dataset="d"),
+    TaggingTask(
+        domain="tagged", kind="token_classification", dataset="d", tokenizer=TokenizerConfig(kind="split"), max_tokens=9
+    ),
 ]
 
 
 @pytest.mark.parametrize("section", NEEDY, ids=lambda section: section.kind)
 def test_a_task_that_its_samples_describe(section):
     with pytest.raises(DataError, match=rf"tasks\.x of kind {section.kind} .*run `unroll featurize x`"):
-        task_of("x", section)
+        make_task("x", section)
 
 
 def test_tasks_that_need_no_samples(tiny):
     for kind in ("digits", "price", "price_steps", "log_return", "return_quantiles"):
         assert tiny.task(kind).name == kind
-    task = task_of("strips", config.StripColumnsTask(kind="strip_columns", dataset="mnist"))
+    task = make_task("strips", StripColumnTask(domain="strips", kind="column_labels", dataset="mnist"))
     assert task.steps == 140
 
 

@@ -369,7 +369,7 @@ def test_bundle_is_what_its_reader_takes(exported, which, tmp_path):
     folder = tmp_path / "bundle"
     folder.mkdir()
     copy(path, folder / "model.onnx")
-    figures = {"metric": task.headline, "test": 1.5, "baseline": {}}
+    figures = {"metric": task.metrics.headline, "test": 1.5, "baseline": {}}
     free_time = task.name != "strip_captions"
     seal(folder, card("an-experiment", task, task.topology, free_time=free_time, data={}, figures=figures), task)
     found = load_bundle(folder)

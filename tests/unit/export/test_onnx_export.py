@@ -401,7 +401,7 @@ def sealed(exported, which, folder):
     _, task, path, data = exported(*which)
     folder.mkdir()
     copy(path, folder / "model.onnx")
-    figures = {"metric": task.headline, "test": 1.5, "baseline": {"persistence": 2.5}}
+    figures = {"metric": task.metrics.headline, "test": 1.5, "baseline": {"persistence": 2.5}}
     content = card(
         "an-experiment",
         task,

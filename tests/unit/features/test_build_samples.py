@@ -4,8 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from unroll.domains.digits.samples import make_samples as digit_samples
+from unroll.domains.prices.samples import make_samples as price_samples
 from unroll.errors import DataError, SplitError
-from unroll.features.build import digit_samples, price_samples
 
 
 def test_digits_keep_the_order_of_the_file(tiny):

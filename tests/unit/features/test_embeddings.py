@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unroll.config import Tokenizer
+from unroll.config.tokenizer import TokenizerConfig
 from unroll.errors import DataError, FormatError
 from unroll.features.embeddings import read_vectors
 from unroll.features.special_tokens import SPECIAL_TOKENS
@@ -14,7 +14,7 @@ GLOVE = "the 0.1 -2 3e-1\ncat 1 2 3\n, 7 8 9\nzoë 4 5 6\n"
 
 @pytest.fixture
 def vocabulary():
-    return Vocabulary.fit(["the the the cat cat dog , Zoë"], Tokenizer(kind="word"))
+    return Vocabulary.fit(["the the the cat cat dog , Zoë"], TokenizerConfig(kind="word"))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from unroll.config import ShareSplits
+from unroll.config.splits import ShareSplits
 from unroll.errors import SplitError
 from unroll.features.groups import connected, given_splits, linked, normalized, required_splits, share_fold
 

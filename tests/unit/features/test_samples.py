@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from unroll.config import Tokenizer
+from unroll.config.tokenizer import TokenizerConfig
 from unroll.errors import FormatError, SplitError
 from unroll.features.samples import Fold, Samples, check_splits, linspace_indices
 from unroll.features.text import Vocabulary
 
-KINDS = ["digits", "return_quantiles", "text_class", "translation", "language_model", "melody"]
+KINDS = ["digits", "return_quantiles", "text_class", "translation", "language_model"]
 KINDS += ["recording_class", "strip_columns", "strip_captions", "tags"]
 
 
@@ -109,7 +109,7 @@ def test_rows_of_all_folds_follow_each_other():
 
 
 def test_vocabularies_of_several_sides(tmp_path):
-    books = {name: Vocabulary.fit([name], Tokenizer(kind="split")) for name in ("token", "character")}
+    books = {name: Vocabulary.fit([name], TokenizerConfig(kind="split")) for name in ("token", "character")}
     Samples({"targets": np.arange(4)}, (fold(),), books).save(tmp_path / "here")
     found = Samples.load(tmp_path / "here").vocabularies
     assert {name: one.tokens[-1] for name, one in found.items()} == {"token": "token", "character": "character"}

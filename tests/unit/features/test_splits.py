@@ -5,9 +5,9 @@ from datetime import date
 import numpy as np
 import pytest
 
-from unroll.config import Period
+from unroll.config.splits import Period
+from unroll.domains.prices.samples import make_samples as price_samples
 from unroll.errors import SplitError
-from unroll.features.build import price_samples
 from unroll.features.samples import Fold, Samples, check_splits
 from unroll.features.splits import day_number, split_by_time, within
 

@@ -8,7 +8,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from unroll.config import Tokenizer
+from unroll.config.tokenizer import TokenizerConfig
 from unroll.errors import DataError, FormatError
 from unroll.features.special_tokens import BOS, EOS, IGNORE_INDEX, NUM, PAD, SPECIAL_TOKENS, UNK, URL
 from unroll.features.text import Vocabulary, pad
@@ -25,7 +25,7 @@ KINDS = ["word", "bpe", "split"]
 
 
 def fit(kind, texts=TEXTS, **settings):
-    return Vocabulary.fit(texts, Tokenizer(kind=kind, **settings))
+    return Vocabulary.fit(texts, TokenizerConfig(kind=kind, **settings))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,8 +9,8 @@ import pytest
 import tiny_bundles
 from pydantic import ValidationError
 
-from unroll.inference.answers import DECODERS
 from unroll.inference.card import KINDS, Card, stated
+from unroll.inference.columns import DECODERS
 from unroll.inference.readers import READERS
 
 MAKERS = {
@@ -20,7 +20,6 @@ MAKERS = {
     "text_class": tiny_bundles.classifier,
     "translation": tiny_bundles.translator,
     "language_model": tiny_bundles.writer,
-    "melody": lambda folder: tiny_bundles.writer(folder, "melody"),
     "tags": tiny_bundles.tagger,
     "recording_class": tiny_bundles.recordings,
     "strip_columns": tiny_bundles.strips,

@@ -29,7 +29,7 @@ def test_every_class_with_its_probability(tmp_path: Path) -> None:
     assert [name for name, _ in numbers.answers] == ["1", "0", "2"]
 
 
-@pytest.mark.parametrize("kind", ["language_model", "melody"])
+@pytest.mark.parametrize("kind", ["language_model"])
 def test_what_is_written_begins_with_the_prompt(tmp_path: Path, kind: str) -> None:
     model = tiny_bundles.writer(tmp_path / "model", kind)
     tried = generate(model, "a b", DecodingConfig(n_best=3, seed=2))

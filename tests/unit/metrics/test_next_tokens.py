@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from unroll.domains.tunes.config import MelodyTask
 
-from unroll import config
-from unroll.domains.tasks import task_of
+from unroll.config.tokenizer import TokenizerConfig
+from unroll.domains.articles.config import LanguageTask
+from unroll.domains.task import make_task
 from unroll.evaluation.evaluation import evaluate
 from unroll.features.samples import Fold, Samples
 from unroll.features.special_tokens import BOS, EOS, IGNORE_INDEX
@@ -20,7 +22,7 @@ TUNES = ["mode:major meter:6/8 0_12 4_12 7_12 | 12_36 |", "mode:minor meter:2/4 
 def articles():
     """A text that repeats itself: train, valid and test are windows of it, one after the other."""
     text = " ".join(["the cat sees the dog and the dog sees a cat"] * 12)
-    vocabulary = Vocabulary.fit([text], config.Tokenizer(kind="split", vocabulary_size=40))
+    vocabulary = Vocabulary.fit([text], TokenizerConfig(kind="split", vocabulary_size=40))
     stream = np.array([EOS, *vocabulary.encode([text])[0]])
     count = (len(stream) - 1) // WINDOW
     inputs, targets = (part[: count * WINDOW].reshape(count, WINDOW) for part in (stream[:-1], stream[1:].copy()))
@@ -31,7 +33,7 @@ def articles():
 
 def melodies():
     notes = TUNES * 6
-    vocabulary = Vocabulary.fit(notes, config.Tokenizer(kind="split", vocabulary_size=40))
+    vocabulary = Vocabulary.fit(notes, TokenizerConfig(kind="split", vocabulary_size=40))
     ids = vocabulary.encode(notes)
     inputs, lengths = pad([[BOS, *one] for one in ids])
     targets, _ = pad([[*one, EOS] for one in ids], IGNORE_INDEX)
@@ -41,14 +43,18 @@ def melodies():
 
 
 def language_task(samples):
-    section = config.LanguageTask(
-        kind="language_model", dataset="articles", tokenizer=config.Tokenizer(kind="split"), window=WINDOW
+    section = LanguageTask(
+        domain="articles",
+        kind="language_model",
+        dataset="articles",
+        tokenizer=TokenizerConfig(kind="split"),
+        window=WINDOW,
     )
-    return task_of("wikitext", section, samples)
+    return make_task("wikitext", section, samples)
 
 
 def melody_task(samples):
-    return task_of("tunes", config.MelodyTask(kind="melody", dataset="melodies", max_tokens=50), samples)
+    return make_task("tunes", MelodyTask(kind="melody", dataset="melodies", max_tokens=50), samples)
 
 
 def test_figures_by_hand():
@@ -79,12 +85,12 @@ def test_baselines_are_better_the_longer_their_grams(made):
     samples = made()
     task = (language_task if made is articles else melody_task)(samples)
     rows = samples.test_rows()
-    found = evaluate(task, task.baselines(samples)["unigram"], task.baselines(samples), rows)
-    values = [one[task.headline] for one in found["baseline"].values()]
+    found = evaluate(task.metrics, task.metrics.baselines(samples)["unigram"], task.metrics.baselines(samples), rows)
+    values = [one[task.metrics.headline] for one in found["baseline"].values()]
     assert len(values) == (3 if made is articles else 4)
     assert values == sorted(values, reverse=True)
     assert found["test"] == found["baseline"]["unigram"]
-    for prediction in task.baselines(samples).values():
+    for prediction in task.metrics.baselines(samples).values():
         assert prediction.shape == rows["targets"].shape
         assert (prediction[rows["targets"] == IGNORE_INDEX] == 0).all()
         assert (prediction[rows["targets"] != IGNORE_INDEX] < 0).all()
@@ -105,15 +111,15 @@ def test_a_tune_knows_nothing_of_the_tune_before():
     order = np.array([1, 0])
     fold = samples.folds[0]
     turned = Samples(samples.tensors, (Fold("all", fold.train, fold.valid, fold.test[order]),), samples.vocabularies)
-    for name, prediction in task.baselines(samples).items():
-        np.testing.assert_array_equal(task.baselines(turned)[name], prediction[order])
+    for name, prediction in task.metrics.baselines(samples).items():
+        np.testing.assert_array_equal(task.metrics.baselines(turned)[name], prediction[order])
 
 
 def test_figures_by_frequency_are_parts_of_the_whole():
     samples = articles()
     task = language_task(samples)
     rows = samples.test_rows()
-    found = task.metrics(task.baselines(samples)["unigram"], rows)
+    found = task.metrics.score(task.metrics.baselines(samples)["unigram"], rows)
     parts = found["by_frequency"].values()
     assert sum(part["tokens"] for part in parts) == found["tokens"] == (rows["targets"] != IGNORE_INDEX).sum()
     total = sum(part["nll_per_token"] * part["tokens"] for part in parts)
@@ -146,7 +152,7 @@ def test_the_tasks():
         assert task.every_step
         assert task.causal
         assert task.source_vocab_size == task.target_vocab_size > 6
-        assert not task.higher_is_better
+        assert not task.metrics.higher_is_better
         assert task.make_head(4).out_features == task.target_vocab_size
         assert task.details["text"]["column"] == "prompt"
         assert task.details["decoding"]["temperature"] == 0.8
@@ -162,9 +168,9 @@ def test_the_tasks():
 def test_plots_come_out_alike(made, picture, tmp_path):
     samples = made()
     task = (language_task if made is articles else melody_task)(samples)
-    rows, others = samples.test_rows(), task.baselines(samples)
+    rows, others = samples.test_rows(), task.metrics.baselines(samples)
     prediction = others["bigram" if made is melodies else "bigram_absolute_discount"]
-    evaluation = evaluate(task, prediction, others, rows)
+    evaluation = evaluate(task.metrics, prediction, others, rows)
     for name in ("one", "two"):
         task.plot(tmp_path / name, "words-lstm", prediction, rows, evaluation)
     assert (tmp_path / "one" / picture).read_bytes() == (tmp_path / "two" / picture).read_bytes()

@@ -7,11 +7,19 @@ import pytest
 import torch
 from small_networks import VOCABULARY, language_model, randomised, reader, sequences, writer
 
+from unroll.features import text
 from unroll.features.special_tokens import PAD
+from unroll.models import embedding as embedding_module
 from unroll.models.attention import AdditiveAttention
 from unroll.models.decoding import decode
 from unroll.models.embedding import TokenEmbedding
 from unroll.models.preprocessing import Tokens, valid_steps
+
+
+@pytest.mark.parametrize("name", ["PAD", "UNK", "BOS", "EOS", "IGNORE_INDEX"])
+def test_numbers_are_those_of_the_vocabularies(name):
+    """Written twice, because models import nothing that is no torch."""
+    assert getattr(embedding_module, name) == getattr(text, name)
 
 
 def test_vectors_by_hand():

@@ -102,7 +102,7 @@ class TestKeptLosses:
         told = np.random.default_rng(0).normal(-2, 0.1, rows["targets"].shape).astype(np.float32)
         pq.write_table(pa.table({"prediction": list(told)}), tmp_path / "p.parquet")
         found = rescoring.written_losses(tmp_path / "p.parquet", task, rows)
-        assert found == pytest.approx(task.per_sample_loss(told, rows))
+        assert found == pytest.approx(task.metrics.per_sample_loss(told, rows))
         assert not rescoring.can_be_asked(task)
         pq.write_table(pa.table({"prediction": list(told[:1])}), tmp_path / "p.parquet")
         with pytest.raises(DataError, match="evaluate again"):

@@ -185,7 +185,7 @@ def test_captions(tmp_path: Path) -> None:
     assert figures(score_truth(said, true))["exact_match"] == 0.5
 
 
-@pytest.mark.parametrize("kind", ["language_model", "melody"])
+@pytest.mark.parametrize("kind", ["language_model"])
 def test_what_goes_on_freely_has_no_truth(kind: str, tmp_path: Path) -> None:
     said = predictions(tmp_path / "p.parquet", kind, row_id=[1], prediction=["a b"])
     with pytest.raises(DataError, match="no text is the truth"):

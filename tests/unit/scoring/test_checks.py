@@ -108,10 +108,10 @@ def test_a_job_that_finds_nothing_does_without_great_expectations(tmp_path: Path
     places = {name: str(tmp_path / name) for name in ("input", "output", "quarantine")}
     code = f"""
 import sys
-from unroll import config
+from unroll.config.scoring import Scoring
 from unroll.scoring.checks import checks_of
 from unroll.scoring.job import score_inbox
-scoring = config.Scoring(model={str(checked_bundle(tmp_path / "b"))!r}, **{places!r})
+scoring = Scoring(model={str(checked_bundle(tmp_path / "b"))!r}, **{places!r})
 report = score_inbox(scoring, ledger_url="sqlite:///{tmp_path}/ledger.sqlite", check=checks_of)
 print(len(report.files), "great_expectations" in sys.modules)
 """

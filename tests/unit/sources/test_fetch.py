@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from unroll import files
-from unroll.config import PackageSource, PathSource, UrlSource
+from unroll.config.sources import PackageSource, PathSource, UrlSource
 from unroll.errors import SourceError
 from unroll.sources import fetch as sources
 

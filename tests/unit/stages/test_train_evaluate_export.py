@@ -29,7 +29,6 @@ PLOTS = {
     "text_class": {"neighbours.png"},
     "translation": {"neighbours.png", "attention.png"},
     "language_model": {"neighbours.png"},
-    "melody": {"neighbours.png"},
     "recording_class": set(),
     "strip_columns": set(),
     "strip_captions": {"neighbours.png"},
@@ -106,7 +105,7 @@ def test_plots_are_drawn(project, kind):
 
 
 def test_tunes_are_written(project):
-    folder = model_folder(project, "melody") / "plots" / "written"
+    folder = model_folder(project) / "plots" / "written"
     assert {path.suffix for path in folder.iterdir()} == {".abc", ".mid"}
     assert (model_folder(project, "language_model") / "plots/written/drawn.txt").read_text().strip()
 

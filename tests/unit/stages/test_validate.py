@@ -17,7 +17,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _params(root: Path, **options: Any) -> None:
-    dataset = {"kind": "prices", "ticker": "GOOGL", "sources": [{"kind": "path", "path": "prices.csv"}], **options}
+    dataset = {"domain": "prices", "ticker": "GOOGL", "sources": [{"kind": "path", "path": "prices.csv"}], **options}
     (root / "params.yaml").write_text(yaml.safe_dump({"datasets": {"stock": dataset}}))
 
 
@@ -90,7 +90,7 @@ def test_table_that_is_not_there_or_no_parquet(root: Path) -> None:
 def test_rows_of_texts_are_held_to_their_bounds(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = "".join(f"film {number},good\nno {number},bad\n" for number in range(10))
     (root / "own.csv").write_text(f"text,label\n{rows}film 0,bad\n")
-    dataset = {"kind": "texts", "sources": [{"kind": "path", "path": "own.csv"}], "labels": ["good", "bad"]}
+    dataset = {"domain": "texts", "sources": [{"kind": "path", "path": "own.csv"}], "labels": ["good", "bad"]}
     (root / "params.yaml").write_text(yaml.safe_dump({"datasets": {"own": dataset}}))
     ingest.run("own")
     validate.run("own")
@@ -110,7 +110,7 @@ def test_rows_of_texts_are_held_to_their_bounds(root: Path, capsys: pytest.Captu
     assert (verdict["passed"], verdict["rows"]) == (False, 21)
 
 
-@pytest.mark.parametrize("kind", ["texts", "pairs", "recordings", "melodies"])
+@pytest.mark.parametrize("kind", ["texts", "pairs", "recordings"])
 def test_table_of_every_kind_has_its_own_file(root: Path, kind: str) -> None:
     dataset = {"kind": kind, "sources": [{"kind": "path", "path": "own"}]}
     (root / "params.yaml").write_text(yaml.safe_dump({"datasets": {"own": dataset}}))

@@ -8,8 +8,9 @@ import torch
 from pydantic import TypeAdapter
 from small_trainings import CPU, FORECASTS, KINDS, SEQUENCES, WRITERS
 
-from unroll import config
-from unroll.domains.tasks import task_of
+from unroll.config.experiments import Model
+from unroll.config.reading import load_all
+from unroll.domains.task import make_task
 from unroll.errors import ParameterError
 from unroll.models.dense import DenseEncoder
 from unroll.models.generators import EncoderDecoder, LanguageModel
@@ -27,8 +28,8 @@ SHAPES = {
     "log_return": (5,),
     "return_quantiles": (5, 5),
 }
-READ = ("text_class", "tags", "language_model", "melody", "translation")
-FORETELLING = ("price_steps", "language_model", "melody")
+READ = ("text_class", "tags", "language_model", "translation")
+FORETELLING = ("price_steps", "language_model")
 
 
 def batch(task, section, count=5):
@@ -103,7 +104,7 @@ def test_every_sequence_with_every_recurrent_model(tiny, kind, cells, bidirectio
     steps = rows.inputs.shape[1:2] if task.every_step else ()
     assert found.shape == output.shape == (5, *steps, output.shape[-1])
     torch.testing.assert_close(found.sum(-1), torch.ones(5, *steps))
-    assert isinstance(network, LanguageModel if kind in ("language_model", "melody") else SequenceNetwork)
+    assert isinstance(network, LanguageModel if kind in ("language_model") else SequenceNetwork)
 
 
 @pytest.mark.parametrize("attention", [False, True], ids=["plain", "attention"])
@@ -266,7 +267,9 @@ def test_no_decoder_for_what_is_written(tiny, kind, cells):
 @pytest.mark.parametrize("kind", ["digits", "text_class", "tags", "strip_columns"])
 def test_tied_weights_for_what_writes_no_tokens(tiny, kind):
     options = {"embedding": {"size": 5}} if kind in READ else {}
-    refused(tiny.task(kind), tiny.model("gru", tie_weights=True, **options), f"task '{kind}'", "tie_weights")
+    refused(
+        tiny.task(kind), tiny.model("gru", tie_weights=True, **options), f"task '{kind}'", "tie_weights", "leave it out"
+    )
 
 
 def test_an_embedding_for_what_has_no_tokens(tiny):
@@ -279,7 +282,7 @@ def test_a_dense_model_for_every_step(tiny, kind):
     refused(tiny.task(kind), tiny.model(), f"task '{kind}' wants one a step", "use recurrent")
 
 
-@pytest.mark.parametrize("kind", ["text_class", "recording_class", "language_model", "melody"])
+@pytest.mark.parametrize("kind", ["text_class", "recording_class", "language_model"])
 def test_a_dense_model_for_what_varies(tiny, kind):
     refused(tiny.task(kind), tiny.model(), f"one size, task '{kind}' has not", "use recurrent")
 
@@ -295,7 +298,7 @@ def test_a_backward_layer_for_what_comes_next(tiny, kind):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max"])
-@pytest.mark.parametrize("kind", ["price_steps", "tags", "melody"])
+@pytest.mark.parametrize("kind", ["price_steps", "tags"])
 def test_pooling_of_every_step(tiny, kind, pooling):
     options = {"embedding": {"size": 5}} if kind in READ else {}
     refused(tiny.task(kind), tiny.model("gru", pooling=pooling, **options), kind, "leave `pooling` out")
@@ -309,7 +312,7 @@ def test_pooling_of_every_step(tiny, kind, pooling):
 def test_an_option_in_the_encoder_that_would_do_nothing(tiny, changes):
     content = json.loads(tiny.writer("gru", "gru").model_dump_json())
     content["encoder"] |= changes
-    model = TypeAdapter(config.Model).validate_json(json.dumps(content))
+    model = TypeAdapter(Model).validate_json(json.dumps(content))
     refused(tiny.task("translation"), model, next(iter(changes)))
 
 
@@ -329,18 +332,18 @@ def test_every_refusal_is_one_of_the_tasks(tiny):
 
 # The repository's own experiments
 
-REPO = config.load_all(Path(__file__).parents[3] / "params.yaml")
+REPO = load_all(Path(__file__).parents[3] / "params.yaml")
 
 
 def stood_in(tiny, name, section):
     """Inputs, targets and lengths of a few rows of a task: of the tiny data, cut by the repository's own settings."""
     if section.kind in FORECASTS:
-        task = task_of(name, section)
+        task = make_task(name, section)
         return task, *batch(task, section, 4), None
     samples = tiny.samples(section.kind)
     if section.kind.startswith("strip"):
         section = section.model_copy(update={"columns": 70})
-    task = task_of(name, section, samples)
+    task = make_task(name, section, samples)
     data = training_split(samples, task, samples.folds[-1].train[:8], CPU)
     rows = data.at(torch.arange(len(data)))
     targets = rows.targets

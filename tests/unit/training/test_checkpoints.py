@@ -168,7 +168,7 @@ def test_training_on_cuda_goes_on_from_a_checkpoint(tiny, tmp_path, kind, autoca
             settings,
             seed=0,
             validate=lambda network: validate(network, task, valid, rows),
-            better=task.better,
+            better=task.metrics.is_better,
             on_epoch=report,
             checkpoint=checkpoint,
         )

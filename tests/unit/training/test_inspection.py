@@ -75,7 +75,7 @@ def test_what_reads_no_tokens_has_no_vectors(tiny, kind):
 # What a language model goes on with
 
 
-@pytest.mark.parametrize("kind", ["language_model", "melody"])
+@pytest.mark.parametrize("kind", ["language_model"])
 def test_what_is_gone_on_with(tiny, kind):
     task, network, data = made(tiny, kind)
     rows = prompts(data, 3)

@@ -10,7 +10,7 @@ from unroll.errors import TrainingError
 from unroll.training.loop import train
 from unroll.training.members import new_network, training_split
 
-READS = ("text_class", "tags", "language_model", "melody", "translation")
+READS = ("text_class", "tags", "language_model", "translation")
 
 # It learns
 
@@ -45,7 +45,6 @@ OVERFITTED = {
     "tags": ("lstm", {"bidirectional": True}, 12, 12),
     # Four steps an epoch, the state carried from one to the next.
     "language_model": ("lstm", {"tie_weights": True}, 12, 3),
-    "melody": ("gru", {}, 3, 3),
     "translation": ("gru", {"reverse_source": True}, 6, 6),
     "strip_captions": ("lstm", {}, 6, 6),
 }

@@ -10,11 +10,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from unroll.config import DigitExpectations, PriceExpectations
 from unroll.domains.digits import dataset as digits
 from unroll.domains.digits import expectations as digit_expectations
+from unroll.domains.digits.config import DigitExpectations
 from unroll.domains.prices import dataset as prices
 from unroll.domains.prices import expectations as price_expectations
+from unroll.domains.prices.config import PriceExpectations
 from unroll.errors import ExpectationError
 from unroll.validation import expectations
 from unroll.validation.expectations import Check, Outcome

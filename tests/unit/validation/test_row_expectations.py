@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pydantic import TypeAdapter
+from unroll.domains.tunes import dataset as melodies
 
-from unroll.config import Dataset
+from unroll.config.params import DATASET
 from unroll.domains.articles import dataset as articles
 from unroll.domains.pairs import dataset as pairs
 from unroll.domains.recordings import dataset as recordings
 from unroll.domains.tagged import dataset as tagged
 from unroll.domains.texts import dataset as texts
-from unroll.domains.tunes import dataset as melodies
 from unroll.validation import expectations, row_expectations, row_frames
 
 COUNT = 12
@@ -54,7 +54,7 @@ def _table(kind: str, faults: Mapping[int, dict[str, Any]] | None = None, **ever
 def _failed(docs: Path, kind: str, table: pa.Table, **options: Any) -> dict[str, tuple[int, list[str]]]:
     """Rows and examples of each expectation that fails."""
     sources = tuple({"kind": "path", "path": "unused", "split": split} for split in ("train", "valid", "test"))
-    section = TypeAdapter(Dataset).validate_python({"kind": kind, "sources": sources, **options})
+    section = TypeAdapter(DATASET).validate_python({"domain": kind, "sources": sources, **options})
     frames, checks = row_expectations.expectations(table, "own", section)
     outcomes = expectations.validate(frames, checks, docs)
     return {one.what: (one.failed_rows, one.examples) for one in outcomes if not one.passed}
@@ -152,8 +152,8 @@ def test_recordings(tmp_path: Path) -> None:
 
 def test_label_far_off_makes_no_frame_of_millions(tmp_path: Path) -> None:
     table = _table("recordings", {0: {"label": 10**12}})
-    section = TypeAdapter(Dataset).validate_python(
-        {"kind": "recordings", "sources": ({"kind": "path", "path": "unused"},)}
+    section = TypeAdapter(DATASET).validate_python(
+        {"domain": "recordings", "sources": ({"kind": "path", "path": "unused"},)}
     )
     frames, _ = row_expectations.expectations(table, "own", section)
     assert len(frames["labels"]) == COUNT + 1
@@ -170,7 +170,7 @@ def test_melodies(tmp_path: Path) -> None:
         5: {"mode": "blues", "notes": "mode:blues meter:6/8 0_12"},
         6: {"key": None},
     }
-    assert _failed(tmp_path, "melodies", _table("melodies", faults)) == {
+    assert _failed(tmp_path, _table("melodies", faults)) == {
         "no tune is empty": (1, ["row 0 (a.abc, A)"]),
         "key is never empty": (1, ["row 6 (a.abc, A)"]),
         "mode is a known one": (1, ["row 5 (a.abc, A): blues"]),

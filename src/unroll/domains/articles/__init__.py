@@ -1,0 +1,6 @@
+"""Running text."""
+
+from unroll.domains.articles.config import ArticleDataset, LanguageTask
+from unroll.domains.domain import Domain
+
+DOMAIN = Domain("articles", dataset=ArticleDataset, tasks=(LanguageTask,))

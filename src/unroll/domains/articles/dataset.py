@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from unroll.config import ArticleDataset
+from unroll.domains.articles.config import ArticleDataset
 from unroll.errors import FormatError
 from unroll.features import text_files
+from unroll.sources.ingested import Ingested
 
 if TYPE_CHECKING:
     from unroll.sources.fetch import Fetched
@@ -21,7 +22,7 @@ SCHEMA = pa.schema([("row_id", pa.int64()), ("split", pa.string()), ("text", pa.
 _ENDINGS = (".txt", ".text")
 
 
-def read_sources(fetched: Sequence["Fetched"], section: ArticleDataset) -> tuple[pa.Table, list[dict[str, Any]]]:
+def read_dataset(fetched: Sequence["Fetched"], section: ArticleDataset) -> Ingested:
     """Reads every file of every source into one table; blank lines are left out.
 
     Raises:
@@ -42,4 +43,6 @@ def read_sources(fetched: Sequence["Fetched"], section: ArticleDataset) -> tuple
             splits += [source.split] * len(kept)
             described.append({"file": path.name, "rows": len(kept), "blank_lines": len(lines) - len(kept)})
         records.append({**source.record, "files": described})
-    return pa.table({"row_id": list(range(len(texts))), "split": splits, "text": texts}, schema=SCHEMA), records
+    return Ingested(
+        pa.table({"row_id": list(range(len(texts))), "split": splits, "text": texts}, schema=SCHEMA), records
+    )

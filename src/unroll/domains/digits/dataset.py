@@ -14,7 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from unroll.domains.digits import idx
+from unroll.domains.digits.config import DigitDataset
 from unroll.errors import FormatError
+from unroll.sources.ingested import Ingested
 from unroll.sources.packed import open_plain
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ class _ArraysOnly(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def read_sources(fetched: Sequence["Fetched"]) -> tuple[pa.Table, list[dict[str, Any]]]:
+def read_dataset(fetched: Sequence["Fetched"], section: DigitDataset) -> Ingested:
     """Reads all sources of a dataset.
 
     Either one pickle, or the four IDX files: in one folder under their official names, or as one source each, whose
@@ -83,11 +85,12 @@ def read_sources(fetched: Sequence["Fetched"]) -> tuple[pa.Table, list[dict[str,
     Raises:
         FormatError: Not such files, or they do not fit together.
     """
+    del section
     if len(fetched) == 1 and fetched[0].path.is_file() and not _starts(fetched[0].path, idx.is_idx):
         parts, record = read_pickle(fetched[0])
-        return _table(parts), [{**fetched[0].record, **record}]
+        return Ingested(_table(parts), [{**fetched[0].record, **record}])
     parts, records = _read_idx_files(fetched)
-    return _table(parts), records
+    return Ingested(_table(parts), records)
 
 
 def read_pickle(source: "Fetched") -> tuple[Parts, dict[str, Any]]:

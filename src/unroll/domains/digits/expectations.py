@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from unroll.config import DigitExpectations
+from unroll.domains.digits.config import DigitDataset, DigitExpectations
 from unroll.domains.digits.dataset import PIXELS, SCHEMA, SPLITS
 from unroll.validation.expectations import Check, schema_check, schema_frame
 
@@ -15,15 +15,13 @@ if TYPE_CHECKING:
 _CLASSES = range(10)
 
 
-def expectations(
-    table: pa.Table, dataset: str, bounds: DigitExpectations
-) -> tuple[dict[str, "pd.DataFrame"], list[Check]]:
+def expectations(table: pa.Table, dataset: str, section: DigitDataset) -> tuple[dict[str, "pd.DataFrame"], list[Check]]:
     """Frames and what they have to keep, for `unroll.validation.expectations.validate`.
 
     Args:
         table: Where its columns or types are not the expected ones, they alone are checked.
         dataset: Its name in params.yaml, for the messages.
-        bounds: From params.yaml.
+        section: From params.yaml.
     """
     columns = schema_frame(table.schema, SCHEMA)
     if table.schema.remove_metadata() != SCHEMA:
@@ -31,7 +29,7 @@ def expectations(
     images = _images(table)
     frames = {"columns": columns, "images": images, "classes": _classes(images), "splits": _splits(images)}
     frames["test"] = images[images["split"] == "test"].reset_index(drop=True)
-    return frames, [schema_check(), *_checks(dataset, bounds, len(frames["test"]))]
+    return frames, [schema_check(), *_checks(dataset, section.expectations, len(frames["test"]))]
 
 
 def _images(table: pa.Table) -> "pd.DataFrame":

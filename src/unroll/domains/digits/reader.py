@@ -15,7 +15,11 @@ from unroll.domains.digits import idx
 from unroll.errors import FormatError
 from unroll.inference.batches import open_parquet, parquet_batches, with_reasons
 from unroll.inference.bundle import Bundle
+from unroll.inference.card import Card
+from unroll.inference.columns import CLASSES
 from unroll.inference.forms import Form
+from unroll.inference.interface import InputReader, Interface, Numbers
+from unroll.inference.reference import Expectation, between, widened
 from unroll.sources.packed import open_plain
 
 PIXELS = idx.SIDE * idx.SIDE
@@ -184,3 +188,24 @@ _FORMS: Mapping[Form, Callable[[Path], Iterator[pa.RecordBatch]]] = {
     "csv": _digits_of_csv,
     "idx": _digits_of_idx,
 }
+
+
+def _profile(batch: pa.RecordBatch, card: Card) -> dict[str, Numbers]:
+    del card
+    column = batch.column("inputs")
+    pixels = column.flatten().to_numpy().reshape(len(batch), column.type.list_size)
+    size = pixels.shape[1]
+    return {
+        "mean": np.add.reduce(pixels, axis=1, dtype=np.uint32) / size,
+        "ink": np.add.reduce(pixels != 0, axis=1, dtype=np.uint32) / size,
+    }
+
+
+def _bounds(columns: Mapping[str, Numbers], card: Card) -> tuple[Expectation, ...]:
+    del card
+    most = min(1.0, widened(columns["ink"])[1])
+    return (between("the image is neither blank nor all ink", "ink", (0.0, most), strict_min=True),)
+
+
+DIGIT_READER = InputReader("digits", None, ("parquet", "csv", "idx"), read_digits, ("mean", "ink"), _profile, _bounds)
+INTERFACES = {"classification": Interface(("uint8", (3,)), DIGIT_READER, CLASSES)}

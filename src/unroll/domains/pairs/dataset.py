@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from unroll.config import PairDataset
+from unroll.domains.pairs.config import PairDataset
 from unroll.errors import FormatError
 from unroll.features import text_files
+from unroll.sources.ingested import Ingested
 
 if TYPE_CHECKING:
     from unroll.sources.fetch import Fetched
@@ -32,7 +33,7 @@ _ENDINGS = (".tsv", ".txt")
 Pairs = list[tuple[str, str]]
 
 
-def read_sources(fetched: Sequence["Fetched"], section: PairDataset) -> tuple[pa.Table, list[dict[str, Any]]]:
+def read_dataset(fetched: Sequence["Fetched"], section: PairDataset) -> Ingested:
     """Reads all sources into one table.
 
     A source whose first line has a tab holds pairs: source, tab, target, and further columns that are left out. One
@@ -62,7 +63,7 @@ def read_sources(fetched: Sequence["Fetched"], section: PairDataset) -> tuple[pa
         rows["target"] += [target for _, target in found]
         rows["split"] += [first.split] * len(found)
     rows["row_id"] = list(range(len(rows["source"])))
-    return pa.table(rows, schema=SCHEMA), records
+    return Ingested(pa.table(rows, schema=SCHEMA), records)
 
 
 def _has_tab(path: Path) -> bool:

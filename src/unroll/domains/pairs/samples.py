@@ -3,16 +3,16 @@
 import numpy as np
 import pyarrow as pa
 
-from unroll import config
-from unroll.domains.texts.samples import encode
+from unroll.domains.pairs.config import TranslationTask
 from unroll.errors import SplitError
+from unroll.features.encoding import encode
 from unroll.features.groups import connected, given_splits, normalized, share_fold
 from unroll.features.samples import Samples, check_splits
 from unroll.features.special_tokens import EOS, IGNORE_INDEX
 from unroll.features.text import Vocabulary, pad
 
 
-def translation_samples(table: pa.Table, task: config.TranslationTask, name: str) -> Samples:
+def make_samples(table: pa.Table, task: TranslationTask, name: str) -> Samples:
     """Pairs of sentences; neither side of a test pair stands on either side of a pair in another split.
 
     Splitting by source alone would not do: many sentences have one translation in common.

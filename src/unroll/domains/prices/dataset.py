@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from unroll.domains.prices import cells as price_cells
+from unroll.domains.prices import scale
+from unroll.domains.prices.config import PriceDataset
 from unroll.errors import FormatError
+from unroll.sources.ingested import Ingested
 
 if TYPE_CHECKING:  # Batch prediction reads prices, too, and needs no sources.
     from unroll.sources.fetch import Fetched
@@ -117,7 +120,7 @@ def in_order(table: pa.Table) -> pa.Table:
     return table.sort_by([("ticker", "ascending"), ("date", "ascending")])
 
 
-def read_sources(fetched: Sequence["Fetched"], ticker: str) -> tuple[pa.Table, list[dict[str, Any]]]:
+def read_dataset(fetched: Sequence["Fetched"], section: PriceDataset) -> Ingested:
     """Reads every file of every source into one table with a `split` column (the source's, or null).
 
     The files of a folder are read in the order of their names; where one has no ticker column, its own name
@@ -131,11 +134,20 @@ def read_sources(fetched: Sequence["Fetched"], ticker: str) -> tuple[pa.Table, l
     for source in fetched:
         described: list[dict[str, Any]] = []
         for path in _price_files(source.path):
-            part, record = read_prices(path, path.stem if source.path.is_dir() else ticker)
+            part, record = read_prices(path, path.stem if source.path.is_dir() else section.ticker)
             parts.append(part.append_column("split", pa.array([source.split] * part.num_rows, pa.string())))
             described.append({"file": path.name, **record})
         records.append({**source.record, "files": described})
-    return in_order(pa.concat_tables(parts)), records
+    table = in_order(pa.concat_tables(parts))
+    if not section.rescale_close:
+        return Ingested(table, records)
+    table, rescaled = scale.mend(table)
+    notes = [
+        f"close of {one['ticker']} divided by {one['ratio']:.4g} from {one['first']} to {one['last']} "
+        f"({one['rows']} rows)"
+        for one in rescaled[:3]
+    ]
+    return Ingested(table, records, {"rescaled_close": rescaled}, notes)
 
 
 def _price_files(path: Path) -> list[Path]:

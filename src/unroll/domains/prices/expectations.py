@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from unroll.config import PriceExpectations
 from unroll.domains.prices import scale as price_scale
+from unroll.domains.prices.config import PriceDataset, PriceExpectations
 from unroll.domains.prices.dataset import PRICES, SCHEMA
 from unroll.validation.expectations import Check, schema_check, schema_frame
 
@@ -15,22 +15,20 @@ if TYPE_CHECKING:
 _EXPECTED = SCHEMA.append(pa.field("split", pa.string()))
 
 
-def expectations(
-    table: pa.Table, dataset: str, bounds: PriceExpectations
-) -> tuple[dict[str, "pd.DataFrame"], list[Check]]:
+def expectations(table: pa.Table, dataset: str, section: PriceDataset) -> tuple[dict[str, "pd.DataFrame"], list[Check]]:
     """Frames and what they have to keep, for `unroll.validation.expectations.validate`.
 
     Args:
         table: Sorted by ticker and date. Where its columns or types are not the expected ones, they alone are checked.
         dataset: Its name in params.yaml, for the messages.
-        bounds: From params.yaml.
+        section: From params.yaml.
     """
     columns = schema_frame(table.schema, _EXPECTED)
     if table.schema.remove_metadata() != _EXPECTED:
         return {"columns": columns}, [schema_check()]
     stretches = price_scale.find(table)
     frames = {"columns": columns, "prices": _derive(table, stretches)}
-    return frames, [schema_check(), *_checks(dataset, bounds, stretches)]
+    return frames, [schema_check(), *_checks(dataset, section.expectations, stretches)]
 
 
 def _derive(table: pa.Table, stretches: list[price_scale.OtherScale]) -> "pd.DataFrame":

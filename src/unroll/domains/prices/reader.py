@@ -1,6 +1,6 @@
 """The last days of every ticker in a price file, ready for the graph."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,17 @@ from unroll.domains.prices.dataset import read_prices
 from unroll.errors import DataError, FormatError
 from unroll.inference.batches import READ_ERRORS, open_parquet, parquet_batches, with_reasons
 from unroll.inference.bundle import Bundle
-from unroll.inference.card import PriceInput, stated
+from unroll.inference.card import Card, PriceInput, stated
+from unroll.inference.columns import PRICE, QUANTILES
 from unroll.inference.forms import Form, stem_of
+from unroll.inference.interface import InputReader, Interface, Numbers
+from unroll.inference.reference import Expectation, between, widened
 
 _BATCH_ROWS = 1 << 16
 _TICKER = 100
 """Characters of a ticker's name."""
+_LARGEST_MOVE = 0.5
+"""A price that halves within a day, or rises by half, is still possible."""
 _FIRST, _LAST = np.datetime64("0001-01-01"), np.datetime64("9999-12-24")
 """Days of which, and of the business day after which, Python and pandas know a date."""
 
@@ -195,3 +200,46 @@ def _tail(table: pa.Table, rows: int) -> pa.Table:
     ends = np.flatnonzero(np.concatenate([tickers[1:] != tickers[:-1], [True]]))
     at = np.arange(len(tickers))
     return table.filter(pa.array(ends[np.searchsorted(ends, at)] - at < rows))
+
+
+def _profile(batch: pa.RecordBatch, card: Card) -> dict[str, Numbers]:
+    spec = stated(card.prices)
+    column = batch.column("inputs")
+    days = column.type.list_size // len(spec.columns)
+    values = column.flatten().to_numpy().reshape(len(batch), days, len(spec.columns))
+    known = next((name for name in (spec.known, spec.target) if name in spec.columns), spec.columns[0])
+    prices = values[:, :, spec.columns.index(known)].astype(np.float64)  # [row, day]
+    nothing = np.full(len(batch), np.nan)
+    moves = prices.shape[1] > 1
+    return {
+        "steps": np.full(len(batch), float(prices.shape[1])),
+        "last_move": prices[:, -1] / prices[:, -2] - 1 if moves else nothing,
+        "volatility": np.diff(np.log(prices), axis=1).std(axis=1) if moves else nothing,
+    }
+
+
+def _bounds(columns: Mapping[str, Numbers], card: Card) -> tuple[Expectation, ...]:
+    days = float(stated(card.prices).window)
+    found = [between("there are as many days as the model reads", "steps", (days, days))]
+    if np.isfinite(columns["last_move"]).all():
+        low, high = widened(columns["last_move"])
+        found.append(
+            between(
+                "the last price is no slip of the pen (1 = 100 % of the day before's)",
+                "last_move",
+                (min(low, -_LARGEST_MOVE), max(high, _LARGEST_MOVE)),
+            )
+        )
+    if (columns["volatility"] > 0).all():
+        found.append(between("the price moves within the window", "volatility", (0.0, None), strict_min=True))
+    return tuple(found)
+
+
+PRICE_READER = InputReader(
+    "prices", "prices", ("parquet", "csv"), read_days, ("steps", "last_move", "volatility"), _profile, _bounds
+)
+INTERFACES = {
+    "level": Interface(("float32", (3,)), PRICE_READER, PRICE),
+    "log_return": Interface(("float32", (3,)), PRICE_READER, PRICE),
+    "return_quantiles": Interface(("float32", (3,)), PRICE_READER, QUANTILES),
+}

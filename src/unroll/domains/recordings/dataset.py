@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from unroll.config import RecordingDataset
+from unroll.domains.recordings.config import RecordingDataset
 from unroll.errors import FormatError
 from unroll.features import text_files
+from unroll.sources.ingested import Ingested
 
 if TYPE_CHECKING:
     from unroll.sources.fetch import Fetched
@@ -40,7 +41,7 @@ def schema(features: int) -> pa.Schema:
     )
 
 
-def read_sources(fetched: Sequence["Fetched"], section: RecordingDataset) -> tuple[pa.Table, list[dict[str, Any]]]:
+def read_dataset(fetched: Sequence["Fetched"], section: RecordingDataset) -> Ingested:
     """Reads every npz file of every source into one table.
 
     Raises:
@@ -66,7 +67,7 @@ def read_sources(fetched: Sequence["Fetched"], section: RecordingDataset) -> tup
             described.append({"file": path.name, **about})
         records.append({**source.record, "files": described})
     frames, labels, lengths = (np.concatenate([part[place] for part in parts]) for place in range(3))
-    return _table(frames, labels, lengths, splits), records
+    return Ingested(_table(frames, labels, lengths, splits), records)
 
 
 def read_npz(path: Path) -> tuple[Recordings, list[str]]:

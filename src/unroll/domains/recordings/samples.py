@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from unroll import config
+from unroll.domains.recordings.config import RecordingTask
 from unroll.errors import DataError, SplitError
 from unroll.features.groups import given_splits
 from unroll.features.samples import Fold, Samples, check_splits
@@ -13,7 +13,7 @@ MIXED = "voices-mixed"
 """Name of the fold whose splits share voices; it sorts behind the others."""
 
 
-def recording_samples(table: pa.Table, task: config.RecordingTask, name: str) -> Samples:
+def make_samples(table: pa.Table, task: RecordingTask, name: str) -> Samples:
     """Recordings of varying length, once to be judged on voices held out, once on a random split.
 
     Every recording stands here twice: first all with `held_out` 1, for the folds `voice-1`, `voice-2`, …, each of which
@@ -129,7 +129,7 @@ def _given(splits: NDArray[np.object_]) -> Fold:
     return Fold(MIXED, *(np.flatnonzero(splits == part) for part in ("train", "valid", "test")))
 
 
-def _by_class(labels: NDArray[np.int64], task: config.RecordingTask) -> Fold:
+def _by_class(labels: NDArray[np.int64], task: RecordingTask) -> Fold:
     """By chance, with the same shares of every class."""
     rng = np.random.default_rng(task.seed)
     parts: tuple[list[int], list[int], list[int]] = ([], [], [])

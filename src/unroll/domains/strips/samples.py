@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from unroll import config
+from unroll.config.tokenizer import TokenizerConfig
+from unroll.domains.strips.config import StripCaptionTask, StripColumnTask
 from unroll.errors import DataError, SplitError
 from unroll.features.samples import Fold, Samples, Tensors, check_splits
 from unroll.features.special_tokens import EOS, IGNORE_INDEX
@@ -38,7 +39,14 @@ class Strips:
     digits: NDArray[np.int64]
 
 
-def strip_column_samples(table: pa.Table, task: config.StripColumnsTask, name: str) -> Samples:
+def make_samples(table: pa.Table, section: StripColumnTask | StripCaptionTask, name: str) -> Samples:
+    """Return the samples of a task of either kind."""
+    if isinstance(section, StripCaptionTask):
+        return _caption_samples(table, section, name)
+    return _column_samples(table, section, name)
+
+
+def _column_samples(table: pa.Table, task: StripColumnTask, name: str) -> Samples:
     """Strips, and which digit each of their pixel columns belongs to.
 
     Args:
@@ -58,7 +66,7 @@ def strip_column_samples(table: pa.Table, task: config.StripColumnsTask, name: s
     return Samples({"inputs": strips.pixels, "targets": strips.labels, "digits": strips.digits}, (fold,))
 
 
-def strip_caption_samples(table: pa.Table, task: config.StripCaptionTask, name: str) -> Samples:
+def _caption_samples(table: pa.Table, task: StripCaptionTask, name: str) -> Samples:
     """Strips, and their digits as a sentence.
 
     Args:
@@ -76,7 +84,7 @@ def strip_caption_samples(table: pa.Table, task: config.StripCaptionTask, name: 
     """
     strips, fold = _all_strips(table, task, name)
     captions = [" ".join(WORDS[digit] for digit in row if digit != IGNORE_INDEX) for row in strips.digits]
-    vocabulary = Vocabulary.fit([" ".join(WORDS)], config.Tokenizer(kind="split", vocabulary_size=50))
+    vocabulary = Vocabulary.fit([" ".join(WORDS)], TokenizerConfig(kind="split", vocabulary_size=50))
     targets, lengths = pad([[*ids, EOS] for ids in vocabulary.encode(captions)], IGNORE_INDEX)
     tensors: Tensors = {"inputs": strips.pixels, "targets": targets, "target_lengths": lengths, "digits": strips.digits}
     tensors["caption"] = np.array(captions, object)
@@ -116,9 +124,7 @@ def compose(images: Sequence[Pixels], digits: Sequence[int], gaps: Sequence[int]
     return Strips(pixels, labels, np.asarray(digits, np.int64))
 
 
-def _all_strips(
-    table: pa.Table, task: config.StripColumnsTask | config.StripCaptionTask, name: str
-) -> tuple[Strips, Fold]:
+def _all_strips(table: pa.Table, task: StripColumnTask | StripCaptionTask, name: str) -> tuple[Strips, Fold]:
     """Strips of the training split, then of validation, then of the test split; no image stands in two of them."""
     split = np.array(table["split"].to_pylist(), object)
     train, test = np.flatnonzero(split == "train"), np.flatnonzero(split == "test")
@@ -144,7 +150,7 @@ def _strips(
     images: Sequence[Pixels],
     labels: NDArray[np.integer],
     count: int,
-    task: config.StripColumnsTask | config.StripCaptionTask,
+    task: StripColumnTask | StripCaptionTask,
     rng: np.random.Generator,
 ) -> tuple[Pixels, NDArray[np.int64], NDArray[np.int64]]:
     """Strips of digits, gaps and a start drawn by chance: what `Strips` has."""

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from unroll.config import TaggedDataset
+from unroll.domains.tagged.config import TaggedDataset
 from unroll.errors import FormatError
 from unroll.features import text_files
+from unroll.sources.ingested import Ingested
 
 if TYPE_CHECKING:
     from unroll.sources.fetch import Fetched
@@ -50,7 +51,7 @@ class _Sentence:
     tags: list[str]
 
 
-def read_sources(fetched: Sequence["Fetched"], section: TaggedDataset) -> tuple[pa.Table, list[dict[str, Any]]]:
+def read_dataset(fetched: Sequence["Fetched"], section: TaggedDataset) -> Ingested:
     """Reads every file of every source into one table, tags in IOB2 whatever the files have.
 
     Raises:
@@ -78,7 +79,8 @@ def read_sources(fetched: Sequence["Fetched"], section: TaggedDataset) -> tuple[
         "tokens": [one.tokens for one in sentences],
         "tags": [to_iob2(one.tags) if scheme == "IOB1" else one.tags for one in sentences],
     }
-    return pa.table(columns, schema=SCHEMA), records
+    notes = ["tags were converted from IOB1 to IOB2"] if scheme == "IOB1" else []
+    return Ingested(pa.table(columns, schema=SCHEMA), records, notes=notes)
 
 
 def read_conll(path: Path) -> list[_Sentence]:

@@ -3,9 +3,10 @@
 import numpy as np
 import pyarrow as pa
 
-from unroll import config
-from unroll.domains.texts.samples import encode
+from unroll.config.tokenizer import TokenizerConfig
+from unroll.domains.tagged.config import TaggingTask
 from unroll.errors import DataError
+from unroll.features.encoding import encode
 from unroll.features.groups import required_splits
 from unroll.features.samples import Fold, Samples, check_splits
 from unroll.features.special_tokens import IGNORE_INDEX, PAD
@@ -14,7 +15,7 @@ from unroll.features.text import Vocabulary, pad
 OUTSIDE = "O"
 
 
-def tag_samples(table: pa.Table, task: config.TagTask, name: str) -> Samples:
+def make_samples(table: pa.Table, task: TaggingTask, name: str) -> Samples:
     """Tokens with their characters, and their tags.
 
     Args:
@@ -53,7 +54,7 @@ def tag_samples(table: pa.Table, task: config.TagTask, name: str) -> Samples:
     inputs = inputs[:, :, np.newaxis]
     if task.characters:
         spelt = [[" ".join(token) for token in tokens[: task.max_tokens]] for tokens in sentences]
-        settings = config.Tokenizer(kind="split", vocabulary_size=50_000, min_count=1)
+        settings = TokenizerConfig(kind="split", vocabulary_size=50_000, min_count=1)
         characters = Vocabulary.fit((token for row in fold.train for token in spelt[row]), settings)
         vocabularies["character"] = characters
         table_of = np.full((*inputs.shape[:2], 1 + task.characters), PAD, np.int64)

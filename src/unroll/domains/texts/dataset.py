@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
-from unroll.config import TextDataset
+from unroll.domains.texts.config import TextDataset
 from unroll.errors import FormatError
 from unroll.features import text_files
+from unroll.sources.ingested import Ingested
 
 if TYPE_CHECKING:
     from unroll.sources.fetch import Fetched
@@ -36,7 +37,7 @@ _CELL = 1 << 24
 """Characters that one cell may have; Python's own bound is 131,072."""
 
 
-def read_sources(fetched: Sequence["Fetched"], section: TextDataset) -> tuple[pa.Table, list[dict[str, Any]]]:
+def read_dataset(fetched: Sequence["Fetched"], section: TextDataset) -> Ingested:
     """Reads every file of every source into one table.
 
     Raises:
@@ -59,7 +60,7 @@ def read_sources(fetched: Sequence["Fetched"], section: TextDataset) -> tuple[pa
             described.append({"file": path.name, "rows": count})
         records.append({**source.record, "files": described})
     rows["row_id"] = list(range(len(rows["text"])))
-    return pa.table(rows, schema=SCHEMA), records
+    return Ingested(pa.table(rows, schema=SCHEMA), records)
 
 
 def _labelled(path: Path, section: TextDataset) -> Iterator[tuple[int, Any, Any]]:

@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from unroll.config import ArticleDataset, Dataset
+from unroll.config.params import DATASET
 from unroll.domains.articles import dataset as articles
+from unroll.domains.articles.config import ArticleDataset
 from unroll.errors import FormatError
 from unroll.sources.fetch import Fetched
 
@@ -15,7 +16,7 @@ def _source(split: str | None) -> dict[str, Any]:
 
 
 def _section(*splits: str | None, kind: str = "articles") -> Any:
-    return TypeAdapter(Dataset).validate_python({"kind": kind, "sources": tuple(_source(one) for one in splits)})
+    return TypeAdapter(DATASET).validate_python({"domain": kind, "sources": tuple(_source(one) for one in splits)})
 
 
 SECTION: ArticleDataset = _section("train", "valid", "test")
@@ -27,7 +28,8 @@ def test_a_row_is_a_line_that_is_not_blank(tmp_path: Path) -> None:
     (tmp_path / "more" / "b.txt").write_text("four")
     (tmp_path / "more" / "a.txt").write_text("two\nthree\n")
     fetched = [Fetched(tmp_path / "train.txt", {}, "train", False), Fetched(tmp_path / "more", {}, "test", False)]
-    table, records = articles.read_sources(fetched, SECTION)
+    ingested = articles.read_dataset(fetched, SECTION)
+    table, records = ingested.table, ingested.sources
     assert table.schema == articles.SCHEMA
     assert table.to_pylist() == [
         {"row_id": 0, "split": "train", "text": "= Heading ="},
@@ -44,7 +46,7 @@ def test_a_row_is_a_line_that_is_not_blank(tmp_path: Path) -> None:
 def test_file_without_text(tmp_path: Path, content: str) -> None:
     (tmp_path / "train.txt").write_text(content)
     with pytest.raises(FormatError, match=r"train\.txt has no text: \d lines, all blank"):
-        articles.read_sources([Fetched(tmp_path / "train.txt", {}, "train", False)], SECTION)
+        articles.read_dataset([Fetched(tmp_path / "train.txt", {}, "train", False)], SECTION)
 
 
 @pytest.mark.parametrize("kind", ["articles", "tagged"])

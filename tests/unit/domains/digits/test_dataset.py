@@ -45,7 +45,7 @@ def _pixels(table: pa.Table) -> np.ndarray:
 
 
 def test_pickle_gives_back_the_very_bytes_in_the_official_order(tmp_path: Path) -> None:
-    table, (record,) = digits.read_sources([_pickle(tmp_path / "mnist.pkl.gz", tuple(_scaled()))])
+    table, (record,) = digits.read_dataset([_pickle(tmp_path / "mnist.pkl.gz", tuple(_scaled()))])
     assert table.schema == digits.SCHEMA
     np.testing.assert_array_equal(_pixels(table), np.concatenate([images for images, _ in PAIRS]))
     np.testing.assert_array_equal(table.column("label").to_numpy(), np.concatenate([labels for _, labels in PAIRS]))
@@ -57,7 +57,7 @@ def test_pickle_gives_back_the_very_bytes_in_the_official_order(tmp_path: Path) 
 def test_pickle_that_nobody_vouches_for_is_not_opened(tmp_path: Path) -> None:
     source = _pickle(tmp_path / "mnist.pkl.gz", tuple(_scaled()))
     with pytest.raises(FormatError, match=r"is a pickle, and those are read after a checksum only"):
-        digits.read_sources([_fetched(source.path, verified=False)])
+        digits.read_dataset([_fetched(source.path, verified=False)])
 
 
 class _Evil:
@@ -68,7 +68,7 @@ class _Evil:
 def test_pickle_that_calls_something_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FormatError, match=r"is no pickle of numpy arrays: it names .*only numpy arrays are let in"):
-        digits.read_sources([_pickle(tmp_path / "mnist.pkl.gz", (_Evil(), *_scaled()[1:]))])
+        digits.read_dataset([_pickle(tmp_path / "mnist.pkl.gz", (_Evil(), *_scaled()[1:]))])
     assert not (tmp_path / "evil").exists()
 
 
@@ -77,7 +77,7 @@ def test_pixels_that_are_no_bytes(tmp_path: Path, value: float) -> None:
     pairs = _scaled()
     pairs[1][0][7, 300] = value
     with pytest.raises(FormatError, match=r"part 2, image 7, pixel 300: .* times 256 is no byte"):
-        digits.read_sources([_pickle(tmp_path / "mnist.pkl.gz", tuple(pairs))])
+        digits.read_dataset([_pickle(tmp_path / "mnist.pkl.gz", tuple(pairs))])
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_pixels_that_are_no_bytes(tmp_path: Path, value: float) -> None:
 )
 def test_pickles_of_other_content(tmp_path: Path, change: Any, message: str) -> None:
     with pytest.raises(FormatError, match=message):
-        digits.read_sources([_pickle(tmp_path / "mnist.pkl.gz", change(_scaled()))])
+        digits.read_dataset([_pickle(tmp_path / "mnist.pkl.gz", change(_scaled()))])
 
 
 @pytest.mark.parametrize("kept", [20, 5000, -4])
@@ -107,7 +107,7 @@ def test_truncated_pickle(tmp_path: Path, kept: int) -> None:
     source = _pickle(tmp_path / "mnist.pkl.gz", tuple(_scaled()))
     source.path.write_bytes(source.path.read_bytes()[:kept])
     with pytest.raises(FormatError, match=r"mnist\.pkl\.gz is"):
-        digits.read_sources([source])
+        digits.read_dataset([source])
 
 
 def test_altered_gzip_of_a_pickle(tmp_path: Path) -> None:
@@ -116,14 +116,14 @@ def test_altered_gzip_of_a_pickle(tmp_path: Path) -> None:
     content[5000] ^= 0xFF
     source.path.write_bytes(content)
     with pytest.raises(FormatError, match=r"mnist\.pkl\.gz is"):
-        digits.read_sources([source])
+        digits.read_dataset([source])
 
 
 def test_file_of_neither_kind(tmp_path: Path) -> None:
     path = tmp_path / "digits.zip"
     path.write_bytes(b"PK\x03\x04")
     with pytest.raises(FormatError, match="is neither a pickle nor an IDX file"):
-        digits.read_sources([_fetched(path)])
+        digits.read_dataset([_fetched(path)])
 
 
 NAMES = {
@@ -153,7 +153,7 @@ def _write_idx(folder: Path, packed: bool = False, dots: bool = False) -> dict[s
 @pytest.mark.parametrize(("packed", "dots"), [(False, False), (True, False), (False, True)])
 def test_folder_of_the_official_files(tmp_path: Path, packed: bool, dots: bool) -> None:
     _write_idx(tmp_path, packed, dots)
-    table, (record,) = digits.read_sources([_fetched(tmp_path)])
+    table, (record,) = digits.read_dataset([_fetched(tmp_path)])
     np.testing.assert_array_equal(_pixels(table), np.concatenate([PAIRS[0][0], PAIRS[2][0]]))
     np.testing.assert_array_equal(table.column("label").to_numpy(), np.concatenate([PAIRS[0][1], PAIRS[2][1]]))
     assert table.column("split").to_pylist() == ["train"] * 30 + ["test"] * 10
@@ -165,7 +165,8 @@ def test_idx_files_of_other_names_with_a_split_each(tmp_path: Path) -> None:
     sources = []
     for number, (name, path) in enumerate(_write_idx(tmp_path).items()):
         sources.append(_fetched(path.rename(tmp_path / f"file{number}"), split=NAMES[name][0]))
-    table, records = digits.read_sources(sources)
+    ingested = digits.read_dataset(sources)
+    table, records = ingested.table, ingested.sources
     assert table.column("split").to_pylist() == ["train"] * 30 + ["test"] * 10
     assert len(records) == 4
 
@@ -175,7 +176,8 @@ def test_separate_folders_for_training_and_test(tmp_path: Path) -> None:
         (tmp_path / split).mkdir()
         # Both folders hold all four files: only those of the source's split are taken.
         _write_idx(tmp_path / split)
-    table, _ = digits.read_sources([_fetched(tmp_path / "train", "train"), _fetched(tmp_path / "test", "test")])
+    ingested = digits.read_dataset([_fetched(tmp_path / "train", "train"), _fetched(tmp_path / "test", "test")])
+    table, _ = ingested.table, ingested.sources
     assert table.num_rows == 40
 
 
@@ -184,30 +186,30 @@ def test_idx_files_that_are_missing_are_named(tmp_path: Path) -> None:
     with pytest.raises(
         FormatError, match=r"IDX files are missing: the test labels \(t10k-labels-idx1-ubyte\); found: "
     ):
-        digits.read_sources([_fetched(tmp_path)])
+        digits.read_dataset([_fetched(tmp_path)])
 
 
 def test_images_and_labels_of_different_counts(tmp_path: Path) -> None:
     paths = _write_idx(tmp_path)
     paths["t10k-labels-idx1-ubyte"].write_bytes(_idx(_labels(9)))
     with pytest.raises(FormatError, match=r"has 10 images and .*t10k-labels-idx1-ubyte 9 labels"):
-        digits.read_sources([_fetched(tmp_path)])
+        digits.read_dataset([_fetched(tmp_path)])
 
 
 def test_two_files_for_one_role(tmp_path: Path) -> None:
     _write_idx(tmp_path)
     with pytest.raises(FormatError, match="would both be the test images"):
-        digits.read_sources([_fetched(tmp_path), _fetched(tmp_path / "t10k-images-idx3-ubyte")])
+        digits.read_dataset([_fetched(tmp_path), _fetched(tmp_path / "t10k-images-idx3-ubyte")])
 
 
 def test_idx_file_without_a_split(tmp_path: Path) -> None:
     path = _write_idx(tmp_path)["t10k-images-idx3-ubyte"].rename(tmp_path / "mine")
     with pytest.raises(FormatError, match="is it for training or for test"):
-        digits.read_sources([_fetched(path)])
+        digits.read_dataset([_fetched(path)])
 
 
 def test_idx_file_of_another_magic(tmp_path: Path) -> None:
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(b"\0\0\x0d\x03")
     with pytest.raises(FormatError, match=r"the magic number is 0x00000d03; IDX images have 0x00000803"):
-        digits.read_sources([_fetched(path)])
+        digits.read_dataset([_fetched(path)])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from unroll.domains.digits import task as digits
+from unroll.domains.digits.samples import make_samples as digit_samples
 from unroll.evaluation.evaluation import evaluate
-from unroll.features.build import digit_samples
 from unroll.features.samples import Fold, Samples
 
 
@@ -67,11 +67,11 @@ def test_a_class_that_training_lacks_is_never_the_nearest():
 def test_keys_that_other_tools_read(tiny):
     samples = digit_samples(tiny.digits(), tiny.section("digits"), "digits")
     task, rows = tiny.task("digits"), samples.test_rows()
-    found = evaluate(task, probabilities(rows["targets"]), task.baselines(samples), rows)
+    found = evaluate(task.metrics, probabilities(rows["targets"]), task.metrics.baselines(samples), rows)
     assert found["test"]["accuracy"] == 1.0
     assert found["baseline"]["majority"]["accuracy"] == pytest.approx(0.1)
     assert set(found["baseline"]) == set(found["against"]) == {"majority", "nearest_mean", "logistic_regression"}
     assert found["against"]["majority"]["skill"] == 1.0
-    assert task.headline == "accuracy"
-    assert task.better(0.9, 0.8)
-    assert not task.better(0.8, 0.8)
+    assert task.metrics.headline == "accuracy"
+    assert task.metrics.is_better(0.9, 0.8)
+    assert not task.metrics.is_better(0.8, 0.8)

@@ -4,12 +4,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from unroll.config import PairDataset, PathSource
+from unroll.config.sources import PathSource
 from unroll.domains.pairs import dataset as pairs
+from unroll.domains.pairs.config import PairDataset
 from unroll.errors import FormatError
 from unroll.sources.fetch import Fetched
 
-SECTION = PairDataset(kind="pairs", sources=(PathSource(kind="path", path="unused"),))
+SECTION = PairDataset(domain="pairs", sources=(PathSource(kind="path", path="unused"),))
 
 
 def _file(folder: Path, name: str, *lines: str, end: str = "\n") -> Path:
@@ -21,7 +22,7 @@ def _file(folder: Path, name: str, *lines: str, end: str = "\n") -> Path:
 def _read(*paths: Path, splits: tuple[str | None, ...] = ()) -> tuple[pa.Table, list[dict[str, Any]]]:
     wanted = splits or (None,) * len(paths)
     fetched = [Fetched(path, {"path": path.name}, split, False) for path, split in zip(paths, wanted, strict=True)]
-    return pairs.read_sources(fetched, SECTION)
+    return pairs.read_dataset(fetched, SECTION)
 
 
 def _rows(table: pa.Table) -> list[tuple[str, str]]:

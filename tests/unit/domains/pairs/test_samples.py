@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from unroll.config import ShareSplits
-from unroll.domains.pairs.samples import translation_samples
+from unroll.config.splits import ShareSplits
+from unroll.domains.pairs.samples import make_samples as translation_samples
 from unroll.errors import DataError, SplitError
 from unroll.features.groups import connected, normalized, share_fold
 from unroll.features.special_tokens import EOS, IGNORE_INDEX, PAD

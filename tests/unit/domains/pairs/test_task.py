@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from unroll import config
+from unroll.config.tokenizer import TokenizerConfig
 from unroll.domains.pairs import task as translation
-from unroll.domains.tasks import task_of
+from unroll.domains.pairs.config import TranslationTask
+from unroll.domains.task import make_task
 from unroll.evaluation.evaluation import evaluate
 from unroll.features.samples import Fold, Samples
 from unroll.features.special_tokens import EOS, IGNORE_INDEX, PAD
@@ -27,7 +28,7 @@ PAIRS = [
 @pytest.fixture(scope="module")
 def samples():
     source, target = ([pair[side] for pair in PAIRS] for side in (0, 1))
-    vocabulary = Vocabulary.fit([*source, *target], config.Tokenizer(kind="bpe", vocabulary_size=200))
+    vocabulary = Vocabulary.fit([*source, *target], TokenizerConfig(kind="bpe", vocabulary_size=200))
     inputs, lengths = pad(vocabulary.encode(source))
     targets, target_lengths = pad([[*ids, EOS] for ids in vocabulary.encode(target)], IGNORE_INDEX)
     tensors = {"inputs": inputs, "lengths": lengths, "targets": targets, "target_lengths": target_lengths}
@@ -38,10 +39,10 @@ def samples():
 
 @pytest.fixture(scope="module")
 def task(samples):
-    section = config.TranslationTask(
-        kind="translation", dataset="pairs", tokenizer=config.Tokenizer(kind="bpe"), max_tokens=30
+    section = TranslationTask(
+        domain="pairs", kind="translation", dataset="pairs", tokenizer=TokenizerConfig(kind="bpe"), max_tokens=30
     )
-    return task_of("english-french", section, samples)
+    return make_task("english-french", section, samples)
 
 
 def right(rows):
@@ -51,13 +52,13 @@ def right(rows):
 
 def test_the_true_translations_score_100(task, samples):
     rows = samples.test_rows()
-    found = task.metrics(right(rows), rows)
+    found = task.metrics.score(right(rows), rows)
     assert found["bleu"] == pytest.approx(100)
     assert found["chrf"] == pytest.approx(100)
     assert found["rows"] == 2
     assert "tok:13a" in found["bleu_signature"]
     assert found["chrf_signature"].startswith("nrefs:1")
-    assert task.per_sample_loss(right(rows), rows) == pytest.approx([0, 0])
+    assert task.metrics.per_sample_loss(right(rows), rows) == pytest.approx([0, 0])
 
 
 def test_scores_are_sacrebleus(task, samples):
@@ -66,35 +67,35 @@ def test_scores_are_sacrebleus(task, samples):
     rows = samples.test_rows()
     said = ["Je vois la maison rouge et verte.", "Nous mangeons."]
     prediction, _ = pad([[*ids, EOS] for ids in samples.vocabularies["text"].encode(said)])
-    found = task.metrics(prediction, rows)
+    found = task.metrics.score(prediction, rows)
     assert found["bleu"] == pytest.approx(corpus_bleu(said, [list(rows["target"])]).score)
     assert found["chrf"] == pytest.approx(corpus_chrf(said, [list(rows["target"])]).score)
     expected = [1 - sentence_chrf(one, [true]).score / 100 for one, true in zip(said, rows["target"], strict=True)]
-    assert task.per_sample_loss(prediction, rows) == pytest.approx(expected)
+    assert task.metrics.per_sample_loss(prediction, rows) == pytest.approx(expected)
 
 
 def test_nothing_said_scores_nothing(task, samples):
     rows = samples.test_rows()
-    found = task.metrics(np.full((2, 1), EOS), rows)
+    found = task.metrics.score(np.full((2, 1), EOS), rows)
     assert found["bleu"] == found["chrf"] == 0
-    assert task.per_sample_loss(np.full((2, 1), EOS), rows).tolist() == [1, 1]
+    assert task.metrics.per_sample_loss(np.full((2, 1), EOS), rows).tolist() == [1, 1]
 
 
 def test_what_stands_after_eos_is_not_read(task, samples):
     rows = samples.test_rows()
     noisy = np.where(np.arange(right(rows).shape[1] + 3) < rows["target_lengths"][:, None], 0, 9)
     noisy[:, : right(rows).shape[1]] += right(rows)
-    assert task.metrics(noisy, rows) == task.metrics(right(rows), rows)
+    assert task.metrics.score(noisy, rows) == task.metrics.score(right(rows), rows)
 
 
 def test_quality_by_length(task, samples):
     rows = samples.test_rows()
-    found = task.metrics(right(rows), rows)["by_length"]
+    found = task.metrics.score(right(rows), rows)["by_length"]
     assert {name: one["rows"] for name, one in found.items()} == {"6-7": 2}
 
 
 def test_baselines_by_hand(task, samples):
-    found = task.baselines(samples)
+    found = task.metrics.baselines(samples)
     decode = samples.vocabularies["text"].decode
     assert [decode(row) for row in found["copy"]] == [PAIRS[5][0], PAIRS[6][0]]
     assert [decode(row) for row in found["retrieval"]] == [PAIRS[0][1], PAIRS[3][1]]
@@ -115,9 +116,9 @@ def test_retrieval_is_the_nearest_by_cosine(monkeypatch):
 
 def test_the_task(task, samples):
     size = samples.vocabularies["text"].size
-    assert (task.topology, task.output, task.headline) == ("sequence_to_sequence", "tokens", "bleu")
+    assert (task.topology, task.output, task.metrics.headline) == ("sequence_to_sequence", "tokens", "bleu")
     assert (task.source_vocab_size, task.target_vocab_size, task.features) == (size, size, 0)
-    assert task.higher_is_better
+    assert task.metrics.higher_is_better
     assert task.variable_length
     assert not task.every_step
     assert task.details["text"]["column"] == "source"
@@ -133,8 +134,8 @@ def test_loss_leaves_padding_out(task):
 
 
 def test_plots_come_out_alike(task, samples, tmp_path):
-    rows, others = samples.test_rows(), task.baselines(samples)
-    evaluation = evaluate(task, others["retrieval"], others, rows)
+    rows, others = samples.test_rows(), task.metrics.baselines(samples)
+    evaluation = evaluate(task.metrics, others["retrieval"], others, rows)
     for name in ("one", "two"):
         task.plot(tmp_path / name, "translate-gru", others["retrieval"], rows, evaluation)
     for name in ("lengths.png", "examples.png"):

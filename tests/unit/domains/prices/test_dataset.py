@@ -197,18 +197,20 @@ def test_sources_with_splits_and_folders(tmp_path: Path) -> None:
     train = _write(tmp_path, _rows("2017-01-03", "2017-01-04"), "train.csv")
     test = _write(tmp_path, _rows("2017-01-13"), "test.csv")
     fetched = [Fetched(test, {"kind": "path"}, "test", False), Fetched(train, {"kind": "path"}, "train", False)]
-    table, records = prices.read_sources(fetched, "X")
+    ingested = prices.read_dataset(fetched, "X")
+    table, records = ingested.table, ingested.sources
     assert table.column("date").to_pylist() == DAYS
     assert table.column("split").to_pylist() == ["train", "train", "test"]
     assert [record["files"][0]["rows"] for record in records] == [1, 2]
-    table, _ = prices.read_sources([Fetched(tmp_path, {"kind": "path"}, None, False)], "X")
+    ingested = prices.read_dataset([Fetched(tmp_path, {"kind": "path"}, None, False)], "X")
+    table, _ = ingested.table, ingested.sources
     assert sorted(set(table.column("ticker").to_pylist())) == ["test", "train"]
     assert table.column("split").null_count == 3
 
 
 def test_folder_without_price_files(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"has no \.csv and no \.parquet file"):
-        prices.read_sources([Fetched(tmp_path, {}, None, False)], "X")
+        prices.read_dataset([Fetched(tmp_path, {}, None, False)], "X")
 
 
 def test_readers_for_batch_prediction_are_light() -> None:

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from unroll.domains.prices import quantiles
+from unroll.domains.prices.samples import make_samples as price_samples
 from unroll.evaluation.evaluation import evaluate
-from unroll.features.build import price_samples
 
 LEVELS = (0.1, 0.5, 0.9)
 
@@ -65,7 +65,7 @@ def made(tiny):
     section = tiny.section("return_quantiles")
     samples = price_samples(tiny.prices(), section, "return_quantiles")
     task = tiny.task("return_quantiles")
-    return samples, task, task.baselines(samples)
+    return samples, task, task.metrics.baselines(samples)
 
 
 def test_baselines_have_a_forecast_a_row(made):
@@ -129,13 +129,13 @@ def test_baselines_of_a_ticker_that_begins_in_the_test_split(tiny):
 def test_keys_that_other_tools_read(made):
     samples, task, others = made
     rows = samples.test_rows()
-    found = evaluate(task, others["ewma"], others, rows)
+    found = evaluate(task.metrics, others["ewma"], others, rows)
     assert found["test"]["pinball"] > 0
     assert 0.6 < found["test"]["coverage_80"] < 0.95
     for name in others:
         assert found["baseline"][name]["pinball"] > 0
     assert found["against"]["ewma"] == {"skill": 0.0, "p_value": None, "test": "diebold_mariano"}
-    assert (task.headline, task.higher_is_better) == ("pinball", False)
+    assert (task.metrics.headline, task.metrics.higher_is_better) == ("pinball", False)
 
 
 def test_named_periods_have_figures_of_their_own(tiny):
@@ -144,6 +144,6 @@ def test_named_periods_have_figures_of_their_own(tiny):
     task = tiny.task("return_quantiles", splits=splits)
     samples = price_samples(tiny.prices(), tiny.section("return_quantiles", splits=splits), "t")
     rows = samples.test_rows()
-    others = task.baselines(samples)
-    found = evaluate(task, others["ewma"], others, rows)
+    others = task.metrics.baselines(samples)
+    found = evaluate(task.metrics, others["ewma"], others, rows)
     assert list(found["test"]["periods"]) == ["april", "spring"]

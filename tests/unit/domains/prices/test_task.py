@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from unroll.domains.prices import task as prices
+from unroll.domains.prices.samples import make_samples as price_samples
 from unroll.evaluation.evaluation import evaluate, metrics
-from unroll.features.build import price_samples
 from unroll.features.samples import Fold, Samples
 
 
@@ -96,7 +96,7 @@ def test_persistence_of_an_open_is_yesterdays_close(tiny):
     table = tiny.prices()
     changes = {"columns": ["open"], "target": "open"}
     samples, task = tiny.samples("price", **changes), tiny.task("price", **changes)
-    found = task.baselines(samples)["persistence"]
+    found = task.metrics.baselines(samples)["persistence"]
     expected = table["close"].to_numpy().astype(np.float32)[7:-1][samples.folds[0].test]
     np.testing.assert_array_equal(found, expected)
     figures = metrics(task, found, samples.test_rows())
@@ -116,7 +116,7 @@ def test_an_untrained_residual_forecast_is_persistence(tiny, target):
     network = new_network(task, tiny.model("gru"), data, 0).eval()
     with torch.inference_mode():
         found = network(torch.from_numpy(samples.test_rows()["inputs"])).numpy()
-    np.testing.assert_allclose(found, task.baselines(samples)["persistence"], rtol=1e-5)
+    np.testing.assert_allclose(found, task.metrics.baselines(samples)["persistence"], rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["price", "log_return"])
@@ -124,7 +124,7 @@ def test_periods_are_figures_of_their_own_rows(tiny, kind):
     task, samples = tiny.task(kind), tiny.samples(kind)
     test = samples.test_rows()
     prediction = test["targets"] + np.arange(len(test["targets"]), dtype=np.float32)
-    found = evaluate(task, prediction, task.baselines(samples), test)
+    found = evaluate(task.metrics, prediction, task.metrics.baselines(samples), test)
     assert list(found["test"]["periods"]) == ["april", "spring"]
     april, spring = (found["test"]["periods"][name] for name in ("april", "spring"))
     count = april["rows"]
@@ -143,23 +143,23 @@ def test_periods_are_figures_of_their_own_rows(tiny, kind):
 def test_keys_that_other_tools_read(tiny, kind):
     task, samples = tiny.task(kind), tiny.samples(kind)
     test = samples.test_rows()
-    found = evaluate(task, test["targets"] * 1.01, task.baselines(samples), test)
+    found = evaluate(task.metrics, test["targets"] * 1.01, task.metrics.baselines(samples), test)
     for key in ("rmse", "mae", "ratio_to_persistence"):
         assert found["test"][key] > 0
     assert found["baseline"]["persistence"]["rmse"] > 0
     assert found["baseline"]["persistence"]["ratio_to_persistence"] == 1.0
-    assert task.headline == "rmse"
-    assert task.better(1.0, 2.0)
-    assert not task.better(2.0, 2.0)
+    assert task.metrics.headline == "rmse"
+    assert task.metrics.is_better(1.0, 2.0)
+    assert not task.metrics.is_better(2.0, 2.0)
 
 
 def test_skill_and_p_value_against_each_baseline(tiny):
     task, samples = tiny.task("log_return"), tiny.samples("log_return")
     test = samples.test_rows()
-    others = task.baselines(samples)
-    found = evaluate(task, test["targets"], others, test)["against"]
+    others = task.metrics.baselines(samples)
+    found = evaluate(task.metrics, test["targets"], others, test)["against"]
     assert all(one["skill"] == pytest.approx(1) and one["p_value"] < 0.05 for one in found.values())
-    same = evaluate(task, others["persistence"], others, test)["against"]["persistence"]
+    same = evaluate(task.metrics, others["persistence"], others, test)["against"]["persistence"]
     assert (same["skill"], same["p_value"]) == (0.0, None)
 
 
@@ -170,10 +170,10 @@ def test_every_task_draws_its_plots(tiny, kind, tmp_path):
     if kind == "digits":
         prediction = np.random.default_rng(0).dirichlet(np.ones(10), len(test["targets"])).astype(np.float32)
     elif kind == "return_quantiles":
-        prediction = task.baselines(samples)["ewma"]
+        prediction = task.metrics.baselines(samples)["ewma"]
     else:
         prediction = test["targets"] * np.float32(1.01)
-    evaluation = evaluate(task, prediction, task.baselines(samples), test)
+    evaluation = evaluate(task.metrics, prediction, task.metrics.baselines(samples), test)
     for folder in ("one", "two"):
         task.plot(tmp_path / folder, "an-experiment", prediction, test, evaluation)
     pictures = sorted(path.name for path in (tmp_path / "one").iterdir())
@@ -194,10 +194,10 @@ def test_the_plot_shows_each_periods_own_days(tiny, tmp_path, monkeypatch):
     splits = {**tiny.splits("dates").model_dump(mode="json"), "test": test}
     task = tiny.task("price", splits=splits)
     samples = price_samples(tiny.prices(tickers=("A", "B")), tiny.section("price", splits=splits), "t")
-    rows, others = samples.test_rows(), task.baselines(samples)
+    rows, others = samples.test_rows(), task.metrics.baselines(samples)
     drawn, plot = [], Axes.plot
     monkeypatch.setattr(Axes, "plot", lambda axis, *rest, **style: drawn.append(rest[0]) or plot(axis, *rest, **style))
-    task.plot(tmp_path, "x", others["drift"], rows, evaluate(task, others["drift"], others, rows))
+    task.plot(tmp_path, "x", others["drift"], rows, evaluate(task.metrics, others["drift"], others, rows))
     months = [str(days[0].astype("datetime64[M]")) for days in drawn]
     assert months == ["2012-06"] * 6 + ["2011-04"] * 6
     assert all(len(np.unique(days)) == len(days) for days in drawn)

@@ -5,12 +5,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from unroll.config import PathSource, RecordingDataset
+from unroll.config.sources import PathSource
 from unroll.domains.recordings import dataset as recordings
+from unroll.domains.recordings.config import RecordingDataset
 from unroll.errors import FormatError
 from unroll.sources.fetch import Fetched
 
-SECTION = RecordingDataset(kind="recordings", sources=(PathSource(kind="path", path="unused"),))
+SECTION = RecordingDataset(domain="recordings", sources=(PathSource(kind="path", path="unused"),))
 X = np.arange(12, dtype=np.float64).reshape(6, 2)
 GOOD = {"X": X, "y": np.array([3, 1]), "lengths": np.array([2, 4])}
 
@@ -22,7 +23,7 @@ def _file(folder: Path, name: str = "own.npz", **arrays: Any) -> Path:
 
 
 def _read(*paths: Path, split: str | None = None) -> tuple[pa.Table, list[dict[str, Any]]]:
-    return recordings.read_sources([Fetched(path, {}, split, False) for path in paths], SECTION)
+    return recordings.read_dataset([Fetched(path, {}, split, False) for path in paths], SECTION)
 
 
 def test_frames_are_cut_by_lengths(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from unroll.domains.recordings.samples import inferred_voices, recording_samples
+from unroll.domains.recordings.samples import inferred_voices
+from unroll.domains.recordings.samples import make_samples as recording_samples
 from unroll.errors import DataError, SplitError
 
 FEATURES = 4

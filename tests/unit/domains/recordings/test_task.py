@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from unroll import config
 from unroll.domains.recordings import task as recordings
-from unroll.domains.tasks import task_of
+from unroll.domains.recordings.config import RecordingTask
+from unroll.domains.task import make_task
 from unroll.evaluation.evaluation import evaluate
 from unroll.features.samples import Fold, Samples
 
@@ -39,7 +39,9 @@ def made():
 
 
 def the_task(samples, **changes):
-    return task_of("spoken", config.RecordingTask(kind="recording_class", dataset="spoken", **changes), samples)
+    return make_task(
+        "spoken", RecordingTask(domain="recordings", kind="classification", dataset="spoken", **changes), samples
+    )
 
 
 def test_accuracy_is_the_mean_over_held_out_voices():
@@ -83,7 +85,7 @@ def test_frame_statistics_leave_padding_out():
 def test_baselines():
     samples = made()
     task, rows = the_task(samples), made().test_rows()
-    found = evaluate(task, rows["targets"], task.baselines(samples), rows)
+    found = evaluate(task.metrics, rows["targets"], task.metrics.baselines(samples), rows)
     assert found["test"]["accuracy"] == found["test"]["accuracy_random_split"] == 1
     assert found["baseline"]["frame_statistics"]["accuracy"] >= 0.9
     assert found["baseline"]["majority"]["accuracy"] == 0.5
@@ -118,9 +120,9 @@ def test_the_task(deltas, features):
 def test_plots_come_out_alike(tmp_path):
     samples = made()
     task, rows = the_task(samples), samples.test_rows()
-    others = task.baselines(samples)
+    others = task.metrics.baselines(samples)
     prediction = 1 - others["frame_statistics"]
-    evaluation = evaluate(task, prediction, others, rows)
+    evaluation = evaluate(task.metrics, prediction, others, rows)
     for name in ("one", "two"):
         task.plot(tmp_path / name, "spoken-gru", prediction, rows, evaluation)
     for name in ("voices.png", "confusion.png", "mistakes.png"):

@@ -6,7 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from unroll.domains.strips.samples import BETWEEN, WORDS, compose, strip_caption_samples, strip_column_samples
+from unroll.domains.strips.samples import BETWEEN, WORDS, compose
+from unroll.domains.strips.samples import make_samples as strip_caption_samples
+from unroll.domains.strips.samples import make_samples as strip_column_samples
 from unroll.errors import DataError, SplitError
 from unroll.features.special_tokens import EOS, IGNORE_INDEX
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from unroll import config
+from unroll.config.tokenizer import TokenizerConfig
 from unroll.domains.strips import captions
 from unroll.domains.strips import task as strips
-from unroll.domains.tasks import task_of
+from unroll.domains.strips.config import StripCaptionTask, StripColumnTask
+from unroll.domains.task import make_task
 from unroll.evaluation.evaluation import evaluate
 from unroll.features.samples import Fold, Samples
 from unroll.features.special_tokens import BOS, EOS, IGNORE_INDEX, PAD
@@ -33,7 +34,7 @@ def made(count=30, seed=0):
             inputs[row, start : start + 12, 2 * digit : 2 * digit + 8] = 255
             targets[row, start : start + 12] = digit
     captions = [f"{WORDS[one]} {WORDS[other]}" for one, other in digits]
-    vocabulary = Vocabulary.fit([" ".join(WORDS)], config.Tokenizer(kind="split"))
+    vocabulary = Vocabulary.fit([" ".join(WORDS)], TokenizerConfig(kind="split"))
     ids, lengths = pad([[*one, EOS] for one in vocabulary.encode(captions)], IGNORE_INDEX)
     folds = (Fold("all", np.arange(0, count - 10), np.arange(count - 10, count - 8), np.arange(count - 8, count)),)
     columns = Samples({"inputs": inputs, "targets": targets, "digits": digits}, folds)
@@ -43,13 +44,13 @@ def made(count=30, seed=0):
 
 
 def columns_task():
-    section = config.StripColumnsTask(kind="strip_columns", dataset="mnist", digits=(2, 2), columns=COLUMNS)
-    return task_of("strips", section)
+    section = StripColumnTask(domain="strips", kind="column_labels", dataset="mnist", digits=(2, 2), columns=COLUMNS)
+    return make_task("strips", section)
 
 
 def captions_task(samples):
-    section = config.StripCaptionTask(kind="strip_captions", dataset="mnist", digits=(2, 2), columns=COLUMNS)
-    return task_of("captions", section, samples)
+    section = StripCaptionTask(domain="strips", kind="captions", dataset="mnist", digits=(2, 2), columns=COLUMNS)
+    return make_task("captions", section, samples)
 
 
 @pytest.mark.parametrize(
@@ -185,9 +186,9 @@ def test_plots_come_out_alike(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(strips, "FITTED", 500)
     columns, told = made()
     samples, task = (columns, columns_task()) if kind == "columns" else (told, captions_task(told))
-    rows, others = samples.test_rows(), task.baselines(samples)
+    rows, others = samples.test_rows(), task.metrics.baselines(samples)
     prediction = np.roll(others["logistic_regression" if kind == "columns" else "nearest_strip"], 1, axis=0)
-    evaluation = evaluate(task, prediction, others, rows)
+    evaluation = evaluate(task.metrics, prediction, others, rows)
     for name in ("one", "two"):
         task.plot(tmp_path / name, "strips-bilstm", prediction, rows, evaluation)
     pictures = {"columns": ["confusion.png", "places.png", "strips.png"], "captions": ["examples.png", "lengths.png"]}
@@ -200,5 +201,5 @@ def test_sentences_that_are_all_right_are_drawn_too(tmp_path):
     _, samples = made()
     task, rows = captions_task(samples), samples.test_rows()
     right = np.where(rows["targets"] < 0, PAD, rows["targets"])
-    task.plot(tmp_path, "x", right, rows, evaluate(task, right, task.baselines(samples), rows))
+    task.plot(tmp_path, "x", right, rows, evaluate(task.metrics, right, task.metrics.baselines(samples), rows))
     assert (tmp_path / "examples.png").exists()

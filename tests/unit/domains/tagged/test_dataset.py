@@ -4,14 +4,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from unroll.config import PathSource, TaggedDataset
+from unroll.config.sources import PathSource
 from unroll.domains.tagged import dataset as tagged
+from unroll.domains.tagged.config import TaggedDataset
 from unroll.errors import FormatError
 from unroll.sources.fetch import Fetched
 
 SPLITS = ("train", "valid", "test")
 SECTION = TaggedDataset(
-    kind="tagged", sources=tuple(PathSource(kind="path", path="unused", split=split) for split in SPLITS)
+    domain="tagged", sources=tuple(PathSource(kind="path", path="unused", split=split) for split in SPLITS)
 )
 
 
@@ -28,7 +29,7 @@ def _tags(folder: Path, tags: str, name: str = "train.conll") -> Path:
 
 def _read(*paths: Path) -> tuple[pa.Table, list[dict[str, Any]]]:
     fetched = [Fetched(path, {"path": path.name}, split, False) for path, split in zip(paths, SPLITS, strict=False)]
-    return tagged.read_sources(fetched, SECTION)
+    return tagged.read_dataset(fetched, SECTION)
 
 
 def test_token_first_tag_last(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from unroll.domains.tagged.samples import tag_samples
+from unroll.domains.tagged.samples import make_samples as tag_samples
 from unroll.errors import DataError, SplitError
 from unroll.features.special_tokens import IGNORE_INDEX, PAD, UNK
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from unroll import config
+from unroll.config.tokenizer import TokenizerConfig
 from unroll.domains.tagged import task as tags
-from unroll.domains.tasks import task_of
+from unroll.domains.tagged.config import TaggingTask
+from unroll.domains.task import make_task
 from unroll.evaluation.evaluation import evaluate
 from unroll.features.samples import Fold, Samples
 from unroll.features.special_tokens import IGNORE_INDEX, UNK
@@ -23,8 +24,8 @@ SENTENCES = [
 
 def made(characters=3):
     texts = [text for text, _ in SENTENCES]
-    words = Vocabulary.fit(texts[:3], config.Tokenizer(kind="split"))
-    letters = Vocabulary.fit([" ".join("".join(texts))], config.Tokenizer(kind="split"))
+    words = Vocabulary.fit(texts[:3], TokenizerConfig(kind="split"))
+    letters = Vocabulary.fit([" ".join("".join(texts))], TokenizerConfig(kind="split"))
     ids, lengths = pad(words.encode(texts))
     inputs = np.zeros((*ids.shape, 1 + characters), np.int64)
     inputs[:, :, 0] = ids
@@ -40,10 +41,15 @@ def made(characters=3):
 
 
 def the_task(samples, characters=3):
-    section = config.TagTask(
-        kind="tags", dataset="tagged", tokenizer=config.Tokenizer(kind="split"), max_tokens=9, characters=characters
+    section = TaggingTask(
+        domain="tagged",
+        kind="token_classification",
+        dataset="tagged",
+        tokenizer=TokenizerConfig(kind="split"),
+        max_tokens=9,
+        characters=characters,
     )
-    return task_of("names", section, samples)
+    return make_task("names", section, samples)
 
 
 def test_figures_by_hand():
@@ -96,7 +102,7 @@ def test_keys_that_other_tools_read():
     samples = made()
     task, rows = the_task(samples), samples.test_rows()
     right = np.where(rows["targets"] == IGNORE_INDEX, 0, rows["targets"])
-    found = evaluate(task, right, task.baselines(samples), rows)
+    found = evaluate(task.metrics, right, task.metrics.baselines(samples), rows)
     assert found["test"]["entity_f1"] == found["test"]["token_accuracy"] == 1
     assert found["baseline"]["most_frequent_tag"]["token_accuracy"] == pytest.approx(6 / 8)
 
@@ -105,7 +111,7 @@ def test_keys_that_other_tools_read():
 def test_the_task(characters):
     samples = made(characters)
     task = the_task(samples, characters)
-    assert (task.topology, task.output, task.headline) == ("many_to_many", "labels", "entity_f1")
+    assert (task.topology, task.output, task.metrics.headline) == ("many_to_many", "labels", "entity_f1")
     assert task.every_step
     assert task.variable_length
     assert not task.causal
@@ -122,8 +128,8 @@ def test_the_task(characters):
 def test_plots_come_out_alike(tmp_path):
     samples = made()
     task, rows = the_task(samples), samples.test_rows()
-    others = task.baselines(samples)
-    evaluation = evaluate(task, others["most_frequent_tag"], others, rows)
+    others = task.metrics.baselines(samples)
+    evaluation = evaluate(task.metrics, others["most_frequent_tag"], others, rows)
     for name in ("one", "two"):
         task.plot(tmp_path / name, "tags-bilstm", others["most_frequent_tag"], rows, evaluation)
     for name in ("types.png", "mistakes.png"):
@@ -136,5 +142,5 @@ def test_baseline_with_and_without_characters(tiny, characters):
     samples, task = tiny.samples("tags", characters=characters), tiny.task("tags", characters=characters)
     assert task.inputs.shape[2] == samples.tensors["inputs"].shape[2] == 1 + characters
     rows = samples.test_rows()
-    (prediction,) = task.baselines(samples).values()
-    assert task.metrics(prediction, rows)["token_accuracy"] > 0
+    (prediction,) = task.metrics.baselines(samples).values()
+    assert task.metrics.score(prediction, rows)["token_accuracy"] > 0

@@ -5,8 +5,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from unroll.config import PathSource, TextDataset
+from unroll.config.sources import PathSource
 from unroll.domains.texts import dataset as texts
+from unroll.domains.texts.config import TextDataset
 from unroll.errors import FormatError
 from unroll.sources.fetch import Fetched
 
@@ -14,8 +15,8 @@ LABELS = ("good", "bad")
 
 
 def _read(path: Path, split: str | None = None, **options: Any) -> tuple[pa.Table, list[dict[str, Any]]]:
-    section = TextDataset(kind="texts", sources=(PathSource(kind="path", path=str(path)),), **options)
-    return texts.read_sources([Fetched(path, {"kind": "path"}, split, False)], section)
+    section = TextDataset(domain="texts", sources=(PathSource(kind="path", path=str(path)),), **options)
+    return texts.read_dataset([Fetched(path, {"kind": "path"}, split, False)], section)
 
 
 def _file(folder: Path, content: str, name: str = "own.csv") -> Path:

@@ -6,7 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from unroll.domains.texts.samples import language_samples, rating_classes, soft_labels, text_class_samples
+from unroll.domains.articles.samples import make_samples as language_samples
+from unroll.domains.texts.samples import make_samples as text_class_samples
+from unroll.domains.texts.samples import rating_classes, soft_labels
 from unroll.errors import DataError, SplitError
 from unroll.features.groups import normalized
 from unroll.features.samples import Samples

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from unroll import config
-from unroll.domains.tasks import task_of
+from unroll.config.tokenizer import TokenizerConfig
+from unroll.domains.task import make_task
 from unroll.domains.texts import task as texts
+from unroll.domains.texts.config import TextClassTask
 from unroll.evaluation.evaluation import evaluate
 from unroll.features.samples import Fold, Samples
 from unroll.features.text import Vocabulary
@@ -16,8 +17,8 @@ CLASSES = ("negative", "neutral", "positive")
 
 def section(**changes):
     content = {"classes": CLASSES, "thresholds": (-1.0, 1.0), "max_tokens": 20, **changes}
-    return config.TextClassTask(
-        kind="text_class", dataset="reviews", tokenizer=config.Tokenizer(kind="word"), **content
+    return TextClassTask(
+        domain="texts", kind="classification", dataset="reviews", tokenizer=TokenizerConfig(kind="word"), **content
     )
 
 
@@ -26,7 +27,7 @@ def made(rated=True, count=60):
     words = ("bad", "so so", "good")
     label = np.arange(count) % 3
     text = np.array([f"{words[one]} film number {place % 7}" for place, one in enumerate(label)], object)
-    vocabulary = Vocabulary.fit(text, config.Tokenizer(kind="word"))
+    vocabulary = Vocabulary.fit(text, TokenizerConfig(kind="word"))
     ids = vocabulary.encode(list(text))
     inputs = np.zeros((count, max(map(len, ids))), np.int64)
     for row, own in zip(inputs, ids, strict=True):
@@ -107,17 +108,17 @@ def test_the_middle_is_that_of_the_thresholds():
     """One to five stars: what counts is above or below three."""
     samples = made()
     stars = {**samples.tensors, "rating": samples.tensors["rating"] + 3}
-    task = task_of("stars", section(thresholds=(2.0, 4.0)), Samples(stars, samples.folds, samples.vocabularies))
-    rows = task_of("reviews", section(), samples).metrics(stars["label"], samples.tensors)
-    assert task.metrics(stars["label"], stars) == rows
+    task = make_task("stars", section(thresholds=(2.0, 4.0)), Samples(stars, samples.folds, samples.vocabularies))
+    rows = make_task("reviews", section(), samples).metrics(stars["label"], samples.tensors)
+    assert task.metrics.score(stars["label"], stars) == rows
 
 
 @pytest.mark.parametrize("has_ratings", [True, False])
 def test_baselines(has_ratings):
     samples = made(has_ratings)
-    task = task_of("reviews", section(thresholds=(-1.0, 1.0) if has_ratings else None), samples)
+    task = make_task("reviews", section(thresholds=(-1.0, 1.0) if has_ratings else None), samples)
     rows = samples.test_rows()
-    found = evaluate(task, rows["targets"], task.baselines(samples), rows)
+    found = evaluate(task.metrics, rows["targets"], task.metrics.baselines(samples), rows)
     assert set(found["baseline"]) == {"majority", "tfidf_logistic_regression"}
     assert found["baseline"]["tfidf_logistic_regression"]["class_accuracy"] == 1
     assert found["baseline"]["tfidf_logistic_regression"]["accuracy"] == 1
@@ -144,8 +145,13 @@ def test_a_text_of_marks_alone_has_features():
 
 def test_the_task():
     samples = made()
-    task = task_of("reviews", section(truncation=False), samples)
-    assert (task.topology, task.output, task.reader, task.headline) == ("many_to_one", "label", "text", "accuracy")
+    task = make_task("reviews", section(truncation=False), samples)
+    assert (task.topology, task.output, task.reader, task.metrics.headline) == (
+        "many_to_one",
+        "label",
+        "text",
+        "accuracy",
+    )
     assert task.variable_length
     assert (task.features, task.source_vocab_size, task.target_vocab_size) == (0, samples.vocabularies["text"].size, 0)
     assert task.outputs[1].shape == ("batch", 3)
@@ -169,12 +175,12 @@ def test_the_task():
 @pytest.mark.parametrize("has_ratings", [True, False])
 def test_plots_come_out_alike(has_ratings, tmp_path):
     samples = made(has_ratings)
-    task = task_of("reviews", section(thresholds=(-1.0, 1.0) if has_ratings else None), samples)
-    rows, others = samples.test_rows(), task.baselines(samples)
+    task = make_task("reviews", section(thresholds=(-1.0, 1.0) if has_ratings else None), samples)
+    rows, others = samples.test_rows(), task.metrics.baselines(samples)
     # A text that would begin a formula, and one in a script that the font lacks.
     rows["text"] = np.array(["$5 and $x", "नमस्ते दुनिया", *rows["text"][2:]], object)
     prediction = np.roll(rows["targets"], 1, axis=1) * 0.8
-    evaluation = evaluate(task, prediction, others, rows)
+    evaluation = evaluate(task.metrics, prediction, others, rows)
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         task.plot(tmp_path / name, "reviews-bilstm", prediction, rows, evaluation)

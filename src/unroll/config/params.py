@@ -1,0 +1,33 @@
+"""The whole of params.yaml; datasets and tasks are unions over all domains."""
+
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from unroll.config.experiments import Experiment
+from unroll.config.scoring import Scoring
+from unroll.config.section import Name, Section
+from unroll.domains import DOMAINS
+
+
+def _union(kinds: list[Any], discriminator: str) -> Any:
+    """Return a union told apart by one key. Pydantic takes no discriminator for a single member."""
+    union = reduce(or_, kinds)
+    return union if len(kinds) == 1 else Annotated[union, Field(discriminator=discriminator)]
+
+
+DATASET: Any = _union([domain.dataset for domain in DOMAINS if domain.dataset], "domain")
+"""A dataset's section, of any domain."""
+TASK: Any = _union([_union(list(domain.tasks), "kind") for domain in DOMAINS], "domain")
+"""A task's section, of any domain and kind."""
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    datasets: dict[Name, DATASET]
+    tasks: dict[Name, TASK]
+    experiments: dict[Name, Experiment]
+    scoring: Scoring

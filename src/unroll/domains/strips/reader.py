@@ -1,0 +1,10 @@
+"""Files of strips."""
+
+from unroll.inference.array_reader import ARRAY_READER
+from unroll.inference.columns import LABELS, TEXT
+from unroll.inference.interface import SEARCH, Interface
+
+INTERFACES = {
+    "column_labels": Interface(("uint8", (3,)), ARRAY_READER, LABELS),
+    "captions": Interface(("uint8", (3,)), ARRAY_READER, TEXT, SEARCH),
+}

@@ -1,0 +1,99 @@
+"""Precision, recall and F1 of entities, and a baseline."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unroll.domains.tagged.config import TaggingTask
+from unroll.features.samples import Samples, Tensors
+from unroll.features.special_tokens import IGNORE_INDEX, PAD
+from unroll.metrics.classification import labels_of, majority
+from unroll.metrics.entities import entity_scores
+from unroll.metrics.live import Live, label_lists, share_of_equal
+from unroll.metrics.metrics import Metrics, Prediction
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def make_metrics(section: TaggingTask, samples: Samples) -> Metrics:
+    """Return the metrics of a task."""
+    tags = list(samples.notes["tags"])
+    return Metrics(
+        "entity_f1",
+        higher_is_better=True,
+        score=lambda prediction, rows: score(prediction, rows, tags),
+        per_sample_loss=per_sample_loss,
+        baselines=baselines,
+        test="paired_t_test",
+    )
+
+
+def score(prediction: Prediction, rows: Tensors, tags: Sequence[str]) -> dict[str, Any]:
+    """Whole entities, and single tokens.
+
+    Args:
+        prediction: Tag numbers int64 [sample, time], or probabilities float32 [sample, time, tag].
+        rows: `targets` int64 [sample, time], IGNORE_INDEX beyond each sentence's end.
+        tags: Their names.
+
+    Returns:
+        entity_f1, entity_precision and entity_recall: an entity counts where its type and both its ends are right;
+        token_accuracy; entities: how many there are; by_type: F1 of each type of entity and how many there are.
+    """
+    labels, targets = labels_of(prediction), rows["targets"]
+    inside = targets != IGNORE_INDEX
+    total, by_type = entity_scores(_named(targets, inside, tags), _named(labels, inside, tags))
+    return {
+        "entity_f1": total.f1,
+        "entity_precision": total.precision,
+        "entity_recall": total.recall,
+        "token_accuracy": float((labels == targets)[inside].mean()),
+        "entities": total.count,
+        "rows": len(targets),
+        "by_type": {kind: {"entity_f1": one.f1, "entities": one.count} for kind, one in by_type.items()},
+    }
+
+
+def per_sample_loss(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
+    """Share of wrong tokens in each sentence."""
+    targets = rows["targets"]
+    inside = targets != IGNORE_INDEX
+    wrong = (labels_of(prediction) != targets) & inside
+    losses: NDArray[np.float64] = wrong.sum(1) / np.maximum(inside.sum(1), 1)
+    return losses
+
+
+def _named(numbers: NDArray[np.int64], inside: NDArray[np.bool_], tags: Sequence[str]) -> list[list[str]]:
+    return [[tags[tag] for tag in row[there]] for row, there in zip(numbers, inside, strict=True)]
+
+
+def baselines(samples: Samples) -> dict[str, Prediction]:
+    """Each token's most frequent tag in training; the most frequent of all where the token was not seen."""
+    inputs, targets = samples.tensors["inputs"], samples.tensors["targets"]
+    found = []
+    for fold in samples.folds:
+        past = np.concatenate([fold.train, fold.valid])
+        inside = targets[past] != IGNORE_INDEX
+        tokens, tags = inputs[past][:, :, 0][inside], targets[past][inside]
+        counts = np.zeros((int(inputs[:, :, 0].max()) + 1, int(tags.max()) + 1), np.int64)
+        np.add.at(counts, (tokens, tags), 1)
+        best = np.where(counts.any(1), counts.argmax(1), majority(tags))
+        asked = inputs[fold.test][:, :, 0]
+        found.append(np.where(asked == PAD, 0, best[asked]))
+    return {"most_frequent_tag": np.concatenate(found)}
+
+
+def live_metrics(kind: str, rows: "pd.DataFrame") -> Live:
+    """Return entity metrics of sentences whose tags are known."""
+    del kind
+    true, said = label_lists(rows)
+    total, _ = entity_scores(true, said)
+    return {
+        "entity_f1": total.f1,
+        "entity_precision": total.precision,
+        "entity_recall": total.recall,
+        "token_accuracy": share_of_equal(true, said),
+    }

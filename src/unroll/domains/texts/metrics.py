@@ -1,0 +1,144 @@
+"""Accuracy of text classification, and its baselines."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unroll.domains.texts.config import TextClassTask
+from unroll.features.samples import Samples, Tensors
+from unroll.metrics.classification import WORDS, accuracy, confusion, labels_of, logistic_regression, macro_f1, majority
+from unroll.metrics.live import Live, live_classes
+from unroll.metrics.metrics import Metrics, Prediction
+from unroll.metrics.tokens import by_group, length_groups
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STRENGTH = 10.0
+"""C of the logistic regressions; of 1, 3 and 10 the best by cross-validation on the training split of the reviews."""
+LENGTHS = (5, 10, 15, 20, 30, 50)
+"""Ends of the groups of texts by number of tokens."""
+
+
+def make_metrics(section: TextClassTask, samples: Samples) -> Metrics:
+    """Return the metrics of a task."""
+    classes, middle = len(section.classes), middle_of(section)
+    return Metrics(
+        "accuracy",
+        higher_is_better=True,
+        score=lambda prediction, rows: score(prediction, rows, classes, middle),
+        per_sample_loss=lambda prediction, rows: per_sample_loss(prediction, rows, classes, middle),
+        baselines=lambda samples: baselines(samples, classes, middle),
+        test="mcnemar",
+    )
+
+
+def middle_of(section: TextClassTask) -> float | None:
+    """Return the rating between the lower and the upper classes; None where the texts have labels."""
+    return None if section.thresholds is None else float(np.median(section.thresholds))
+
+
+def score(prediction: Prediction, rows: Tensors, classes: int, middle: float | None) -> dict[str, Any]:
+    """Accuracy, macro-F1 and figures by length.
+
+    Args:
+        prediction: Probabilities float32 [sample, class]; of baselines that decide on the side of the middle apart
+            from the class, with a last column P(above the middle); or class numbers [sample].
+        rows: `label` int64 [sample], `lengths`, and of ratings `rating` float32 [sample].
+        classes: Number of classes.
+        middle: Rating between the lower and the upper classes; None where the texts have labels.
+
+    Returns:
+        accuracy: of labels the share of right classes; of ratings the share on the right side of the middle, without
+        those exactly on it. class_accuracy and macro_f1: over the classes. accuracy_rows: those that accuracy counts.
+    """
+    counts = confusion(rows["label"], class_numbers(prediction, classes), classes)
+    right, counted = ~_wrong(prediction, rows, classes, middle), _counted(rows, middle)
+    lengths = rows["lengths"]
+    return {
+        "accuracy": float(right[counted].mean()),
+        "class_accuracy": accuracy(counts),
+        "macro_f1": macro_f1(counts),
+        "accuracy_rows": int(counted.sum()),
+        "rows": len(right),
+        "by_length": by_group(
+            {name: inside & counted for name, inside in length_groups(lengths, LENGTHS).items()},
+            lambda inside: {"accuracy": float(right[inside].mean()), "rows": int(inside.sum())},
+        ),
+    }
+
+
+def per_sample_loss(prediction: Prediction, rows: Tensors, classes: int, middle: float | None) -> NDArray[np.float64]:
+    """1 where `accuracy` counts an error, else 0; a rating exactly on the middle is an error of nobody."""
+    return (_wrong(prediction, rows, classes, middle) & _counted(rows, middle)).astype(np.float64)
+
+
+def class_numbers(prediction: Prediction, classes: int) -> Prediction:
+    return labels_of(prediction[:, :classes] if prediction.ndim == 2 else prediction)
+
+
+def _wrong(prediction: Prediction, rows: Tensors, classes: int, middle: float | None) -> NDArray[np.bool_]:
+    if middle is None:
+        wrong: NDArray[np.bool_] = class_numbers(prediction, classes) != rows["label"]
+    else:
+        wrong = _above(prediction, classes) != (rows["rating"] > middle)
+    return wrong
+
+
+def _above(prediction: Prediction, classes: int) -> NDArray[np.bool_]:
+    """Whether a text is told to be above the middle; where neither side is likelier, it is not.
+
+    Example:
+        Of negative, neutral and positive, (0.3, 0.3, 0.4) is above: 0.4 against 0.3. Neutral says nothing.
+    """
+    half = classes // 2
+    if prediction.ndim == 1:
+        above: NDArray[np.bool_] = prediction >= classes - half
+    elif prediction.shape[1] > classes:
+        above = prediction[:, classes] > 0.5
+    else:
+        above = prediction[:, classes - half :].sum(1) > prediction[:, :half].sum(1)
+    return above
+
+
+def _counted(rows: Tensors, middle: float | None) -> NDArray[np.bool_]:
+    if middle is None:
+        return np.ones(len(rows["label"]), bool)
+    counted: NDArray[np.bool_] = rows["rating"] != middle
+    return counted
+
+
+def baselines(samples: Samples, classes: int, middle: float | None) -> dict[str, Prediction]:
+    """The most frequent class and side; logistic regression on TF-IDF of words and pairs of words.
+
+    Of ratings both have a model for the classes and one for the side of the middle: [row, class + 1].
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    frequent, linear = [], []
+    text, label = samples.tensors["text"], samples.tensors["label"]
+    for fold in samples.folds:
+        past = np.concatenate([fold.train, fold.valid])
+        vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=WORDS)
+        known = vectorizer.fit_transform(text[past])
+        new = vectorizer.transform(text[fold.test])
+        common = np.zeros((len(fold.test), classes), np.float32)
+        common[:, majority(label[past])] = 1
+        fitted = logistic_regression(known, label[past], classes, C=STRENGTH, max_iter=200)(new)
+        if middle is not None:
+            rating = samples.tensors["rating"][past]
+            rated = rating != middle
+            above = (rating[rated] > middle).astype(np.int64)
+            common = np.column_stack([common, np.full(len(common), majority(above), np.float32)])
+            sides = logistic_regression(known[rated], above, 2, C=STRENGTH, max_iter=200)(new)
+            fitted = np.column_stack([fitted, sides[:, 1]])
+        frequent.append(common)
+        linear.append(fitted)
+    return {"majority": np.concatenate(frequent), "tfidf_logistic_regression": np.concatenate(linear)}
+
+
+def live_metrics(kind: str, rows: "pd.DataFrame") -> Live:
+    """Return accuracy and macro-F1 of predictions whose truth is known."""
+    del kind
+    return live_classes(rows)

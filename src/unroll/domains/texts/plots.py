@@ -1,0 +1,67 @@
+"""Plots of text classification."""
+
+from typing import cast
+
+import numpy as np
+
+from unroll.domains.texts.config import TextClassTask
+from unroll.domains.texts.metrics import class_numbers, middle_of
+from unroll.metrics.classification import confusion
+from unroll.plotting.results import Results
+
+
+def plot(results: Results) -> None:
+    """Confusion matrix, quality by length, and the mistakes that the model was surest of."""
+    section = cast(TextClassTask, results.section)
+    folder, title, prediction, rows = results.folder, results.title, results.prediction, results.rows
+    evaluation = results.evaluation
+    classes, middle = section.classes, middle_of(section)
+    from unroll.plotting.figures import by_group_bars, confusion_matrix
+    from unroll.plotting.tables import table_figure
+
+    test, base = evaluation["test"], evaluation["baseline"]["tfidf_logistic_regression"]
+    labels = class_numbers(prediction, len(classes))
+    caption = (
+        f"{title} on {len(labels):,} test texts: right class {test['class_accuracy']:.1%}, macro-F1 "
+        f"{test['macro_f1']:.3f}; TF-IDF + logistic regression {base['class_accuracy']:.1%}, {base['macro_f1']:.3f}."
+    )
+    if middle is not None:
+        caption += (
+            f"\nOf {test['accuracy_rows']:,} rated above or below {middle:g} on their side: {test['accuracy']:.1%}; "
+            f"TF-IDF + logistic regression {base['accuracy']:.1%}."
+        )
+    confusion_matrix(
+        folder / "confusion.png",
+        caption,
+        confusion(rows["label"], labels, len(classes)),
+        classes,
+    )
+    by_group_bars(
+        folder / "lengths.png",
+        f"{title}: accuracy by number of tokens",
+        {
+            "network": test["by_length"],
+            "TF-IDF + logistic regression": base["by_length"],
+            "majority": evaluation["baseline"]["majority"]["by_length"],
+        },
+        "accuracy",
+        xlabel="tokens (texts)",
+    )
+    sure = prediction[np.arange(len(labels)), labels]
+    wrong = np.flatnonzero(labels != rows["label"])
+    order = wrong[np.argsort(-sure[wrong], kind="stable")][:12]
+    table_figure(
+        folder / "mistakes.png",
+        f"{title}: the mistakes it was surest of",
+        ("text", "is" if middle is None else "rated", "taken for", "sure"),
+        [
+            (
+                rows["text"][row],
+                classes[rows["label"][row]] + ("" if middle is None else f" ({rows['rating'][row]:+.1f})"),
+                classes[labels[row]],
+                f"{sure[row]:.0%}",
+            )
+            for row in order
+        ],
+        widths=(70, 18, 12, 5),
+    )

@@ -1,0 +1,262 @@
+"""Files of texts, ready for the graph: Parquet, CSV, TSV, JSON lines, or plain text of one row a line."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from unroll.errors import FormatError
+from unroll.features.special_tokens import UNK
+from unroll.inference.batches import is_whole, open_parquet, parquet_batches, rebatched, row_ids, with_reasons
+from unroll.inference.bundle import Bundle
+from unroll.inference.card import Card, stated
+from unroll.inference.feeds import steps_of
+from unroll.inference.forms import Form
+from unroll.inference.interface import InputReader, Numbers
+from unroll.inference.reference import Expectation, between
+from unroll.inference.tokens import encoded
+from unroll.sources.packed import is_packed, open_plain
+
+_CELL = 1 << 24
+"""Characters that a cell of a table may have; as many as in training."""
+_ROWS, _BLOCK = 1024, 1 << 18
+"""Rows, and about how many characters of them, that are tokenized together: each token takes about 1 kB meanwhile."""
+_IDS = ("row_id", "id")
+
+Rows = tuple[Sequence[Any] | None, Sequence[Any]]
+"""Ids, where the file has some, and texts as they stand there."""
+
+
+def read_texts(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch]:
+    """Read the column that the card names, or `text`, and ids from row_id or id, batch by batch.
+
+    A blank line of plain text is an empty text; of JSON lines, and of tables of more than one column, it is no row.
+
+    Yields:
+        Batches as `tokens.encoded` makes them.
+
+    Raises:
+        FormatError: The file is not UTF-8, not a table of this form, or lacks the column.
+    """
+    first = 0
+    whole: bool | None = None
+    for ids, cells in _FORMS[form](path, stated(bundle.card.text).column):
+        if not cells:
+            continue
+        if ids is None:
+            ids, whole = range(first, first + len(cells)), True
+        if whole is None:
+            whole = is_whole(ids[0]) and (form in ("csv", "tsv") or not isinstance(ids[0], str))
+        column, lacking = row_ids(ids, whole, first)
+        yield with_reasons(encoded(column, cells, first, bundle), lacking)
+        first += len(cells)
+
+
+def _of_parquet(path: Path, column: str) -> Iterator[Rows]:
+    with open_parquet(path) as file:
+        name, ids = _columns(file.schema_arrow.names, column, path)
+        first = 0
+        columns = [one for one in (ids, name) if one]
+        for batch in rebatched(parquet_batches(file, path, columns, _ROWS), _ROWS, _BLOCK):
+            cells = _values(batch.column(name), path, name, first)
+            yield _values(batch.column(ids), path, ids, first) if ids else None, cells
+            first += batch.num_rows
+
+
+def _of_table(path: Path, column: str, *, tabs: bool = False) -> Iterator[Rows]:
+    lines = _lines(path)
+    header_line = next(lines, "")
+    delimiter = "\t" if tabs else max(",;\t", key=header_line.count)
+    # In a file with tabs a quotation mark is a character like any other: nothing has to be quoted there.
+    csv.field_size_limit(_CELL)
+    table = csv.reader(
+        chain([header_line], lines),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL,
+        strict=True,
+    )
+    try:
+        header = next(table, [])
+        name, ids = _columns(header, column, path)
+        place, id_place = header.index(name), header.index(ids) if ids else None
+        for found in _blocks((row, sum(map(len, row))) for row in _table_rows(table, len(header), delimiter, path)):
+            yield None if id_place is None else [row[id_place] for row in found], [row[place] for row in found]
+    except csv.Error as error:
+        raise FormatError(f"{path}, line {table.line_num:,}: not valid CSV: {error}") from None
+
+
+def _of_tabs(path: Path, column: str) -> Iterator[Rows]:
+    return _of_table(path, column, tabs=True)
+
+
+def _table_rows(table: Any, columns: int, delimiter: str, path: Path) -> Iterator[list[str]]:
+    """Cells of each row; `table` is a csv.reader."""
+    for cells in table:
+        if not cells and columns > 1:
+            continue
+        if max(len(cells), 1) != columns:
+            raise FormatError(
+                f"{path}, line {table.line_num:,}: {len(cells)} cells where the header has {columns}; "
+                f"a text that contains {delimiter!r} has to be in double quotes"
+            )
+        yield cells or [""]
+
+
+def _of_json_lines(path: Path, column: str) -> Iterator[Rows]:
+    names: tuple[str, str | None] | None = None
+    for found in _blocks(_objects(path)):
+        # A row may leave out what it has nothing to say of, even the first one.
+        names = names or _columns(list(dict.fromkeys(chain.from_iterable(found))), column, path)
+        name, ids = names
+        yield [row.get(ids) for row in found] if ids else None, [row.get(name) for row in found]
+
+
+def _objects(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Each line's object, and its characters."""
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line, object_pairs_hook=_object, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"{path}, line {number:,}: not valid JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise FormatError(f"{path}, line {number:,}: found {line.strip()[:60]!r}, expected a JSON object")
+        yield row, len(line)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; which of two values of one key is meant, nobody can tell."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise ValueError(f"the key {twice[:60]!r} stands twice; keep one of them")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON; write null")
+
+
+def _of_plain_text(path: Path, column: str) -> Iterator[Rows]:
+    del column
+    for lines in _blocks((line, len(line)) for line in _lines(path)):
+        yield None, [line.removesuffix("\n").removesuffix("\r") for line in lines]
+
+
+_FORMS: Mapping[Form, Callable[[Path, str], Iterator[Rows]]] = {
+    "parquet": _of_parquet,
+    "csv": _of_table,
+    "tsv": _of_tabs,
+    "jsonl": _of_json_lines,
+    "txt": _of_plain_text,
+}
+
+
+def _columns(there: Sequence[str], column: str, path: Path) -> tuple[str, str | None]:
+    """Names, as the file has them, of the column of texts and of that of ids, if there is one."""
+    plain = [name.strip().lower() for name in there]
+    name = next((one for one in (column, "text") if one in plain), None)
+    if name is None or plain.count(name) > 1:
+        wanted = f"{column!r} or 'text'" if column != "text" else "'text'"
+        raise FormatError(
+            f"{path} has {'no' if name is None else 'more than one'} column {wanted if name is None else repr(name)}; "
+            f"it has {', '.join(there)[:200] or 'none'}"
+        )
+    ids = next((there[plain.index(one)] for one in _IDS if one in plain), None)
+    return there[plain.index(name)], ids
+
+
+def _values(column: pa.Array, path: Path, name: str, first: int) -> list[Any]:
+    """Python values of a Parquet column; Arrow believes a file that its text is UTF-8, so it is looked at."""
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        for row, one in enumerate(column):
+            try:
+                one.as_py()
+            except UnicodeDecodeError as bad:
+                raise FormatError(
+                    f"{path}, row {first + row}: {name} is not UTF-8 text: byte 0x{bad.object[bad.start]:02x} at byte "
+                    f"offset {bad.start} of the cell; write the file again as UTF-8"
+                ) from None
+        raise FormatError(f"{path}: the column {name} is damaged: {' '.join(str(error).split())}") from None
+    return list(column.to_pylist())
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Lines with their ends, LF or CRLF; without a byte-order mark.
+
+    Raises:
+        FormatError: The file is not UTF-8.
+    """
+    offset = 0
+    with open_plain(path) as raw:
+        for number, line in enumerate(raw, start=1):
+            try:
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                where = f"byte offset {offset + error.start:,}{' of its unpacked content' * is_packed(path)}"
+                raise FormatError(
+                    f"{path} is not UTF-8 text: byte 0x{line[error.start]:02x} at {where}, in line {number:,}; "
+                    "save it as UTF-8"
+                ) from None
+            offset += len(line)
+
+
+def _blocks(rows: Iterable[tuple[Any, int]]) -> Iterator[list[Any]]:
+    """Lists of up to `_ROWS` rows, and of about `_BLOCK` characters; each row comes with its number of characters."""
+    block: list[Any] = []
+    size = 0
+    for row, characters in rows:
+        block.append(row)
+        size += characters
+        if len(block) == _ROWS or size >= _BLOCK:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def _profile(batch: pa.RecordBatch, card: Card) -> dict[str, Numbers]:
+    spec = stated(card.text)
+    steps = steps_of(batch, card)
+    numbers = batch.column("inputs").flatten().to_numpy().reshape(-1, 1 + spec.characters)[:, 0]
+    unknown = _sums(numbers == UNK, steps)
+    tokens = np.maximum(steps - (spec.first_token is not None), 0).astype(np.float64)
+    share = np.divide(unknown, tokens, out=np.full(len(steps), np.nan), where=tokens > 0)
+    return {"tokens": tokens, "unknown_share": share}
+
+
+def _sums(values: NDArray[Any], steps: NDArray[np.int64]) -> Numbers:
+    """Sum of the values of each row; rows of 2, 0 and 1 step: [1, 2, 5] → [3, 0, 5]."""
+    ends = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])[np.cumsum(steps)]
+    return np.diff(ends, prepend=0.0)
+
+
+def _bounds(columns: Mapping[str, Numbers], card: Card) -> tuple[Expectation, ...]:
+    del columns
+    spec = stated(card.text)
+    found = [between("the text has tokens, and no more than the model reads", "tokens", (1.0, float(spec.max_tokens)))]
+    # Whoever reads a token's characters knows something of a token that is unknown.
+    if not spec.characters:
+        found.append(between("some token of the text is known", "unknown_share", (0.0, 1.0), strict_max=True))
+    return tuple(found)
+
+
+TEXT_READER = InputReader(
+    "texts",
+    "text",
+    ("parquet", "csv", "tsv", "jsonl", "txt"),
+    read_texts,
+    ("tokens", "unknown_share"),
+    _profile,
+    _bounds,
+)
