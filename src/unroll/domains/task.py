@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unroll.config.decoding import DecodingConfig
+from unroll.config.experiments import DenseModel, Model
 from unroll.config.section import TaskSection
 from unroll.domains import domain_of
 from unroll.features.samples import VOCABULARY, Samples
@@ -161,3 +162,8 @@ def make_task(name: str, section: TaskSection, samples: Samples) -> Task:
     """
     task: Task = domain_of(section.domain).part("task").make_task(name, section, samples)
     return task
+
+
+def topology_of(task: Task, model: Model) -> Topology:
+    """Return the topology of a network: the task's, but a dense one sees its whole input at once."""
+    return "one_to_one" if isinstance(model, DenseModel) else task.topology

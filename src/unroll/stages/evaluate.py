@@ -10,10 +10,10 @@ import torch
 from safetensors.numpy import load_file
 
 from unroll import paths
-from unroll.config.experiments import DenseModel, Experiment, Model, RecurrentModel
+from unroll.config.experiments import Experiment, RecurrentModel
 from unroll.config.reading import load_section
 from unroll.domains import domain_of
-from unroll.domains.task import Task, make_task
+from unroll.domains.task import Task, make_task, topology_of
 from unroll.evaluation.evaluation import evaluate
 from unroll.evaluation.gradients import gradient_reach
 from unroll.features.samples import Samples, linspace_indices
@@ -88,11 +88,6 @@ def run(name: str) -> None:
         tracked.log_files(paths.plots(name), "plots")
     print(f"{name}: test {task.metrics.headline} {evaluation['test'][task.metrics.headline]:.5g}", end="")
     print("".join(f"; {key} {figures[task.metrics.headline]:.5g}" for key, figures in evaluation["baseline"].items()))
-
-
-def topology_of(task: Task, model: Model) -> str:
-    """The task's, but a network that sees its whole input at once unrolls nothing."""
-    return "one_to_one" if isinstance(model, DenseModel) else task.topology
 
 
 def _reach(task: Task, experiment: Experiment, samples: Samples, weights: Any) -> dict[str, list[float]]:

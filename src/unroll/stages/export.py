@@ -7,7 +7,7 @@ import torch
 from unroll import paths
 from unroll.config.experiments import DenseModel, EncoderDecoderModel, Model
 from unroll.config.reading import load_section
-from unroll.domains.task import Task, make_task
+from unroll.domains.task import Task, make_task, topology_of
 from unroll.errors import ExportError
 from unroll.export.bundle import add, card, draws, seal
 from unroll.export.cases import ROWS, example, runs
@@ -19,7 +19,6 @@ from unroll.files import read_json, replacing, require, sha256_of, write_json
 from unroll.inference.bundle import load_bundle
 from unroll.inference.reference import EXPECTATIONS, REFERENCE
 from unroll.models.generators import EncoderDecoder, LanguageModel
-from unroll.stages.evaluate import topology_of
 from unroll.tracking import Run, data_hashes
 from unroll.training.members import last_fold, load_networks, training_split, whole_model
 

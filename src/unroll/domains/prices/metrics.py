@@ -1,14 +1,14 @@
 """Errors of price forecasts beside persistence, and their baselines."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unroll.domains.prices.config import LevelTask, LogReturnTask, QuantileTask
-from unroll.domains.prices.quantile_metrics import last_prices, live_quantiles, quantile_metrics
-from unroll.features.samples import Samples, Tensors
+from unroll.errors import DataError
+from unroll.features.samples import Fold, Samples, Tensors
 from unroll.features.splits import named_periods
 from unroll.metrics.live import Live, numbers_of
 from unroll.metrics.metrics import Metrics, Prediction
@@ -24,19 +24,19 @@ def make_metrics(section: LevelTask | LogReturnTask | QuantileTask, samples: Sam
         return named_periods(section.splits, rows)
 
     if isinstance(section, QuantileTask):
-        return quantile_metrics(section, periods)
+        return _quantile_metrics(section, periods)
     return Metrics(
         "rmse",
         higher_is_better=False,
-        score=score,
-        per_sample_loss=per_sample_loss,
-        baselines=baselines,
+        score=price_scores,
+        per_sample_loss=squared_error,
+        baselines=price_baselines,
         periods=periods,
         test="diebold_mariano",
     )
 
 
-def score(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
+def price_scores(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
     """Errors in the price's unit and beside persistence.
 
     Args:
@@ -64,14 +64,14 @@ def score(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
     return found
 
 
-def per_sample_loss(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
+def squared_error(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
     """Squared error of each row; of outputs at each step, of the last: the others are known by then."""
     error = prediction.astype(np.float64) - rows["targets"]
     squares: NDArray[np.float64] = (error[:, -1] if error.ndim == 2 else error) ** 2
     return squares
 
 
-def baselines(samples: Samples) -> dict[str, Prediction]:
+def price_baselines(samples: Samples) -> dict[str, Prediction]:
     """Persistence (the last known price), persistence with the training split's mean growth, and a 5-day mean."""
     persistence, drift, mean = [], [], []
     tensors = samples.tensors
@@ -103,15 +103,170 @@ def _recent_mean(samples: Samples, index: Any, days: int = 5) -> Prediction:
 
 def live_metrics(kind: str, rows: "pd.DataFrame") -> Live:
     """Return the metrics of forecasts whose truth is known."""
-    return live_quantiles(rows) if kind == "return_quantiles" else _live_prices(rows)
+    return _live_quantiles(rows) if kind == "return_quantiles" else _live_prices(rows)
 
 
 def _live_prices(rows: "pd.DataFrame") -> Live:
     """Errors in the price's unit; beside persistence, where the predicted return tells the last known price."""
-    true, said, last = numbers_of(rows, "truth"), numbers_of(rows, "prediction"), last_prices(rows)
+    true, said, last = numbers_of(rows, "truth"), numbers_of(rows, "prediction"), _last_prices(rows)
     error, naive = said - true, last - true
     found = {"rmse": float(np.sqrt(np.mean(error**2))), "mae": float(np.mean(np.abs(error)))}
     base = np.mean(naive**2)
     if np.isfinite(base) and base > 0:
         found["ratio_to_persistence"] = float(np.sqrt(np.mean(error**2) / base))
     return found
+
+
+Levels = tuple[float, ...]
+
+
+def _quantile_metrics(section: QuantileTask, periods: Callable[[Tensors], Mapping[str, NDArray[np.bool_]]]) -> Metrics:
+    """Return the metrics of a task of kind return_quantiles."""
+    levels = section.quantiles
+    return Metrics(
+        "pinball",
+        higher_is_better=False,
+        score=lambda prediction, rows: quantile_scores(prediction, rows, levels),
+        per_sample_loss=lambda prediction, rows: pinball_loss(prediction, rows, levels),
+        baselines=lambda samples: quantile_baselines(samples, section),
+        periods=periods,
+        test="diebold_mariano",
+    )
+
+
+def quantile_scores(prediction: Prediction, rows: Tensors, levels: Levels) -> dict[str, Any]:
+    """Pinball loss, coverage of intervals, and the share below each quantile.
+
+    Args:
+        prediction: float [sample, level].
+        rows: `targets` float32 [sample], log returns.
+        levels: Quantile levels.
+
+    Returns:
+        pinball: mean over rows and levels, in log return; coverage_80 where 0.1 and 0.9 are among the levels; below:
+        the share of rows under each quantile, which should be its level.
+    """
+    target = rows["targets"].astype(np.float64)[:, None]
+    quantiles = prediction.astype(np.float64)
+    found: dict[str, Any] = {
+        "pinball": float(pinball_loss(prediction, rows, levels).mean()),
+        "below": {f"{level:g}": float((target[:, 0] < quantiles[:, rank]).mean()) for rank, level in enumerate(levels)},
+        "rows": len(target),
+    }
+    if 0.1 in levels and 0.9 in levels:
+        low, high = quantiles[:, [levels.index(0.1)]], quantiles[:, [levels.index(0.9)]]
+        found["coverage_80"] = float(((target >= low) & (target <= high)).mean())
+    return found
+
+
+def pinball_loss(prediction: Prediction, rows: Tensors, levels: Levels) -> NDArray[np.float64]:
+    """Pinball loss of each row, float64 [sample]."""
+    error = rows["targets"].astype(np.float64)[:, None] - prediction.astype(np.float64)
+    level = np.asarray(levels)
+    losses: NDArray[np.float64] = np.maximum(level * error, (level - 1) * error).mean(1)
+    return losses
+
+
+def quantile_baselines(samples: Samples, section: QuantileTask) -> dict[str, Prediction]:
+    """What a sceptic would forecast with.
+
+    constant: quantiles of all past returns; rolling_60 and rolling_250: of the last days'; ewma: the volatility of the
+    moment times the quantiles of past standardized returns; linear: quantile regression of the standardized return on
+    recent standardized returns and their size.
+    """
+    found: dict[str, list[Prediction]] = {
+        name: [] for name in ("constant", "rolling_60", "rolling_250", "ewma", "linear_quantile_regression")
+    }
+    tensors = samples.tensors
+    returns = tensors["targets"].astype(np.float64)
+    levels = section.quantiles
+    standardized, volatility = ewma_returns(tensors["inputs"][:, :, 0], section.decay, section.volatility_window)
+    features = _linear_features(standardized)
+    for fold in samples.folds:
+        past = np.concatenate([fold.train, fold.valid])
+        today = volatility[fold.test, None]
+        rows = len(fold.test)
+        constant = np.quantile(returns[past], levels)
+        found["constant"].append(np.tile(constant, (rows, 1)))
+        found["rolling_60"].append(_rolling(samples, fold, levels, 60, constant))
+        found["rolling_250"].append(_rolling(samples, fold, levels, 250, constant))
+        standardized = returns[past] / volatility[past]
+        found["ewma"].append(today * np.quantile(standardized, levels))
+        found["linear_quantile_regression"].append(
+            today * _linear_quantiles(features[past], standardized, features[fold.test], levels)
+        )
+    return {name: np.concatenate(parts).astype(np.float32) for name, parts in found.items()}
+
+
+def ewma_returns(
+    closes: NDArray[np.float32], decay: float, window: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Compute what `unroll.models.preprocessing.EwmaReturns` computes, without torch.
+
+    Args:
+        closes: float32 [sample, day].
+        decay: Weight of a day relative to the day after it.
+        window: Days of returns in each volatility.
+
+    Returns:
+        Returns over the volatility of the day before, float64 [sample, day − 1 − window], and the volatility after the
+        last day, float64 [sample].
+    """
+    returns = np.diff(np.log(closes.astype(np.float64)), axis=1)
+    weights = decay ** np.arange(window - 1, -1, -1)
+    squares = np.lib.stride_tricks.sliding_window_view(returns**2, window, axis=1)
+    volatility = np.sqrt(np.maximum(squares @ (weights / weights.sum()), 1e-12))
+    return returns[:, window:] / volatility[:, :-1], volatility[:, -1]
+
+
+def _rolling(samples: Samples, fold: Fold, levels: Levels, days: int, constant: NDArray[np.float64]) -> Prediction:
+    """Quantiles of a ticker's last days; `constant` for a ticker without a past."""
+    returns, series = samples.tensors["targets"].astype(np.float64), samples.tensors["series"]
+    # A ticker's samples follow each other by a day: the returns before a sample's are the targets before it.
+    starts = np.maximum(np.searchsorted(series, series[fold.test]), fold.test - days)
+    pasts = [returns[start:row] for start, row in zip(starts, fold.test, strict=True)]
+    return np.stack([np.quantile(past, levels) if len(past) else constant for past in pasts])
+
+
+def _linear_features(standardized: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standardised returns [sample, day] → the last three, and the mean size of the last 1, 5 and all days."""
+    size = np.abs(standardized)
+    return np.column_stack([standardized[:, -3:], size[:, -1], size[:, -5:].mean(1), size.mean(1)])
+
+
+def _linear_quantiles(
+    features: NDArray[np.float64], target: NDArray[np.float64], wanted: NDArray[np.float64], levels: Levels
+) -> NDArray[np.float64]:
+    from sklearn.linear_model import QuantileRegressor
+
+    columns = [
+        QuantileRegressor(quantile=level, alpha=0.0, solver="highs").fit(features, target).predict(wanted)
+        for level in levels
+    ]
+    # Lines of single quantiles may cross.
+    return np.sort(np.column_stack(columns), axis=1)
+
+
+def _live_quantiles(rows: "pd.DataFrame") -> Live:
+    """Pinball loss of the log return; coverage of the interval from 10 % to 90 %, where it was predicted."""
+    true = numbers_of(rows, "truth")
+    if not (true > 0).all():
+        row = int((true <= 0).argmax())
+        raise DataError(f"row_id {rows['row_id'].iloc[row]}: the true price is {true[row]:g}, expected more than 0")
+    returns = np.log(true / _last_prices(rows))
+    names = [name for name in rows.columns if name.startswith("q") and name[1:].replace(".", "", 1).isdigit()]
+    levels = np.array([float(name[1:]) / 100 for name in names])
+    quantiles = rows[names].astype(np.float64).to_numpy()  # [row, level]
+    error = returns[:, None] - quantiles
+    found = {"pinball": float(np.maximum(levels * error, (levels - 1) * error).mean())}
+    if {"q10", "q90"} <= set(names):
+        low, high = quantiles[:, names.index("q10")], quantiles[:, names.index("q90")]
+        found["coverage_80"] = float(((returns >= low) & (returns <= high)).mean())
+    return found
+
+
+def _last_prices(rows: "pd.DataFrame") -> NDArray[np.float64]:
+    """The last known price of each row: a prediction is that price × e^score."""
+    scores = rows["score"].astype(np.float64).to_numpy()
+    prices: NDArray[np.float64] = numbers_of(rows, "prediction") / np.exp(scores)
+    return prices

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unroll.domains.strips.caption_plots import plot_captions
 from unroll.domains.strips.config import StripCaptionTask
-from unroll.domains.strips.metrics import CLASSES, LEAST_RUN, REACH, per_sample_loss, read_off
+from unroll.domains.strips.metrics import CLASSES, LEAST_RUN, REACH, read_off, wrong_caption, wrong_columns
 from unroll.domains.strips.samples import BETWEEN
 from unroll.features.samples import linspace_indices
 from unroll.metrics.classification import confusion, labels_of
@@ -17,7 +16,7 @@ from unroll.plotting.results import Results
 def plot(results: Results) -> None:
     """Strips with true and predicted labels, accuracy by the place in a digit, confusion of labels."""
     if isinstance(results.section, StripCaptionTask):
-        plot_captions(results)
+        _plot_captions(results)
         return
     folder, title, prediction, rows = results.folder, results.title, results.prediction, results.rows
     evaluation = results.evaluation
@@ -25,7 +24,7 @@ def plot(results: Results) -> None:
 
     test, base = evaluation["test"], evaluation["baseline"]["logistic_regression"]
     targets, labels = rows["targets"], labels_of(prediction)
-    losses = per_sample_loss(prediction, rows)
+    losses = wrong_columns(prediction, rows)
     # Evenly spaced by quality, from the best strip to the worst.
     order = np.argsort(losses, kind="stable")[linspace_indices(len(losses), 8)]
     drawn, axes = figure(4, 2, width=9.6, height=6.2)
@@ -84,3 +83,45 @@ def _runs(band: NDArray[np.int64]) -> list[tuple[float, int]]:
         for start, end in zip(starts, ends, strict=True)
         if end - start >= LEAST_RUN and band[start] != BETWEEN
     ]
+
+
+def _plot_captions(results: Results) -> None:
+    """Quality by number of digits; strips with what was said of them."""
+    folder, title, prediction, rows = results.folder, results.title, results.prediction, results.rows
+    evaluation = results.evaluation
+    vocabulary = results.samples.vocabularies["caption"]
+    from unroll.plotting.figures import by_group_bars, entitle, figure, save
+
+    test, others = evaluation["test"], evaluation["baseline"]
+    by_group_bars(
+        folder / "lengths.png",
+        f"{title}: {test['exact_match']:.1%} of {test['rows']:,} test sentences right, digit error rate "
+        f"{test['digit_error_rate']:.1%};\nnearest training strip {others['nearest_strip']['exact_match']:.1%} and "
+        f"{others['nearest_strip']['digit_error_rate']:.1%}",
+        {
+            "network": test["by_digits"],
+            "nearest training strip": others["nearest_strip"]["by_digits"],
+            "most frequent sentence": others["most_frequent"]["by_digits"],
+        },
+        "exact_match",
+        xlabel="digits of a strip (strips)",
+        ylabel="share of right sentences",
+    )
+    wrong = wrong_caption(prediction, rows) > 0
+    # Half of them right, half wrong, where there are as many, each spread over the test split.
+    picked = np.concatenate(
+        [places[linspace_indices(len(places), 6)] for places in map(np.flatnonzero, (~wrong, wrong))]
+    )
+    drawn, axes = figure(6, 2, width=9.6, height=7.2)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, row in zip(axes.T.flat, picked, strict=False):
+        axis.imshow(255 - rows["inputs"][row].T, cmap="gray", vmin=0, vmax=255)
+        said = vocabulary.decode(prediction[row]) or "nothing"
+        told = f"“{said}”" if not wrong[row] else f"“{said}”, but it is “{rows['caption'][row]}”"
+        axis.set_title(told, size=8, color="C3" if wrong[row] else "black", parse_math=False)
+    entitle(
+        drawn,
+        f"{title}: right sentences and (red) wrong ones, evenly spaced in the test split; {wrong.mean():.1%} are wrong",
+    )
+    save(drawn, folder / "examples.png")

@@ -1,0 +1,120 @@
+"""What a change to a file makes stale: as much as its results depend on, and no more."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SRC = "src/unroll"
+# What every stage runs through and what changes no result.
+PLUMBING = {
+    "cli",
+    "domains",
+    "domains.domain",
+    "errors",
+    "files",
+    "paths",
+    "redaction",
+    "tracking.runs",
+    "tracking.store",
+}
+
+
+@pytest.fixture(scope="module")
+def deps():
+    """Dependencies of each stage, as DVC resolves dvc.yaml."""
+    code = (
+        "import json\nfrom dvc.repo import Repo\n"
+        "print(json.dumps({s.addressing: [str(d.def_path) for d in s.deps] for s in Repo('.').index.stages}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def stale(deps, *changed, verb="train"):
+    """Names of the stages of a verb that directly depend on one of the files."""
+    return {
+        stage.partition("@")[2]
+        for stage, paths in deps.items()
+        if stage.partition("@")[0] == verb
+        and any(one == path or one.startswith(f"{path}/") for one in changed for path in paths)
+    }
+
+
+def trainings(deps):
+    return {stage.partition("@")[2] for stage in deps if stage.startswith("train@")}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "domains/digits/plots.py",
+        "domains/prices/reader.py",
+        "domains/texts/dataset.py",
+        "domains/__init__.py",
+        "evaluation/statistics.py",
+        "export/onnx.py",
+        "inference/scorer.py",
+        "plotting/figures.py",
+        "promotion/gates.py",
+        "scoring/job.py",
+        "tracking/runs.py",
+        "cli/__init__.py",
+        "features/windows.py",
+    ],
+)
+def test_no_training_is_stale(deps, changed):
+    assert (ROOT / SRC / changed).exists()
+    assert not stale(deps, f"{SRC}/{changed}")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    ["models/recurrent.py", "training/loop.py", "metrics/metrics.py", "domains/task.py", "config/experiments.py"],
+)
+def test_every_training_is_stale(deps, changed):
+    assert stale(deps, f"{SRC}/{changed}") == trainings(deps)
+
+
+@pytest.mark.parametrize("part", ["config", "samples", "metrics", "task"])
+def test_the_trainings_of_the_domain_alone_are_stale(deps, part):
+    digits = {"mnist-dense", "mnist-rnn", "mnist-lstm", "mnist-gru", "mnist-bilstm", "mnist-deep"}
+    assert stale(deps, f"{SRC}/domains/digits/{part}.py") == digits
+
+
+def test_a_plot_makes_evaluations_stale(deps):
+    assert "mnist-lstm" in stale(deps, f"{SRC}/domains/digits/plots.py", verb="evaluate")
+    assert stale(deps, f"{SRC}/plotting/figures.py", verb="evaluate") == trainings(deps)
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "parts"),
+    [
+        ("featurize", "digit-rows", ("samples",)),
+        ("baseline", "digit-rows", ("metrics",)),
+        ("train", "mnist-lstm", ("samples", "metrics", "task")),
+        ("evaluate", "mnist-lstm", ("samples", "metrics", "task", "plots")),
+        ("export", "mnist-lstm", ("samples", "metrics", "task", "reader")),
+    ],
+)
+def test_a_stage_depends_on_all_code_that_it_runs(deps, verb, name, parts):
+    code = (
+        f"import sys, unroll.stages.{verb}\nfrom unroll.domains import domain_of\n"
+        f"for part in {parts}: domain_of('digits').part(part)\n"
+        "print(*(name for name in sys.modules if name.startswith('unroll.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    uncovered = []
+    for module in done.stdout.split():
+        inner = module.removeprefix("unroll.")
+        path = ROOT / SRC / inner.replace(".", "/")
+        other_domain = inner.startswith("domains.") and ".digits" not in inner and inner.count(".") > 1
+        # A package without code of its own is covered by its modules; another domain is imported for its sections.
+        if path.is_dir() or inner in PLUMBING or inner.startswith("config.") or other_domain:
+            continue
+        if name not in stale(deps, f"{SRC}/{inner.replace('.', '/')}.py", verb=verb):
+            uncovered.append(module)
+    assert not uncovered
