@@ -141,6 +141,8 @@ class Training(Section):
 class Experiment(Section):
     """A named row of params.yaml."""
 
+    domain: str
+    """Domain of the task: DVC reads it to know which files a training depends on."""
     task: str
     model: Model
     training: Training
