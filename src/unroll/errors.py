@@ -1,32 +1,30 @@
 """Every error that unroll raises on purpose.
 
     UnrollError
-    ├── ParameterError        params.yaml or an option says something that cannot be used
-    ├── DataError             data that is there, but not as it should be
-    │   ├── SourceError       bytes that could not be fetched, or are not the promised ones
-    │   │   └── SourceAwayError   their server did not answer: it may later
-    │   ├── FormatError       a file that is not what its name or its source says
-    │   ├── ExpectationError  data that fails its expectations
-    │   └── SplitError        a split that is empty, leaks, or cannot be made
-    ├── TrainingError         a run that cannot go on (loss not finite, checkpoint that does not fit)
+    ├── ParameterError        params.yaml or an option has a value that cannot be used
+    ├── DataError             data is not as it should be
+    │   ├── SourceError       the bytes of a source are missing or not the expected ones
+    │   ├── FormatError       a file is not what its name or its source says
+    │   ├── ExpectationError  a dataset fails its expectations
+    │   └── SplitError        a split is empty, leaks, or cannot be made
+    ├── TrainingError         a training cannot continue (loss not finite, checkpoint of another network)
     ├── ExportError           ONNX and torch disagree, or a module cannot be exported
-    ├── BundleError           a bundle that is incomplete, altered, or of another format
-    ├── ServiceUnavailable    a server did not answer; the same command may succeed later
+    ├── BundleError           a bundle is incomplete, altered, or of another format
     ├── TrackingError         the MLflow store cannot be used
-    │   └── VersionError      a registered version that cannot be used, although the store answers
-    └── (pipelines)           DvcError, StageError, GatesError, TrainingFlowError: what a flow started failed
+    │   └── VersionError      a registered version cannot be used: its files are missing or were altered
+    └── ServiceUnavailable    a server does not answer; the same command may succeed later
 
-A message says what was found, what was expected, in which file, row or key, and what to do.
-`unroll.cli` prints it as one line and exits 2, or 75 where `is_passing`; any other exception keeps its traceback and
-exits 1.
+ServiceUnavailable is raised where unroll meets a network: downloads of sources, object stores, MLflow, Prefect.
+
+A message says what was found, what was expected, in which file, row or key, and what to do. The command line prints it
+as one line and exits 2, or 75 for ServiceUnavailable; any other exception is a bug, keeps its traceback and exits 1.
+Messages may quote addresses with passwords: `unroll.redaction` removes them where text is printed or logged.
 """
 
 import socket
 
-from unroll.redaction import redacted
-
 PASSING_EXIT = 75
-"""Exit code where the same command may succeed later (EX_TEMPFAIL of sysexits.h)."""
+"""Exit code of ServiceUnavailable (EX_TEMPFAIL of sysexits.h)."""
 
 _PASSING = {
     "requests": {"ConnectionError", "ConnectTimeout", "ReadTimeout", "ChunkedEncodingError", "RetryError"},
@@ -40,10 +38,7 @@ _PASSING = {
 
 
 class UnrollError(Exception):
-    """Base of every error that unroll raises on purpose. Its text holds no password, whatever it was made of."""
-
-    def __init__(self, *args: object) -> None:
-        super().__init__(*(redacted(one) if isinstance(one, str) else one for one in args))
+    """Base of every error that unroll raises on purpose."""
 
 
 class ParameterError(UnrollError):
@@ -51,15 +46,11 @@ class ParameterError(UnrollError):
 
 
 class DataError(UnrollError):
-    """Data that is there, but not as it should be."""
+    """Data that is not as it should be."""
 
 
 class SourceError(DataError):
-    """Bytes that could not be fetched, or are not the promised ones."""
-
-
-class SourceAwayError(SourceError):
-    """A server that did not answer, or not whole, in all attempts; it may do so later."""
+    """Bytes of a source that are missing or not the expected ones."""
 
 
 class FormatError(DataError):
@@ -67,7 +58,7 @@ class FormatError(DataError):
 
 
 class ExpectationError(DataError):
-    """Data that fails its expectations."""
+    """A dataset that fails its expectations."""
 
 
 class SplitError(DataError):
@@ -75,7 +66,7 @@ class SplitError(DataError):
 
 
 class TrainingError(UnrollError):
-    """A training run that cannot go on."""
+    """A training that cannot continue."""
 
 
 class ExportError(UnrollError):
@@ -86,16 +77,16 @@ class BundleError(UnrollError):
     """A bundle that is incomplete, altered, or of another format."""
 
 
-class ServiceUnavailable(UnrollError):  # noqa: N818 -- as HTTP names it
-    """A server that did not answer, or not whole, in all attempts; the same command may succeed later."""
-
-
 class TrackingError(UnrollError):
     """An MLflow store that cannot be used."""
 
 
 class VersionError(TrackingError):
-    """A registered version that cannot be used, although the store answers: its files are gone or others."""
+    """A registered version whose files are missing or were altered, although the store answers."""
+
+
+class ServiceUnavailable(UnrollError):  # noqa: N818 -- as HTTP names it
+    """A server that does not answer, or not completely, in all attempts; the same command may succeed later."""
 
 
 def is_passing(error: BaseException) -> bool:
@@ -108,7 +99,7 @@ def is_passing(error: BaseException) -> bool:
     one: BaseException | None = error
     while one is not None and id(one) not in seen:
         seen.add(id(one))
-        if isinstance(one, ServiceUnavailable | SourceAwayError | ConnectionError | TimeoutError | socket.gaierror):
+        if isinstance(one, ServiceUnavailable | ConnectionError | TimeoutError | socket.gaierror):
             return True
         if any(kind.__name__ in _PASSING.get(kind.__module__.partition(".")[0], ()) for kind in type(one).__mro__):
             return True

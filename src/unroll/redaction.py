@@ -1,4 +1,4 @@
-"""What is told to people and to servers: without passwords, without what a terminal would obey."""
+"""Text that leaves the process (print, log, MLflow): without secrets, and without control characters."""
 
 import os
 import re
@@ -13,39 +13,39 @@ SECRETS = (
     "PREFECT_API_AUTH_STRING",
     "PREFECT_API_KEY",
 )
-"""Environment variables whose values are never told."""
+"""Environment variables whose values are secrets."""
 
 _PASSWORD = re.compile(r"(//[^/\s:@?#]*:)(?!\d+(?:[/?#]|$))\S*@")
-"""Of an address, after its user; also where it has a `/` or an `@` that should have been escaped."""
+"""The password of an address; it may contain a `/` or an `@` that should have been escaped."""
 _TOKEN = re.compile(r"(//)[^/\s:@?#]+@")
-"""In place of a user."""
+"""A token in place of user and password."""
 _QUERY = re.compile(
     r"(?<=[?&;])([\w.-]*(?:password|passwd|pwd|secret|token|signature|credential|api[-_.]?key|access[-_.]?key\w*|sig))="
     r"[^&;\s#'\"]+",
     re.IGNORECASE,
 )
-_SHORTEST = 6
-"""Characters from which on a secret is looked for anywhere in a text."""
+_MIN_LENGTH = 6
+"""Length from which a secret of the environment is replaced wherever it occurs."""
 
 
 def redacted(text: str) -> str:
-    """A text without the passwords of addresses in it, signed queries, and secrets of the environment.
+    """Replace passwords and signed queries of addresses, and secrets of the environment, by `***`.
 
-    Worked example: `postgresql://u:p@db/x?sslpassword=y` becomes `postgresql://u:***@db/x?sslpassword=***`.
+    Example: `postgresql://u:p@db/x?sslpassword=y` becomes `postgresql://u:***@db/x?sslpassword=***`.
     """
     if "//" in text:
         text = _QUERY.sub(r"\1=***", _TOKEN.sub(r"\1***@", _PASSWORD.sub(r"\1***@", text)))
     for name in SECRETS:
         value = os.environ.get(name, "")
-        if len(value) >= _SHORTEST:
+        if len(value) >= _MIN_LENGTH:
             text = text.replace(value, "***")
     return text
 
 
 def printable(text: str) -> str:
-    """A text for a terminal or a log: control characters become `\\xNN`, bytes of names that are no UTF-8 `\\udcNN`.
+    """Replace control characters by `\\xNN`, and bytes of file names that are not UTF-8 by `\\udcNN`.
 
-    Line ends stay; a name that has some is to be told by `repr`.
+    Line ends stay; print a name that may have some with `repr`.
     """
     return "".join(
         ascii(one)[1:-1] if one != "\n" and unicodedata.category(one) in ("Cc", "Cs", "Cf") else one for one in text

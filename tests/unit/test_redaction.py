@@ -1,17 +1,16 @@
-"""What is told holds no secret, and nothing that a terminal obeys."""
+"""Printed and logged text holds no secret and no control character."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from unroll import errors
 from unroll.config.sources import UrlSource
 from unroll.redaction import SECRETS, printable, redacted
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("postgresql://u:p@db:5432/x", "postgresql://u:***@db:5432/x"),
         ("postgresql+psycopg://u:p/q@r@db/x failed", "postgresql+psycopg://u:***@db/x failed"),
@@ -32,23 +31,15 @@ from unroll.redaction import SECRETS, printable, redacted
         ("row X@2020-01-03 of a.csv: 1//2", "row X@2020-01-03 of a.csv: 1//2"),
     ],
 )
-def test_addresses_are_told_without_their_secrets(text: str, told: str) -> None:
-    assert redacted(text) == told
-    assert redacted(told) == told
+def test_addresses_lose_their_secrets(text: str, expected: str) -> None:
+    assert redacted(text) == expected
+    assert redacted(expected) == expected
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_secrets_of_the_environment_are_not_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_of_the_environment_are_replaced(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "wJalrXUt/nFEMI")
     assert redacted("the key wJalrXUt/nFEMI was refused") == "the key *** was refused"
-
-
-@pytest.mark.parametrize(
-    "kind", [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.UnrollError)]
-)
-def test_no_error_holds_a_password(kind: type[errors.UnrollError]) -> None:
-    error = kind("the store at http://u:hunter2@a/x cannot be used")
-    assert "hunter2" not in f"{error} {error!r} {error.args}"
 
 
 def test_an_address_is_recorded_without_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,5 +54,5 @@ def test_an_address_is_recorded_without_its_password(tmp_path: Path, monkeypatch
     assert fetched.path.name == "a.csv"
 
 
-def test_what_a_terminal_obeys_is_shown() -> None:
+def test_control_characters_are_escaped() -> None:
     assert printable("a\x1b[31m\x07\r\u202e\udcff é 字\nb") == "a\\x1b[31m\\x07\\r\\u202e\\udcff é 字\nb"

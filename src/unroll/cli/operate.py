@@ -117,7 +117,7 @@ def _gate(options: argparse.Namespace) -> None:
     elif not names:
         print(f"All {len(exported)} bundles are registered: `unroll models list`")
     else:
-        verdicts = promote.gate(names, say=print)
+        verdicts = promote.gate(names, report=print)
         if not options.no_table:
             results.show(verdicts)
 

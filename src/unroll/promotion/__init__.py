@@ -1,1 +1,1 @@
-"""Which trained models may be used: gates, the registry's aliases, and the way back from a prediction to its data."""
+"""Which trained models may be used: gates, aliases of the registry, and the way from a prediction back to its data."""

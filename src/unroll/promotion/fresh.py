@@ -1,10 +1,9 @@
-"""A bundle in a process of its own: `python -m unroll.promotion.fresh BUNDLE ROWS` loads it, scores and reports."""
+"""Load and use a bundle in a process of its own: `python -m unroll.promotion.fresh BUNDLE ROWS`."""
 
 import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,14 @@ import pyarrow as pa
 from unroll.errors import UnrollError
 
 SECONDS = 300.0
-"""After which the process is stopped and the bundle counts as one that does not score."""
+"""Time limit of the process."""
 
 
-def score_afresh(bundle: Path, rows: pa.RecordBatch, seconds: float = SECONDS) -> Mapping[str, Any] | str:
-    """Lets a new Python load a bundle and score some rows.
-
-    Args:
-        bundle: Its folder.
-        rows: As a reader gives them.
-        seconds: How long it may take.
+def score_in_new_process(bundle: Path, rows: pa.RecordBatch, seconds: float = SECONDS) -> Mapping[str, Any] | str:
+    """Let a new Python process load a bundle and score some rows.
 
     Returns:
-        `rows`, `model_version`, `seconds` and `torch` (whether it was imported); or why the process has not scored.
+        `rows`, `model_version` and `torch` (whether it was imported); or why the process failed.
     """
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "rows.arrow"
@@ -38,35 +32,29 @@ def score_afresh(bundle: Path, rows: pa.RecordBatch, seconds: float = SECONDS) -
                 command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=seconds
             )
         except subprocess.TimeoutExpired:
-            return f"the bundle has not scored {len(rows)} rows within {seconds:.0f} s"
+            return f"a new process did not score {len(rows)} rows within {seconds:.0f} s"
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        last = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
         return f"a new process could not score with the bundle (exit status {done.returncode}): {last}"
     report: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return report
 
 
 def main(bundle: str, rows: str) -> int:
-    """Scores rows with a bundle and prints the report as a line of JSON; the exit status is 2 where that failed."""
+    """Score rows with a bundle and print the report as a line of JSON; return 2 if that fails."""
     from unroll.inference.bundle import load_bundle
     from unroll.inference.scorer import Scorer
 
-    started = time.perf_counter()
     with pa.OSFile(rows, "rb") as file:
         batch = pa.ipc.open_file(file).read_all().combine_chunks().to_batches()[0]
     try:
         scorer = Scorer(load_bundle(Path(bundle)))
         scored = scorer.score(batch)
     except UnrollError as error:
-        print(error, file=sys.stderr)  # noqa: T201 -- the gate reads it
+        print(error, file=sys.stderr)  # noqa: T201 -- the parent process reads it
         return 2
-    report = {
-        "rows": len(scored),
-        "model_version": scorer.bundle.version,
-        "seconds": time.perf_counter() - started,
-        "torch": "torch" in sys.modules,
-    }
-    print(json.dumps(report))  # noqa: T201 -- the gate reads it
+    report = {"rows": len(scored), "model_version": scorer.bundle.version, "torch": "torch" in sys.modules}
+    print(json.dumps(report))  # noqa: T201 -- the parent process reads it
     return 0
 
 

@@ -1,279 +1,252 @@
-"""From trained bundles to registered versions: asks the gates, registers what passes, and moves the aliases."""
+"""From trained bundles to registered versions: run the gates, register what passes, move the aliases."""
 
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
 
 from unroll import paths
 from unroll.config.reading import load_section
 from unroll.config.section import TaskSection
 from unroll.domains.task import Task, make_task
 from unroll.errors import BundleError, DataError, VersionError
-from unroll.evaluation.statistics import paired_bootstrap
+from unroll.evaluation.statistics import Losses, paired_bootstrap
 from unroll.export.rows import rows_of
 from unroll.features.samples import Samples, Tensors, linspace_indices
 from unroll.files import read_json, require, sha256_of, write_json
 from unroll.inference.bundle import PROVENANCE, Bundle, load_bundle
 from unroll.promotion import gates, rescoring, results
-from unroll.promotion.fresh import score_afresh
-from unroll.promotion.gates import Gate, Rivalry, Verdict
+from unroll.promotion.fresh import score_in_new_process
+from unroll.promotion.gates import Comparison, Gate, Verdict
 from unroll.tracking import Run, registry
-from unroll.tracking.versions import Version
+from unroll.tracking.registry import CHALLENGER, CHAMPION, DECISION, PREVIOUS, Version
 
 FRESH_ROWS = 32
 """Test rows that the new process scores."""
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Contest:
-    """A task with its test rows of today, and what models have lost on them."""
+class TaskRows:
+    """A task with its present test rows, and the losses of bundles on them by SHA-256."""
 
     name: str
     section: TaskSection
     task: Task
     rows: Tensors
-    losses: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    """By the SHA-256 of a graph."""
+    losses: dict[str, Losses] = field(default_factory=dict)
+
+    @staticmethod
+    def load(name: str) -> "TaskRows":
+        """Load the rows of a task in params.yaml."""
+        section = load_section("tasks", name)
+        samples = Samples.load(require(paths.features(name), f"featurize {name}"))
+        return TaskRows(name, section, make_task(name, section, samples), rescoring.test_rows(samples))
+
+    def losses_of(self, bundle: Bundle) -> Losses:
+        """Run the bundle once, and remember its losses."""
+        if bundle.sha256 not in self.losses:
+            self.losses[bundle.sha256] = rescoring.losses(bundle, self.task, self.rows)
+        return self.losses[bundle.sha256]
 
 
-def gate(names: Sequence[str], say: Say) -> list[Verdict]:
-    """Asks the gates for experiments, the best of each task first, and registers what passes.
+def gate(names: Sequence[str], report: Callable[[str], None]) -> list[Verdict]:
+    """Run the gates on experiments, the best of each task first, and register those that pass.
 
-    Each decision is kept in promotion.json as soon as it is made; one that was broken off is made again.
+    Each verdict is written to promotion.json at once. If the process is killed, the next call starts again where no
+    decision was made.
 
     Args:
-        names: Of experiments that have a bundle.
-        say: Is told what is going on, a line each.
+        names: Experiments that have a bundle.
+        report: Is called with a line per experiment.
 
     Raises:
-        TrackingError: The store cannot be used.
+        ServiceUnavailable, TrackingError: The store cannot be used.
         DataError: A result or the features of a task are missing.
     """
     entries = [(load_section("experiments", name).task, name) for name in names]
-    found: dict[str, Verdict] = {}
+    verdicts: dict[str, Verdict] = {}
     paths.STATE.mkdir(exist_ok=True)
-    # Two at once would compare with a champion that the other has replaced.
+    # Two processes would each compare with a champion that the other has replaced.
     with FileLock(paths.STATE / "promotion.lock"):
-        # Before anything is computed: a store that is away is told at once.
-        done = _decided()
+        # First, before anything is computed, for the store may be away.
+        finished = _finished()
         for task, group in groupby(sorted(entries), key=lambda entry: entry[0]):
-            champion = None
-            for verdict in _decide(task, [name for _, name in group], done):
-                results.write(verdict)
-                found[verdict.experiment] = verdict
-                say(f"{verdict.experiment}: {_told(verdict)}")
-                if verdict.decision == registry.CHAMPION and not verdict.note:
-                    if champion:
-                        found[champion] = _demoted(found[champion])
-                    champion = verdict.experiment
-    return [found[name] for name in names]
+            new = []
+            for _, name in group:
+                if version := finished.get(_sha256(name)):
+                    verdicts[name] = _verdict_before(name, version)
+                    aliases = ", ".join(version.aliases) or "none"
+                    report(f"{name}: {_line(verdicts[name])}decided before; its aliases now: {aliases}")
+                else:
+                    new.append(name)
+            verdicts |= _examine(task, new, report) if new else {}
+    return [verdicts[name] for name in names]
 
 
 def unregistered(names: Sequence[str]) -> list[str]:
-    """Those experiments whose bundle is no registered version, or one that the gates have not done with.
-
-    Raises:
-        TrackingError: The store cannot be used.
-    """
-    done = _decided()
-    return [name for name in names if _sha256(name) not in done]
+    """Return the experiments whose bundle is not a registered version, or whose gates were not finished."""
+    finished = _finished()
+    return [name for name in names if _sha256(name) not in finished]
 
 
 def promote(name: str, version: str) -> str:
-    """Makes a version champion whatever the gates say, once its files are here and verified; gives what was done.
+    """Make a version champion whatever the gates say, after verifying its files; return what was done.
 
     Args:
-        name: Of the registered model.
+        name: Name of the registered model.
         version: Its number, or an alias.
 
     Raises:
         TrackingError: There is no such version, or its files are not what was registered.
     """
-    found = registry.resolve(f"models:/{name}/{registry.version_of(name, version).version}")
-    return _crowned(name, found.version)
+    new = registry.version_of(name, version)
+    registry.resolve(f"models:/{name}/{new.version}")
+    old = registry.promote(name, new.version)
+    done = f"{name}: version {new.version} ({new.model_version}) is champion"
+    return done + (f"; version {old.version} ({old.model_version}) is previous" if old else "")
 
 
 def rollback(name: str) -> str:
-    """Makes the version `previous` champion again; the champion becomes `previous`. Gives what was done.
-
-    Raises:
-        TrackingError: There is no previous version, or its files are not what was registered.
-    """
-    return promote(name, registry.version_of(name, registry.PREVIOUS).version)
+    """Exchange champion and `previous`; return what was done. Raises as `promote`."""
+    return promote(name, PREVIOUS)
 
 
-def _decide(task: str, names: Sequence[str], done: Mapping[str, Version]) -> Iterator[Verdict]:
-    """One verdict after the other, of the experiments of one task."""
-    new = []
-    for name in names:
-        if version := done.get(_sha256(name)):
-            yield _known(name, version)
-        else:
-            new.append(name)
-    if not new:
-        return
-    contest = _contest(task)
-    has_challenger = False
-    for name in _best_first(new, contest.task):
-        verdict = _judge(name, contest, has_challenger=has_challenger)
-        has_challenger |= verdict.decision == registry.CHALLENGER
-        yield verdict
-
-
-def _decided() -> dict[str, Version]:
-    """Registered versions that the gates have done with, by the SHA-256 of their graph."""
-    return {one.model_sha256: one for one in registry.versions() if registry.DECISION in one.tags}
+def _finished() -> dict[str, Version]:
+    """Return the registered versions whose gates are finished, by the SHA-256 of their graph."""
+    return {one.model_sha256: one for one in registry.versions() if DECISION in one.tags}
 
 
 def _sha256(name: str) -> str:
     return sha256_of(require(paths.graph(name), f"export {name}"))
 
 
-def _crowned(name: str, version: str) -> str:
-    old = registry.crown(name, version)
-    new = registry.version_of(name, version)
-    told = f"{name}: version {new.version} ({new.model_version}) is champion"
-    return told + (f"; version {old.version} ({old.model_version}) is previous" if old else "")
+def _verdict_before(name: str, version: Version) -> Verdict:
+    """Return the verdict on a graph that was decided before, by its file or else by the version's tag."""
+    decided = results.decided(name)
+    if decided is None:
+        decided = Verdict(name, version.name, version.model_sha256, (), version.tags[DECISION], version.version)
+        results.write(decided)
+    return decided
 
 
-def _demoted(verdict: Verdict) -> Verdict:
-    """Keeps of a champion of this run that it was champion for a moment."""
-    version = registry.version_of(verdict.task, verdict.version)
-    tags = {registry.DECISION: registry.PREVIOUS}
-    registry.tag_version(version.name, version.version, tags)
-    registry.tag_run(version.run_id, tags)
-    verdict = replace(verdict, decision=registry.PREVIOUS)
-    results.write(verdict)
-    return verdict
+def _examine(task: str, names: Sequence[str], report: Callable[[str], None]) -> dict[str, Verdict]:
+    """Run the gates on new bundles of a task: the best meets the champion, the others meet the better of both."""
+    test = TaskRows.load(task)
+
+    def headline(name: str) -> float:
+        return float(read_json(require(paths.evaluation(name), f"evaluate {name}"))["test"][test.task.metrics.headline])
+
+    verdicts: dict[str, Verdict] = {}
+    for name in sorted(names, key=headline, reverse=test.task.metrics.higher_is_better):
+        has_challenger = any(one.decision == CHALLENGER for one in verdicts.values())
+        verdicts[name] = verdict = _decide(name, test, has_challenger=has_challenger)
+        results.write(verdict)
+        report(f"{name}: {_line(verdict)}{verdict.reason}")
+    return verdicts
 
 
-def _contest(name: str) -> Contest:
-    section = load_section("tasks", name)
-    samples = Samples.load(require(paths.features(name), f"featurize {name}"))
-    return Contest(name, section, make_task(name, section, samples), rescoring.test_rows(samples))
+def _line(verdict: Verdict) -> str:
+    version = f" (version {verdict.version} of {verdict.task})" if verdict.version else ""
+    return f"{verdict.decision}{version}: "
 
 
-def _best_first(names: Sequence[str], task: Task) -> list[str]:
-    """By the headline figure: the best meets the champion first, the others the better of both."""
-
-    def value(name: str) -> float:
-        return float(read_json(require(paths.evaluation(name), f"evaluate {name}"))["test"][task.metrics.headline])
-
-    return sorted(names, key=value, reverse=task.metrics.higher_is_better)
-
-
-def _judge(name: str, contest: Contest, *, has_challenger: bool) -> Verdict:
+def _decide(name: str, test: TaskRows, *, has_challenger: bool) -> Verdict:
     sha256 = _sha256(name)
-    champion = next((one for one in registry.versions(contest.name) if registry.CHAMPION in one.aliases), None)
+    champion = next((one for one in registry.versions(test.name) if CHAMPION in one.aliases), None)
+    found, comparison, bundle = _run_gates(name, test, champion)
     experiment = load_section("experiments", name)
-    asked, rivalry, bundle = _ask(name, contest, champion)
-    with Run.resume(name, experiment, contest.section, contest.task.metrics.headline) as tracked:
-        run_id = tracked.run_id
-    verdict = Verdict(name, contest.name, sha256, asked, "refused")
-    tags = {gates.tag_name(gate.name): gate.told for gate in asked}
-    if bundle and rivalry and (asked[-1].passed or rivalry.interval is None):
-        version = _register(name, run_id, bundle, contest)
-        decision = _move_aliases(version, rivalry, held=not asked[-1].passed, has_challenger=has_challenger)
-        verdict = Verdict(name, contest.name, sha256, asked, decision, version.version)
-        registry.tag_version(version.name, version.version, tags | {registry.DECISION: decision})
-    registry.tag_run(run_id, tags | {registry.DECISION: verdict.decision})
-    return verdict
+    with Run.resume(name, experiment, test.section, test.task.metrics.headline) as run:
+        run_id = run.run_id
+    tags = {gates.tag_name(one.name): str(one) for one in found}
+    decision, number = "refused", ""
+    if bundle and comparison and (found[-1].passed or comparison.interval is None):
+        version = _register(name, run_id, bundle, test)
+        decision, number = _move_aliases(version, comparison, found[-1], has_challenger=has_challenger), version.version
+        registry.tag_version(version.name, number, tags | {DECISION: decision})
+    registry.tag_run(run_id, tags | {DECISION: decision})
+    return Verdict(name, test.name, sha256, found, decision, number)
 
 
-def _ask(
-    name: str, contest: Contest, champion: Version | None
-) -> tuple[tuple[Gate, ...], Rivalry | None, Bundle | None]:
-    """Every gate in its order, up to the first that refuses."""
+def _run_gates(
+    name: str, test: TaskRows, champion: Version | None
+) -> tuple[tuple[Gate, ...], Comparison | None, Bundle | None]:
+    """Run the gates in their order, up to the first that refuses."""
     parity = gates.parity(read_json(paths.parity(name)) if paths.parity(name).exists() else None)
     if not parity.passed:
-        return gates.not_asked([parity]), None, None
+        return gates.complete([parity]), None, None
     try:
         bundle = load_bundle(paths.bundle(name))
     except BundleError as error:
-        return gates.not_asked([parity, gates.fresh_process(str(error))]), None, None
-    some = linspace_indices(len(contest.rows["inputs"]), FRESH_ROWS)
-    rows = rows_of(contest.rows, some, bundle.card)
-    fresh = gates.fresh_process(score_afresh(bundle.folder, rows))
+        return gates.complete([parity, gates.fresh_process(str(error))]), None, None
+    rows = rows_of(test.rows, linspace_indices(len(test.rows["inputs"]), FRESH_ROWS), bundle.card)
+    fresh = gates.fresh_process(score_in_new_process(bundle.folder, rows))
     if not fresh.passed:
-        return gates.not_asked([parity, fresh]), None, bundle
+        return gates.complete([parity, fresh]), None, bundle
     evaluation = read_json(require(paths.evaluation(name), f"evaluate {name}"))
-    baseline = gates.baseline(evaluation, higher_is_better=contest.task.metrics.higher_is_better)
+    baseline = gates.baseline(evaluation, higher_is_better=test.task.metrics.higher_is_better)
     if not baseline.passed:
-        return gates.not_asked([parity, fresh, baseline]), None, bundle
-    rivalry = _compare(name, bundle, contest, champion)
-    return (parity, fresh, baseline, gates.champion(rivalry)), rivalry, bundle
+        return gates.complete([parity, fresh, baseline]), None, bundle
+    comparison = _compare(name, bundle, test, champion)
+    return (parity, fresh, baseline, gates.champion(comparison)), comparison, bundle
 
 
-def _compare(name: str, bundle: Bundle, contest: Contest, champion: Version | None) -> Rivalry:
-    """Both bundles on the same test rows.
+def _compare(name: str, bundle: Bundle, test: TaskRows, champion: Version | None) -> Comparison:
+    """Compare the losses of a bundle and of the champion on the same test rows.
 
     Raises:
-        TrackingError: The champion cannot be had now; nothing is to be decided.
+        ServiceUnavailable, TrackingError, BundleError: The champion's files cannot be read now; nothing is decided.
     """
     if champion is None:
-        return Rivalry()
+        return Comparison()
     if champion.model_sha256 == bundle.sha256:
-        # A job was killed after it had moved the alias, and before it wrote the decision down.
-        return Rivalry(note="it is the champion already")
+        # A process was killed after it had moved the alias, and before it had written the decision.
+        return Comparison(note="it is the champion already")
     label = f"{champion.model_version} (version {champion.version})"
     try:
-        folder = registry.resolve(f"models:/{contest.name}/{champion.version}").folder
+        folder = registry.resolve(f"models:/{test.name}/{champion.version}").folder
         old = load_bundle(folder / "bundle")
-        impossible = rescoring.differences(old, bundle)
-        if impossible:
-            return Rivalry(label, impossible=impossible)
-        if rescoring.can_be_asked(contest.task):
-            theirs: NDArray[np.float64] | None = _losses(old, contest)
-        else:
-            theirs = rescoring.kept(folder / rescoring.LOSSES, contest.rows)
+        if impossible := rescoring.differences(old, bundle):
+            return Comparison(label, impossible=impossible)
+        theirs = (
+            test.losses_of(old)
+            if rescoring.gives_losses(test.task)
+            else rescoring.load_losses(folder / rescoring.LOSSES, test.rows)
+        )
     except (VersionError, BundleError) as error:
         if isinstance(error, BundleError) and isinstance(error.__cause__, OSError):
-            raise  # a file that this machine could not read just now
-        return Rivalry(label, impossible=str(error))
+            raise  # a file that this machine cannot read just now
+        return Comparison(label, impossible=str(error))
     if theirs is None:
-        what = "its graph gives no likelihood of a given text, and the test rows are not those that it was evaluated on"
-        return Rivalry(label, impossible=what)
-    ours = _own_losses(name, bundle, contest)
-    same = not old.card.data or old.card.data == bundle.card.data
-    note = "" if same else "the champion was trained on other data and may have seen test rows of today"
-    return Rivalry(label, len(ours), paired_bootstrap(ours, theirs), note=note)
+        return Comparison(label, impossible="its losses were saved, but for other test rows than today's")
+    ours = _own_losses(name, bundle, test)
+    same_data = not old.card.data or old.card.data == bundle.card.data
+    note = "" if same_data else "the champion was trained on other data, perhaps on some of these test rows"
+    return Comparison(label, len(ours), paired_bootstrap(ours, theirs), note=note)
 
 
-def _own_losses(name: str, bundle: Bundle, contest: Contest) -> NDArray[np.float64]:
-    if rescoring.can_be_asked(contest.task):
-        return _losses(bundle, contest)
-    return rescoring.written_losses(require(paths.predictions(name), f"evaluate {name}"), contest.task, contest.rows)
+def _own_losses(name: str, bundle: Bundle, test: TaskRows) -> Losses:
+    if rescoring.gives_losses(test.task):
+        return test.losses_of(bundle)
+    table = require(paths.predictions(name), f"evaluate {name}")
+    return rescoring.evaluated_losses(table, test.task, test.rows)
 
 
-def _losses(bundle: Bundle, contest: Contest) -> NDArray[np.float64]:
-    if bundle.sha256 not in contest.losses:
-        contest.losses[bundle.sha256] = rescoring.losses(bundle, contest.task, contest.rows)
-    return contest.losses[bundle.sha256]
-
-
-def _register(name: str, run_id: str, bundle: Bundle, contest: Contest) -> Version:
+def _register(name: str, run_id: str, bundle: Bundle, test: TaskRows) -> Version:
     provenance = read_json(paths.provenance(name)) | {"model_sha256": bundle.sha256}
     with tempfile.TemporaryDirectory() as scratch:
         files = Path(scratch)
         shutil.copytree(paths.bundle(name), files / "bundle")
         if load_bundle(files / "bundle").sha256 != bundle.sha256:
-            raise DataError(
-                f"{paths.bundle(name)} changed while the gates looked at it; run `unroll models gate` again"
-            )
+            raise DataError(f"{paths.bundle(name)} changed during the gates; run `unroll models gate` again")
         write_json(files / PROVENANCE, provenance)
-        if not rescoring.can_be_asked(contest.task):
-            rescoring.keep(files / rescoring.LOSSES, _own_losses(name, bundle, contest), contest.rows)
-        tags: dict[str, Any] = {
+        if not rescoring.gives_losses(test.task):
+            rescoring.save_losses(files / rescoring.LOSSES, _own_losses(name, bundle, test), test.rows)
+        tags: Mapping[str, str] = {
             "unroll.experiment": name,
             "unroll.model_version": bundle.version,
             "unroll.model_sha256": bundle.sha256,
@@ -281,34 +254,17 @@ def _register(name: str, run_id: str, bundle: Bundle, contest: Contest) -> Versi
             "unroll.git_dirty": str(provenance.get("git_dirty")).lower(),
             "unroll.data": json.dumps(bundle.card.data, sort_keys=True),
         }
-        return registry.register(contest.name, run_id, files, tags)
+        return registry.register(test.name, run_id, files, tags)
 
 
-def _move_aliases(version: Version, rivalry: Rivalry, *, held: bool, has_challenger: bool) -> str:
-    """Gives the decision."""
-    if held:
+def _move_aliases(version: Version, comparison: Comparison, last: Gate, *, has_challenger: bool) -> str:
+    """Move the aliases and return the decision."""
+    if not last.passed:
         return "held"
-    if gates.wins(rivalry):
-        registry.crown(version.name, version.version)
-        return registry.CHAMPION
+    if comparison.won:
+        registry.promote(version.name, version.version)
+        return CHAMPION
     if has_challenger:
         return "passed"
-    registry.move(version.name, version.version, registry.CHALLENGER)
-    return registry.CHALLENGER
-
-
-def _known(name: str, version: Version) -> Verdict:
-    """What was decided of a graph when it was registered."""
-    asked = []
-    for gate_name in gates.GATES:
-        said, _, why = version.tags.get(gates.tag_name(gate_name), "").partition(": ")
-        if why:
-            asked.append(Gate(gate_name, {"passed": True, "refused": False}.get(said), why))
-    decision = version.tags[registry.DECISION]
-    now = f"decided before; its aliases now: {', '.join(version.aliases) or 'none'}"
-    return Verdict(name, version.name, version.model_sha256, tuple(asked), decision, version.version, now)
-
-
-def _told(verdict: Verdict) -> str:
-    place = f" (version {verdict.version} of {verdict.task})" if verdict.version else ""
-    return f"{verdict.decision}{place}: {verdict.why}" + (f" – {verdict.note}" if verdict.note else "")
+    registry.set_alias(version.name, version.version, CHALLENGER)
+    return CHALLENGER

@@ -1,4 +1,4 @@
-"""Bundles on a task's test rows of today, by onnxruntime: what is shipped is judged, and by the code that scores."""
+"""Losses of bundles on a task's present test rows: onnxruntime runs the graph that is shipped."""
 
 import hashlib
 import os
@@ -13,45 +13,43 @@ from numpy.typing import NDArray
 
 from unroll.domains.task import Task
 from unroll.errors import DataError
+from unroll.evaluation.statistics import Losses
 from unroll.export.rows import rows_of
 from unroll.features.samples import Samples, Tensors
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card
-from unroll.inference.feeds import pieces
 from unroll.inference.scorer import Scorer
 from unroll.metrics.metrics import Prediction
 
 LOSSES = "test_losses.parquet"
-"""Beside a version's bundle, where its graph cannot be asked for them again."""
-_ROWS, _WRITTEN_ROWS = 1024, 64
-"""Of one call of the graph; of one that writes token by token."""
+"""Beside the bundle of a version whose graph cannot compute them again."""
+_ROWS_PER_CALL, _TEXTS_PER_CALL = 1024, 64
+_SETTINGS = {
+    "prices": ("columns", "target", "known", "window"),
+    "text": ("column", "first_token", "characters"),
+    "array": ("column", "varying"),
+    "labels": (),
+    "quantiles": (),
+}
+"""Parts of a card that decide how its rows are made, with the fields that count."""
 
 
 def test_rows(samples: Samples) -> Tensors:
-    """The test rows of the last fold, whose networks are the ones that are shipped; the others have seen its rows."""
+    """Return the test rows of the last fold, whose network is shipped; it was trained on the rows of other folds."""
     rows = samples.at(samples.folds[-1].test)
     if "held_out" in rows:
-        # The figures of the task are those of other folds, on voices held out: here, every row of this fold counts.
+        # The task's metrics count the speakers that other folds held out; here, every row of this fold counts.
         rows["held_out"] = np.ones_like(rows["held_out"])
     return rows
 
 
-def digest(rows: Tensors) -> str:
-    """SHA-256 of inputs and targets: equal for equal rows."""
-    found = hashlib.sha256()
-    for name in ("inputs", "targets"):
-        found.update(f"{rows[name].dtype} {rows[name].shape}\n".encode())
-        found.update(np.ascontiguousarray(rows[name]).data)
-    return found.hexdigest()
-
-
-def can_be_asked(task: Task) -> bool:
-    """Whether the graph gives what the task's losses are of; one that writes a text gives no likelihood of another."""
+def gives_losses(task: Task) -> bool:
+    """Whether a graph's outputs are enough to compute losses: a language model's give no likelihood of a given text."""
     return not (task.output == "tokens" and task.every_step)
 
 
-def losses(bundle: Bundle, task: Task, rows: Tensors) -> NDArray[np.float64]:
-    """Loss of each test row, by running the bundle's graph.
+def losses(bundle: Bundle, task: Task, rows: Tensors) -> Losses:
+    """Run a bundle's graph and return its loss on each row, float64 [row].
 
     Raises:
         BundleError: onnxruntime cannot run the graph on these rows.
@@ -59,56 +57,56 @@ def losses(bundle: Bundle, task: Task, rows: Tensors) -> NDArray[np.float64]:
     return task.metrics.per_sample_loss(_predictions(bundle, task, rows), rows)
 
 
-def written_losses(table: Path, task: Task, rows: Tensors) -> NDArray[np.float64]:
-    """Loss of each test row, from the log probabilities that `evaluate` wrote to predictions.parquet.
+def evaluated_losses(table: Path, task: Task, rows: Tensors) -> Losses:
+    """Return the loss on each row from the log probabilities in the predictions.parquet of `evaluate`.
 
     Raises:
-        DataError: The table has fewer rows than there are test rows.
+        DataError: The table has fewer rows than the test split.
     """
     column = pq.read_table(table, columns=["prediction"])["prediction"].combine_chunks()
-    if len(column) < len(rows["targets"]):
-        raise DataError(f"{table} has {len(column)} rows, the test split {len(rows['targets'])}: evaluate again")
-    # Fold after fold: the last rows are the last fold's.
-    kept = column.slice(len(column) - len(rows["targets"]))
-    return task.metrics.per_sample_loss(np.stack(kept.to_numpy(zero_copy_only=False)), rows)
+    count = len(rows["targets"])
+    if len(column) < count:
+        raise DataError(f"{table} has {len(column)} rows, the test split {count}; run `unroll evaluate` again")
+    # The folds are in order: the last rows are the last fold's.
+    last = column.slice(len(column) - count)
+    return task.metrics.per_sample_loss(np.stack(last.to_numpy(zero_copy_only=False)), rows)
 
 
-def keep(path: Path, found: NDArray[np.float64], rows: Tensors) -> None:
-    """Writes losses with the digest of the rows that they are of."""
-    table = pa.table({"loss": found})
-    pq.write_table(table.replace_schema_metadata({"rows": digest(rows)}), path)
+def save_losses(path: Path, found: Losses, rows: Tensors) -> None:
+    """Write losses, with a digest of the rows."""
+    pq.write_table(pa.table({"loss": found}).replace_schema_metadata({"rows": _digest(rows)}), path)
 
 
-def kept(path: Path, rows: Tensors) -> NDArray[np.float64] | None:
-    """Reads them back; None where there are none, or they are of other rows."""
+def load_losses(path: Path, rows: Tensors) -> Losses | None:
+    """Read losses that `save_losses` wrote; None if there are none, or they are of other rows."""
     if not path.is_file():
         return None
     table = pq.read_table(path)
-    if (table.schema.metadata or {}).get(b"rows") != digest(rows).encode():
+    if (table.schema.metadata or {}).get(b"rows") != _digest(rows).encode():
         return None
-    found: NDArray[np.float64] = table["loss"].to_numpy()
+    found: Losses = table["loss"].to_numpy()
     return found
 
 
 def differences(champion: Bundle, challenger: Bundle) -> str:
-    """Why one bundle cannot take the rows that were made for the other; empty where it can."""
+    """Return why the champion cannot take the rows that were made for the challenger; empty if it can."""
     old, new = champion.card, challenger.card
     found = []
     if old.title != new.title:
         found.append(f"it is a {old.title} model, not a {new.title} model")
     for side in ("inputs", "outputs"):
-        there = {one.name: one for one in getattr(old, side)}
+        tensors = {one.name: one for one in getattr(old, side)}
         for one in getattr(new, side):
-            other = there.pop(one.name, None)
+            other = tensors.pop(one.name, None)
             if other is None:
                 found.append(f"it has no {side[:-1]} {one.name!r}")
             elif other.dtype != one.dtype or not _fit(other.shape, one.shape):
                 found.append(f"its {one.name} are {other.dtype} {list(other.shape)}, not {one.dtype} {list(one.shape)}")
-        found += [f"it wants an input {name!r}" for name in there if side == "inputs"]
-    for name, what in _SETTINGS.items():
-        before, after = (_settings(card, name) for card in (old, new))
+        found += [f"it needs an input {name!r}" for name in tensors if side == "inputs"]
+    for name in _SETTINGS:
+        before, after = _settings(old, name), _settings(new, name)
         if before != after:
-            found.append(f"it was made for {what} {_short(before)}, not {_short(after)}")
+            found.append(f"its {name} are {_short(before)}, not {_short(after)}")
     for file in new.vocabularies:
         known = champion.vocabularies.get(file)
         if known is None or known.to_json() != challenger.vocabularies[file].to_json():
@@ -117,49 +115,47 @@ def differences(champion: Bundle, challenger: Bundle) -> str:
 
 
 def _predictions(bundle: Bundle, task: Task, rows: Tensors) -> Prediction:
-    scorer = Scorer(bundle)
+    """Return the graph's outputs for all rows [row, …], with zeros after the end of shorter ones."""
     name = {"label": "probabilities", "labels": "labels", "tokens": "tokens"}.get(task.output, task.outputs[0].name)
+    scorer = Scorer(bundle, _TEXTS_PER_CALL if task.output == "tokens" else _ROWS_PER_CALL)
     batch = rows_of(rows, np.arange(len(rows["inputs"])), bundle.card)
-    cuts = list(pieces(batch, _WRITTEN_ROWS if task.output == "tokens" else _ROWS))
-    places = [np.arange(len(batch))[cut] for cut in cuts]
+    pieces = [np.arange(len(batch))[cut] for cut in scorer.cuts(batch)]
 
-    def run(place: NDArray[np.int64]) -> NDArray[Any]:
-        found = scorer.outputs(batch.take(pa.array(place)))[name]
+    def run(piece: NDArray[np.int64]) -> NDArray[Any]:
+        found = scorer.outputs(batch.take(pa.array(piece)))[name]
         return found[:, 0] if task.output == "tokens" else found  # the best hypothesis
 
-    # The graph runs on one thread; several calls run side by side.
+    # A call uses one thread; several calls run side by side.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        parts = list(pool.map(run, places))
-    shape = list(parts[0].shape[1:])
+        outputs = list(pool.map(run, pieces))
+    shape = list(outputs[0].shape[1:])
     if shape:
-        shape[0] = max(part.shape[1] for part in parts)
-    if task.every_step:
-        shape[0] = max(shape[0], rows["inputs"].shape[1])
-    whole = np.zeros((len(batch), *shape), parts[0].dtype)
-    for place, part in zip(places, parts, strict=True):
+        steps = rows["inputs"].shape[1] if task.every_step else 0
+        shape[0] = max(steps, *(output.shape[1] for output in outputs))
+    whole = np.zeros((len(batch), *shape), outputs[0].dtype)
+    for piece, output in zip(pieces, outputs, strict=True):
         if shape:
-            whole[place, : part.shape[1]] = part
+            whole[piece, : output.shape[1]] = output
         else:
-            whole[place] = part
+            whole[piece] = output
     return whole
 
 
-_SETTINGS = {"prices": "the columns", "text": "the text", "array": "the column", "labels": "the labels",
-             "quantiles": "the quantiles"}  # fmt: skip
+def _digest(rows: Tensors) -> str:
+    digest = hashlib.sha256()
+    for name in ("inputs", "targets"):
+        digest.update(f"{rows[name].dtype} {rows[name].shape}\n".encode())
+        digest.update(np.ascontiguousarray(rows[name]).data)
+    return digest.hexdigest()
 
 
 def _settings(card: Card, name: str) -> Any:
-    """What of a card decides how its rows are made."""
-    part = getattr(card, name)
-    if name == "prices" and part:
-        return {"columns": part.columns, "target": part.target, "known": part.known, "window": part.window}
-    if name == "text" and part:
-        return {key: getattr(part, key) for key in ("column", "first_token", "characters")}
-    return part
+    part, fields = getattr(card, name), _SETTINGS[name]
+    return {field: getattr(part, field) for field in fields} if part and fields else part
 
 
 def _fit(one: tuple[int | str, ...], other: tuple[int | str, ...]) -> bool:
-    # A name stands for any size.
+    """Whether two shapes agree; a name is an axis of any size."""
     return len(one) == len(other) and all(
         a == b or isinstance(a, str) or isinstance(b, str) for a, b in zip(one, other, strict=True)
     )

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from unroll import files, paths
 from unroll.config.sources import PackageSource, PathSource, Source, UrlSource
-from unroll.errors import SourceAwayError, SourceError
+from unroll.errors import ServiceUnavailable, SourceError
 from unroll.redaction import redacted
 from unroll.sources import packed
 
@@ -57,6 +57,7 @@ def fetch(source: Source, work: Path, downloads: Path = DOWNLOADS) -> Fetched:
 
     Raises:
         SourceError: The source is not there, cannot be read, or its SHA-256 differs.
+        ServiceUnavailable: Its server does not answer.
     """
     record: dict[str, Any]
     if isinstance(source, PackageSource):
@@ -261,7 +262,8 @@ def download(url: str, part: Path, attempts: int = 5, pause: float = 1.0) -> Non
         pause: Seconds before the second attempt; doubled each time.
 
     Raises:
-        SourceError: The server refuses, or stays away.
+        SourceError: The server refuses.
+        ServiceUnavailable: The server does not answer, or not completely, in all attempts.
     """
     failures = 0
     while True:
@@ -273,7 +275,7 @@ def download(url: str, part: Path, attempts: int = 5, pause: float = 1.0) -> Non
         failures = 1 if after > before else failures + 1
         if failures >= attempts:
             kept = f"; {after:,} bytes are kept, run again to go on from there" if after else ""
-            raise SourceAwayError(f"{url} could not be downloaded, {attempts} attempts: {fault}{kept}")
+            raise ServiceUnavailable(f"{url} could not be downloaded, {attempts} attempts: {fault}{kept}")
         time.sleep(pause * 2 ** (failures - 1))
 
 

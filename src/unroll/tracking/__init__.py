@@ -1,5 +1,6 @@
 """MLflow: the only package that imports it."""
 
-from unroll.tracking.runs import Run, data_hashes, flat, member_prefix
+from unroll.tracking.provenance import data_hashes
+from unroll.tracking.runs import Run, member_prefix
 
-__all__ = ["Run", "data_hashes", "flat", "member_prefix"]
+__all__ = ["Run", "data_hashes", "member_prefix"]

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from unroll.tracking.store import experiment_id, store, store_errors
+from unroll.tracking.store import experiment_id, mlflow_errors, open_store
 
 EXPERIMENT = "live"
 """MLflow's experiment of all models at work."""
@@ -36,7 +36,7 @@ def log_live(
         TrackingError: The store cannot be used.
     """
     about = {f"unroll.registered.{key}": str(value) for key, value in (registered or {}).items()}
-    with store() as client:
+    with open_store() as client:
         from mlflow.entities import Metric
 
         run = client.create_run(
@@ -51,7 +51,7 @@ def log_live(
                 client.log_artifact(run_id, str(path))
         except BaseException:
             # Or it would be running for ever. A store that does not answer cannot be told.
-            with contextlib.suppress(*store_errors()):
+            with contextlib.suppress(*mlflow_errors()):
                 client.set_terminated(run_id, "FAILED")
             raise
         client.set_terminated(run_id, "FINISHED")

@@ -1,14 +1,15 @@
-"""MLflow's model registry: one registered model a task, whose versions are bundles that passed the gates.
+"""MLflow's model registry: one registered model per task, whose versions are bundles that passed the gates.
 
-A version's files lie in the run that made them, below `versions/SHA12/`: the folder `bundle/` and `provenance.json`
-beside it. They are a copy of the run's `bundle/`, which the next export of the same weights would replace.
+The files of a version are in the run that made it, below `versions/SHA12/`: the folder `bundle/`, and `provenance.json`
+beside it. They are a copy of the run's own `bundle/`, which the next export of the same weights would replace.
 """
 
 import contextlib
+import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,94 +19,146 @@ from filelock import FileLock
 from unroll import paths
 from unroll.errors import BundleError, TrackingError, VersionError
 from unroll.files import replacing
-from unroll.tracking.store import address, known, made_meanwhile, short, store, store_errors
-from unroll.tracking.versions import SHA256, Version
+from unroll.tracking.store import (
+    address,
+    error_for,
+    mlflow_errors,
+    one_line,
+    open_store,
+    run_exists,
+    tolerating_existing,
+)
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 DECISION = "unroll.gate.decision"
-"""Tag of a version that the gates have done with; one without it was registered by a job that was killed."""
+"""Tag of a version whose gates are finished; a version without it was registered by a process that was killed."""
+_SHA256 = "unroll.model_sha256"
 _URI = re.compile(r"models:/(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(@(?P<alias>[A-Za-z0-9_-]+)|/(?P<version>[0-9]{1,9}))")
+_MAX_TAG = 5000
+_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a registered model.
+
+    Attributes:
+        name: Name of the registered model, which is that of the task.
+        version: Its number.
+        run_id: The MLflow run that made it; empty if unroll did not register it.
+        aliases: The aliases that point at it now.
+        tags: Unroll's tags: `unroll.experiment`, `.model_version`, `.model_sha256`, `.git_commit`, `.data`, `.gate.…`.
+        created: When it was registered.
+    """
+
+    name: str
+    version: str
+    run_id: str
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str] = field(repr=False)
+    created: datetime
+
+    @property
+    def experiment(self) -> str:
+        """Name of the experiment in params.yaml."""
+        return self.tags.get("unroll.experiment", "")
+
+    @property
+    def model_version(self) -> str:
+        """`NAME@SHA12`, which is also in each file of predictions."""
+        return self.tags.get("unroll.model_version", "")
+
+    @property
+    def model_sha256(self) -> str:
+        """SHA-256 of the graph."""
+        return self.tags.get(_SHA256, "")
+
+    @property
+    def data(self) -> dict[str, str]:
+        """DVC's md5 of the data that it was trained on, by path."""
+        hashes: dict[str, str] = json.loads(self.tags.get("unroll.data", "{}"))
+        return hashes
+
+    @property
+    def artifacts(self) -> str:
+        """The folder of its files among the run's artifacts."""
+        return f"versions/{self.model_sha256[:12]}"
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A version whose files are here, whole and verified."""
+    """A version whose files are on this machine, complete and verified.
+
+    Attributes:
+        name: Name of the registered model.
+        version: Its number.
+        run_id: The MLflow run that made it.
+        folder: Holds `bundle/`, and `provenance.json` beside it.
+    """
 
     name: str
     version: str
     run_id: str
     folder: Path
-    """Holds `bundle/`, and `provenance.json` beside it."""
 
 
 def versions(name: str | None = None) -> list[Version]:
-    """Every version of a model, or of all models: by name, the newest first; none where there are none.
+    """Return all versions of a model, or of all models: sorted by name, the newest first.
 
     Raises:
-        TrackingError: The store cannot be used.
+        ServiceUnavailable, TrackingError: The store cannot be used. (So do all functions of this module.)
     """
-    with store() as client:
+    with open_store() as client:
         return _versions(client, name)
 
 
 def version_of(name: str, version: str) -> Version:
-    """One version, by its number or an alias.
+    """Return the version with this number or alias.
 
     Raises:
-        TrackingError: It is not there; the message tells what is.
+        TrackingError: There is none; the message lists those that exist.
     """
-    with store() as client:
+    with open_store() as client:
         return _version(client, name, version)
 
 
 def register(name: str, run_id: str, files: Path, tags: Mapping[str, str]) -> Version:
-    """Registers a bundle once; gives the version that has its graph already, if there is one.
+    """Register a bundle, or return the version that has the same graph if there is one.
 
     Args:
-        name: Of the registered model.
+        name: Name of the registered model.
         run_id: The run that made it.
-        files: Folder of `bundle/` and `provenance.json`, which become the version's.
-        tags: `unroll.model_sha256` among them.
-
-    Raises:
-        TrackingError: The store cannot be used.
+        files: Folder with `bundle/` and `provenance.json`, which become the version's files.
+        tags: The version's tags, `unroll.model_sha256` among them.
     """
-    sha256 = tags[SHA256]
-    with store() as client:
+    with open_store() as client:
         for one in _versions(client, name):
-            if one.model_sha256 == sha256:
+            if one.model_sha256 == tags[_SHA256]:
                 return one
-        place = f"versions/{sha256[:12]}"
-        client.log_artifacts(run_id, str(files), place)
-        if not _names(client, name):
-            with made_meanwhile():
+        artifacts = f"versions/{tags[_SHA256][:12]}"
+        client.log_artifacts(run_id, str(files), artifacts)
+        if not _aliases(client, name):
+            with tolerating_existing():
                 client.create_registered_model(name)
-        made = client.create_model_version(name, f"runs:/{run_id}/{place}", run_id=run_id, tags=dict(tags))
+        made = client.create_model_version(name, f"runs:/{run_id}/{artifacts}", run_id=run_id, tags=dict(tags))
         return _version(client, name, str(made.version))
 
 
-def move(name: str, version: str, alias: str) -> None:
-    """Lets an alias point at a version.
-
-    Raises:
-        TrackingError: The version is not there, or the store cannot be used.
-    """
-    with store() as client:
+def set_alias(name: str, version: str, alias: str) -> None:
+    """Let an alias point at a version."""
+    with open_store() as client:
         client.set_registered_model_alias(name, alias, _version(client, name, version).version)
 
 
-def crown(name: str, version: str) -> Version | None:
-    """Makes a version champion; the champion before it keeps the alias `previous`.
+def promote(name: str, version: str) -> Version | None:
+    """Make a version champion; the champion before it gets the alias `previous`.
 
-    `previous` moves first: a process killed in between leaves the old champion in its place.
+    `previous` moves first: a process that is killed in between leaves the old champion in its place.
 
     Returns:
-        The champion before it; None where there was none, or it was this one.
-
-    Raises:
-        TrackingError: The version is not there, or the store cannot be used.
+        The champion before it; None if there was none, or it was this version.
     """
-    with store() as client:
+    with open_store() as client:
         new = _version(client, name, version)
         old = next((one for one in _versions(client, name) if CHAMPION in one.aliases), None)
         if old and old.version == new.version:
@@ -119,35 +172,23 @@ def crown(name: str, version: str) -> Version | None:
 
 
 def tag_version(name: str, version: str, tags: Mapping[str, str]) -> None:
-    """Sets tags of a version.
-
-    Raises:
-        TrackingError: The store cannot be used.
-    """
-    with store() as client:
+    """Set tags of a version, in their order."""
+    with open_store() as client:
         for key, value in tags.items():
-            client.set_model_version_tag(name, version, key, value[:5000])
+            client.set_model_version_tag(name, version, key, value[:_MAX_TAG])
 
 
 def tag_run(run_id: str, tags: Mapping[str, str]) -> None:
-    """Sets tags of a run.
-
-    Raises:
-        TrackingError: The store cannot be used.
-    """
-    with store() as client:
+    """Set tags of a run."""
+    with open_store() as client:
         for key, value in tags.items():
-            client.set_tag(run_id, key, value[:5000])
+            client.set_tag(run_id, key, value[:_MAX_TAG])
 
 
 def run_of(run_id: str) -> dict[str, Any] | None:
-    """Name, state, start and tags of a run; None where the store does not know it, or it was deleted.
-
-    Raises:
-        TrackingError: The store cannot be used.
-    """
-    with store() as client:
-        if not known(client, run_id):
+    """Return name, status, start and tags of a run; None if the store does not know it or it was deleted."""
+    with open_store() as client:
+        if not run_exists(client, run_id):
             return None
         run = client.get_run(run_id)
         started = datetime.fromtimestamp(run.info.start_time / 1000, UTC)
@@ -155,37 +196,37 @@ def run_of(run_id: str) -> dict[str, Any] | None:
 
 
 def resolve(uri: str) -> Resolved:
-    """Finds the version of `models:/NAME@ALIAS` or `models:/NAME/VERSION` and brings its files here, once.
+    """Find the version of `models:/NAME@ALIAS` or `models:/NAME/VERSION`, and download its files once.
 
-    They come to `.unroll/models/NAME/VERSION/`, whole, and are verified at each call: the checksums of all files, and
-    the graph's against that of the registry.
+    They are kept in `.unroll/models/NAME/VERSION/` and verified at each call: the checksums of all files, and that of
+    the graph against the registry's.
 
     Raises:
-        VersionError: The files are gone or not what was registered; it would be so at the next call, too.
-        TrackingError: There is no such version, or the store or this machine's disk cannot be used.
+        VersionError: The files are missing or are not what was registered; the next call would find the same.
+        TrackingError: There is no such version, or the store or the disk of this machine cannot be used.
     """
     match = _URI.fullmatch(uri)
     if match is None:
-        raise TrackingError(f"{uri!r} names no model; write models:/NAME@ALIAS or models:/NAME/VERSION")
+        raise TrackingError(f"{uri!r} is not the address of a model; write models:/NAME@ALIAS or models:/NAME/VERSION")
     found = version_of(match["name"], match["alias"] or match["version"])
     if not re.fullmatch(r"[0-9a-f]{64}", found.model_sha256) or not found.run_id:
         raise VersionError(
-            f"{found.name} version {found.version} was not registered by unroll: it has no tag {SHA256}; "
-            f"name another one of `unroll models list`"
+            f"{found.name} version {found.version} was not registered by unroll: it has no tag {_SHA256}; "
+            "choose another one of `unroll models list`"
         )
     folder = paths.registered(found.name, found.version)
     paths.STATE.mkdir(exist_ok=True)
     with FileLock(paths.STATE / "models.lock"):
-        if folder.is_dir():
-            with contextlib.suppress(BundleError):
-                _verify(folder, found)
-                return Resolved(found.name, found.version, found.run_id, folder)
         try:
-            with replacing(folder) as part, _fetched(found) as files:
+            if folder.is_dir():
+                with contextlib.suppress(BundleError):
+                    _verify(folder, found)
+                    return Resolved(found.name, found.version, found.run_id, folder)
+            with replacing(folder) as part, _downloaded(found) as files:
                 _verify(files, found)
                 files.rename(part)
         except BundleError as error:
-            # A file that is there and cannot be read is no fault of the version.
+            # A file that exists but cannot be read is no fault of the version.
             kind = TrackingError if isinstance(error.__cause__, OSError) else VersionError
             raise kind(
                 f"the files of {found.name} version {found.version} are not what was registered: {error} "
@@ -195,19 +236,19 @@ def resolve(uri: str) -> Resolved:
 
 
 @contextlib.contextmanager
-def _fetched(found: Version) -> Iterator[Path]:
-    """The files of a version in a folder that goes away."""
-    with store() as client, tempfile.TemporaryDirectory(prefix=".fetched.", dir=paths.STATE) as scratch:
+def _downloaded(found: Version) -> Iterator[Path]:
+    """Yield a temporary folder with the files of a version."""
+    with open_store() as client, tempfile.TemporaryDirectory(prefix=".download.", dir=paths.STATE) as scratch:
         try:
-            files = Path(client.download_artifacts(found.run_id, found.place, scratch))
-        except store_errors() as error:
-            # MLflow does not tell files that are gone from a server or a disk at fault.
-            there = known(client, found.run_id) and client.list_artifacts(found.run_id, found.place)
-            kind = TrackingError if there else VersionError
+            files = Path(client.download_artifacts(found.run_id, found.artifacts, scratch))
+        except mlflow_errors() as error:
+            # MLflow raises the same for missing files as for a server or a disk at fault.
+            exists = run_exists(client, found.run_id) and client.list_artifacts(found.run_id, found.artifacts)
+            kind = error_for(error) if exists else VersionError
             raise kind(
-                f"the files of {found.name} version {found.version} cannot be fetched from {address()} "
-                f"(run {found.run_id}, {found.place}): {short(error)}. Start the store's file server, or make another "
-                f"version champion: `unroll models rollback {found.name}`"
+                f"the files of {found.name} version {found.version} cannot be downloaded from {address()} "
+                f"(run {found.run_id}, {found.artifacts}): {one_line(error)}. Start the store's file server, or make "
+                f"another version champion: `unroll models rollback {found.name}`"
             ) from error
         yield files
 
@@ -217,26 +258,20 @@ def _verify(folder: Path, found: Version) -> None:
 
     bundle = load_bundle(folder / "bundle")
     if bundle.sha256 != found.model_sha256:
-        raise BundleError(f"{bundle.model} has the SHA-256 {bundle.sha256}, the registry says {found.model_sha256}.")
+        raise BundleError(f"{bundle.model} has the SHA-256 {bundle.sha256}, the registry has {found.model_sha256}.")
 
 
-def _names(client: Any, name: str | None) -> dict[str, dict[str, str]]:
-    """Registered models, and which version each alias points at."""
-    wanted = f"name = '{_checked(name)}'" if name else None
-    found: dict[str, dict[str, str]] = {}
-    token = None
-    while True:
-        page = client.search_registered_models(wanted, max_results=1000, page_token=token)
-        found |= {one.name: {alias: str(version) for alias, version in one.aliases.items()} for one in page}
-        if not (token := page.token):
-            return found
+def _aliases(client: Any, name: str | None) -> dict[str, dict[str, str]]:
+    """Return alias → version of each registered model, or of the one with this name."""
+    models = client.search_registered_models(f"name = '{_quotable(name)}'" if name else None, max_results=_PAGE)
+    return {one.name: {alias: str(version) for alias, version in one.aliases.items()} for one in models}
 
 
 def _versions(client: Any, name: str | None) -> list[Version]:
     found = []
-    # What a search for versions gives does not tell their aliases.
-    for model, aliases in sorted(_names(client, name).items()):
-        for one in client.search_model_versions(f"name = '{_checked(model)}'"):
+    # The results of a search for versions lack their aliases.
+    for model, aliases in sorted(_aliases(client, name).items()):
+        for one in client.search_model_versions(f"name = '{_quotable(model)}'"):
             pointing = tuple(sorted(alias for alias, version in aliases.items() if version == str(one.version)))
             created = datetime.fromtimestamp(one.creation_timestamp / 1000, UTC)
             found.append(Version(model, str(one.version), one.run_id or "", pointing, dict(one.tags), created))
@@ -244,24 +279,21 @@ def _versions(client: Any, name: str | None) -> list[Version]:
 
 
 def _version(client: Any, name: str, version: str) -> Version:
-    there = _versions(client, name)
-    for one in there:
+    existing = _versions(client, name)
+    for one in existing:
         if version == one.version or version in one.aliases:
             return one
-    what = f"version {version}" if version.isdigit() else f"alias {version!r}"
-    if there:
-        aliases = ", ".join(f"{alias} → {one.version}" for one in there for alias in one.aliases) or "none"
-        numbers = ", ".join(one.version for one in there[::-1])
-        told = f"it has version{'s' * (len(there) > 1)} {numbers}, aliases: {aliases}"
+    wanted = f"version {version}" if version.isdigit() else f"alias {version!r}"
+    if existing:
+        aliases = ", ".join(f"{alias} → {one.version}" for one in existing for alias in one.aliases) or "none"
+        hint = f"versions: {', '.join(one.version for one in existing[::-1])}; aliases: {aliases}"
     else:
-        others = ", ".join(_names(client, None)) or "none"
-        told = (
-            f"nothing is registered under that name (registered: {others}); `unroll models gate` registers what passes"
-        )
-    raise TrackingError(f"{name} has no {what} in the MLflow store at {address()}: {told}")
+        others = ", ".join(_aliases(client, None)) or "none"
+        hint = f"nothing has that name (registered models: {others}); `unroll models gate` registers what passes"
+    raise TrackingError(f"{name} has no {wanted} in the MLflow store at {address()}: {hint}")
 
 
-def _checked(name: str) -> str:
+def _quotable(name: str) -> str:
     if "'" in name or "\\" in name:
-        raise TrackingError(f"{name!r} is no name of a registered model")
+        raise TrackingError(f"{name!r} cannot be the name of a registered model")
     return name

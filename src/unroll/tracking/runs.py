@@ -1,31 +1,30 @@
-"""One MLflow experiment a task, one run an experiment run: `train` opens the run, `evaluate` and `export` resume it."""
+"""One MLflow experiment per task, one run per training: `train` starts the run, `evaluate` and `export` resume it."""
 
 import logging
-import re
-import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import yaml
 from pydantic import BaseModel
 
 from unroll import paths
 from unroll.config.experiments import Experiment
 from unroll.config.section import TaskSection
 from unroll.files import digest_of, read_json, write_json
-from unroll.tracking.store import experiment_id, known, reachable, short, store, store_errors
+from unroll.redaction import redacted
+from unroll.tracking.provenance import data_hashes, git_state
+from unroll.tracking.store import experiment_id, mlflow_errors, one_line, open_store, run_exists, translated_errors
 
-_MOST_METRICS = 500
-"""Of one call; MLflow takes 1,000 entries."""
+_METRICS_PER_CALL = 500
+"""MLflow accepts up to 1,000."""
 
 
 class Run:
     """The MLflow run of an experiment.
 
-    Used as a context: leaving it ends the run, as failed where an exception passes through.
+    Used as a context manager: leaving it ends the run, as failed if an exception passes through.
     """
 
     def __init__(self, client: Any, run_id: str, metric: str) -> None:
@@ -34,46 +33,48 @@ class Run:
 
     @classmethod
     def start(cls, name: str, experiment: Experiment, task: TaskSection, metric: str, note: Path) -> Self:
-        """Opens a run, or goes on with the one that a killed training left.
+        """Start a run, or continue that of a killed training.
 
         Args:
-            name: Of the experiment.
+            name: Name of the experiment.
             experiment: Its parameters.
             task: Its task's parameters.
             metric: The headline metric; its values on the validation split are logged as `valid_METRIC`.
-            note: File that outlives a killed training and holds the run's id.
+            note: File that holds the run's id and outlives a killed training.
 
         Raises:
-            TrackingError: The store cannot be used; nothing has been trained yet.
+            ServiceUnavailable: The MLflow server does not answer; nothing has been trained yet.
+            TrackingError: The store cannot be used.
         """
-        with store() as client:
+        with open_store() as client:
             run_id = read_json(note)["run_id"] if note.exists() else None
-            if run_id is None or not known(client, run_id):
+            if run_id is None or not run_exists(client, run_id):
                 run_id = _create(client, name, experiment, task, {})
             write_json(note, {"run_id": run_id})
-        write_json(paths.provenance(name), {**_commit(), "mlflow_run_id": run_id})
+        write_json(paths.provenance(name), {**git_state(), "mlflow_run_id": run_id})
         return cls(client, run_id, metric)
 
     @classmethod
     def resume(cls, name: str, experiment: Experiment, task: TaskSection, metric: str) -> Self:
-        """Goes on with the run that `train` opened.
+        """Continue the run that `train` started.
 
-        Where this store does not know it (the weights came from DVC's cache, say), a new run is opened and tagged with
-        the other's id, if there is one.
+        If this store does not know it (DVC's cache may have restored the weights), a new run is created, tagged with
+        the id of the other one.
 
         Raises:
+            ServiceUnavailable: The MLflow server does not answer.
             TrackingError: The store cannot be used.
         """
         path = paths.provenance(name)
         provenance = read_json(path) if path.exists() else {}
         weights = digest_of(paths.weights(name))
-        # DVC may have brought other weights back since this file was written.
+        # DVC may have restored other weights since this file was written.
         run_id = provenance.get("mlflow_run_id") if provenance.get("weights_sha256") == weights else None
-        with store() as client:
-            if run_id is None or not known(client, run_id):
+        with open_store() as client:
+            if run_id is None or not run_exists(client, run_id):
                 tags = {"unroll.restored": "true"} | ({"unroll.restored_from_run": run_id} if run_id else {})
                 run_id = _create(client, name, experiment, task, tags)
-                write_json(path, {**_commit(), "mlflow_run_id": run_id, "weights_sha256": weights})
+                write_json(path, {**git_state(), "mlflow_run_id": run_id, "weights_sha256": weights})
         return cls(client, run_id, metric)
 
     def __enter__(self) -> Self:
@@ -85,11 +86,11 @@ class Run:
         self._try(lambda: self._client.set_terminated(self.run_id, "FINISHED" if kind is None else "FAILED"))
 
     def log_epoch(self, prefix: str, row: Mapping[str, Any]) -> None:
-        """Sends an epoch's metrics. A store that is away costs nothing: `send_history` sends them later."""
+        """Log the metrics of an epoch. If the store is away, `send_history` sends them later."""
         self._try(lambda: self._send(prefix, [row]))
 
     def send_history(self, history: Sequence[Mapping[str, Any]]) -> bool:
-        """Sends what the store lacks of `history.csv`; False where the store is away."""
+        """Log the rows of `history.csv` that the store lacks; return False if the store is away."""
         self._away = False
         alone = len({(row["fold"], row["seed"]) for row in history}) == 1
         members: dict[str, list[Mapping[str, Any]]] = {}
@@ -98,59 +99,45 @@ class Run:
 
         def send() -> None:
             for prefix, rows in members.items():
-                there = {metric.step for metric in self._client.get_metric_history(self.run_id, f"{prefix}train_loss")}
-                self._send(prefix, [row for row in rows if row["epoch"] not in there])
+                sent = {metric.step for metric in self._client.get_metric_history(self.run_id, f"{prefix}train_loss")}
+                self._send(prefix, [row for row in rows if row["epoch"] not in sent])
 
         return self._try(send)
 
     def log_figures(self, figures: Mapping[str, Any]) -> None:
-        """Logs nested numbers under dotted names, and texts (a metric's signature) as tags."""
+        """Log nested numbers as metrics with dotted names, and texts (such as a metric's signature) as tags."""
         from mlflow.entities import Metric, RunTag
 
         found, now = list(flat(figures)), int(time.time() * 1000)
         metrics = [Metric(name, float(value), now, 0) for name, value in found if isinstance(value, int | float)]
-        tags = [RunTag(name, value) for name, value in found if isinstance(value, str)]
-        with reachable():
+        tags = [RunTag(name, redacted(value)) for name, value in found if isinstance(value, str)]
+        with translated_errors():
             self._log_metrics(metrics)
             self._client.log_batch(self.run_id, tags=tags)
 
-    def log_files(self, folder: Path, place: str) -> None:
-        """Logs a folder's files as artifacts."""
-        with reachable():
-            self._client.log_artifacts(self.run_id, str(folder), place)
+    def log_files(self, folder: Path, destination: str) -> None:
+        """Log the files of a folder as artifacts."""
+        with translated_errors():
+            self._client.log_artifacts(self.run_id, str(folder), destination)
 
     def log_model(self, bundle: Path, card: Mapping[str, Any]) -> None:
-        """Logs the ONNX model with its signature, and the bundle as it is shipped."""
+        """Log the ONNX model with its signature, and the bundle as it is shipped."""
         import mlflow
-        import numpy as np
         import onnx
         from mlflow.models import ModelSignature
-        from mlflow.types import Schema, TensorSpec
 
-        def schema(specs: Sequence[Mapping[str, Any]]) -> Any:
-            return Schema(
-                [
-                    TensorSpec(
-                        np.dtype(one["dtype"]),
-                        tuple(size if isinstance(size, int) else -1 for size in one["shape"]),
-                        one["name"],
-                    )
-                    for one in specs
-                ]
-            )
-
-        with reachable():
+        with translated_errors():
             self._client.log_artifacts(self.run_id, str(bundle), "bundle")
             provenance = paths.provenance(card["name"])
             if provenance.exists():
-                # Beside the bundle, where it is looked for.
+                # Beside the bundle, where `load_bundle` looks for it.
                 self._client.log_artifact(self.run_id, str(provenance))
             with mlflow.start_run(run_id=self.run_id, log_system_metrics=False):
                 mlflow.onnx.log_model(
                     onnx.load(bundle / "model.onnx"),
                     name=card["name"],
-                    signature=ModelSignature(schema(card["inputs"]), schema(card["outputs"])),
-                    # Told, or MLflow would start a process to find out.
+                    signature=ModelSignature(_schema(card["inputs"]), _schema(card["outputs"])),
+                    # Stated, or MLflow would start a process to find out.
                     pip_requirements=["onnx", "onnxruntime", "numpy"],
                     metadata={"task": card["task"]["name"], "topology": card["task"]["topology"]},
                 )
@@ -167,29 +154,31 @@ class Run:
         self._log_metrics(metrics)
 
     def _log_metrics(self, metrics: Sequence[Any]) -> None:
-        for start in range(0, len(metrics), _MOST_METRICS):
-            self._client.log_batch(self.run_id, metrics[start : start + _MOST_METRICS])
+        for start in range(0, len(metrics), _METRICS_PER_CALL):
+            self._client.log_batch(self.run_id, metrics[start : start + _METRICS_PER_CALL])
 
-    def _try(self, call: Any) -> bool:
-        """Calls the store; once it was away, not again before `send_history`."""
+    def _try(self, call: Callable[[], object]) -> bool:
+        """Call the store; once it was away, do not ask it again before `send_history`."""
         if self._away:
             return False
         try:
             call()
-        except store_errors() as error:
+        except mlflow_errors() as error:
             self._away = True
-            logging.getLogger(__name__).warning("MLflow store is away, metrics will be sent later: %s", short(error))
+            logging.getLogger(__name__).warning(
+                "the MLflow store is away, metrics will be sent later: %s", redacted(one_line(error))
+            )
             return False
         return True
 
 
 def member_prefix(fold: str, seed: int | str, alone: bool) -> str:
-    """Before a metric's name, where an experiment has several networks: `2013.seed0.`."""
+    """Return the prefix of a network's metrics, such as `2013.seed0.`; empty for the only one of its experiment."""
     return "" if alone else f"{fold}.seed{seed}."
 
 
 def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested mappings and models as (dotted name, leaf); lists are leaves."""
+    """Yield the leaves of nested mappings and pydantic models as (dotted name, value); lists are leaves."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
     if not isinstance(value, Mapping):
@@ -201,39 +190,22 @@ def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield from flat(inner, f"{prefix}.{name}" if prefix else name)
 
 
-def data_hashes(*folders: Path) -> dict[str, str]:
-    """DVC's md5 of folders in `dvc.lock`; none where there is no such file (a stage run by hand).
+def _schema(tensors: Sequence[Mapping[str, Any]]) -> Any:
+    """Return the MLflow schema of the card's tensors; axes of any size are -1."""
+    import numpy as np
+    from mlflow.types import Schema, TensorSpec
 
-    Another DVC process may be writing the file at this moment, so one that lacks a folder is read again for a while.
-    """
-    lock = Path("dvc.lock")
-    hashes: dict[str, str] = {}
-    for _ in range(20):
-        if not lock.exists():
-            return {}
-        hashes = _hashes(lock.read_text(encoding="utf-8"))
-        if all(str(folder) in hashes for folder in folders):
-            break
-        time.sleep(0.1)
-    return {str(folder): hashes[str(folder)] for folder in folders if str(folder) in hashes}
+    def spec(tensor: Mapping[str, Any]) -> Any:
+        shape = tuple(size if isinstance(size, int) else -1 for size in tensor["shape"])
+        return TensorSpec(np.dtype(tensor["dtype"]), shape, tensor["name"])
 
-
-def _hashes(text: str) -> dict[str, str]:
-    """Path → md5 of every output in a lock file; what is cut off is left out."""
-    try:
-        # dvc.lock has thousands of lines, which take a second without libyaml.
-        stages = (yaml.load(text, Loader=yaml.CSafeLoader) or {}).get("stages") or {}
-        outputs = [out for stage in stages.values() for out in (stage or {}).get("outs") or []]
-        pairs = {str(out["path"]): str(out["md5"]) for out in outputs if "md5" in out}
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError):
-        return {}
-    return {path: md5 for path, md5 in pairs.items() if re.fullmatch(r"[0-9a-f]{32}(\.dir)?", md5)}
+    return Schema([spec(tensor) for tensor in tensors])
 
 
 def _create(client: Any, name: str, experiment: Experiment, task: TaskSection, tags: Mapping[str, str]) -> str:
     from mlflow.entities import Dataset, DatasetInput, Param
 
-    commit = _commit()
+    commit = git_state()
     run = client.create_run(
         experiment_id(client, experiment.task),
         run_name=name,
@@ -246,23 +218,9 @@ def _create(client: Any, name: str, experiment: Experiment, task: TaskSection, t
         },
     )
     settings = [*flat(experiment), *flat(task, "task")]
-    client.log_batch(run.info.run_id, params=[Param(key, str(value)[:500]) for key, value in settings])
+    client.log_batch(run.info.run_id, params=[Param(key, redacted(str(value))[:500]) for key, value in settings])
     hashes = data_hashes(paths.raw(task.dataset), paths.features(experiment.task))
-    inputs = [DatasetInput(Dataset(place, md5, "dvc", f"dvc.lock: {place}")) for place, md5 in hashes.items()]
+    inputs = [DatasetInput(Dataset(folder, md5, "dvc", f"dvc.lock: {folder}")) for folder, md5 in hashes.items()]
     if inputs:
         client.log_inputs(run.info.run_id, inputs)
     return str(run.info.run_id)
-
-
-def _commit() -> dict[str, Any]:
-    """The git commit that is checked out, and whether files differ from it (but dvc.lock, which a run writes)."""
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)  # noqa: S607 -- that of PATH
-        except FileNotFoundError:
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    changes = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
-    return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if changes is None else bool(changes)}

@@ -1,4 +1,4 @@
-"""The MLflow store: SQLite in the repository, or whatever `MLFLOW_TRACKING_URI` names."""
+"""The MLflow store: SQLite in the repository, or the one that `MLFLOW_TRACKING_URI` names."""
 
 import contextlib
 import logging
@@ -11,12 +11,11 @@ from urllib.parse import unquote, urlsplit
 from filelock import FileLock
 
 from unroll import paths
-from unroll.errors import TrackingError
-from unroll.redaction import redacted
+from unroll.errors import ServiceUnavailable, TrackingError
 
 DEFAULT_STORE = "sqlite:///mlflow.db"
 _ARTIFACTS = Path("mlruns")
-# A server that is away must not hold training up: fail within seconds, and send later what is missing.
+# A server that is away must not delay a training: fail within seconds, and send what is missing later.
 _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -26,15 +25,16 @@ _DEFAULTS = {
 
 
 @contextlib.contextmanager
-def store() -> Iterator[Any]:
-    """An MLflow client, once the store has answered.
+def open_store() -> Iterator[Any]:
+    """Yield an MLflow client, once the store has answered.
 
     Raises:
-        TrackingError: It did not, or does not while the block runs.
+        ServiceUnavailable: The server does not answer, now or while the block runs.
+        TrackingError: The store cannot be used for another reason.
     """
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
-    _take_password_out()
+    _move_password()
     uri = os.environ.setdefault("MLFLOW_TRACKING_URI", DEFAULT_STORE)
     import mlflow
 
@@ -43,75 +43,94 @@ def store() -> Iterator[Any]:
     mlflow.set_tracking_uri(uri)
     with contextlib.ExitStack() as stack:
         if uri.startswith("sqlite:"):
-            # Two processes that make the tables at once would stop each other.
+            # Two processes that create the tables at the same time would stop each other.
             paths.STATE.mkdir(exist_ok=True)
             stack.enter_context(FileLock(paths.STATE / "mlflow.lock"))
-        stack.enter_context(reachable())
+        stack.enter_context(translated_errors())
         client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
         yield client
 
 
-def _take_password_out() -> None:
-    """Moves user and password of an HTTP address to where MLflow looks for them, for it tells the address in errors."""
+def _move_password() -> None:
+    """Move user and password from the address to the variables that MLflow reads, for its errors quote the address."""
     uri = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
     if uri.scheme not in ("http", "https") or "@" not in uri.netloc:
         return
-    user, _, place = uri.netloc.rpartition("@")
+    user, _, host = uri.netloc.rpartition("@")
     name, _, password = user.partition(":")
-    os.environ["MLFLOW_TRACKING_URI"] = uri._replace(netloc=place).geturl()
+    os.environ["MLFLOW_TRACKING_URI"] = uri._replace(netloc=host).geturl()
     os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(name), unquote(password)
 
 
 @contextlib.contextmanager
-def reachable() -> Iterator[None]:
-    """Turns what MLflow raises while the block runs into a TrackingError that says what to do."""
+def translated_errors() -> Iterator[None]:
+    """Turn what MLflow raises while the block runs into a ServiceUnavailable or TrackingError that says what to do."""
     try:
         yield
-    except store_errors() as error:
-        raise TrackingError(
-            f"the MLflow store at {address()} cannot be used: {short(error)}. "
+    except mlflow_errors() as error:
+        raise error_for(error)(
+            f"the MLflow store at {address()} cannot be used: {one_line(error)}. "
             "Start it, correct MLFLOW_TRACKING_URI, or unset it to use mlflow.db here"
         ) from error
 
 
 def address() -> str:
-    """Of the store, without user and password."""
-    return redacted(os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_STORE))
+    """Return the address of the store, which holds no password once the store was opened."""
+    return os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_STORE)
 
 
-def store_errors() -> tuple[type[Exception], ...]:
-    """What a store that is away or broken makes MLflow raise."""
+def mlflow_errors() -> tuple[type[Exception], ...]:
+    """Return the exceptions that a missing or broken store makes MLflow raise."""
     import requests
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    # OSError: the folder of a local store that cannot be made or written.
+    # OSError: the folder of a local store cannot be created or written.
     return (MlflowException, requests.RequestException, SQLAlchemyError, OSError)
 
 
-def short(error: Exception) -> str:
-    """An error in 200 characters of one line."""
-    return redacted(" ".join(str(error).split()))[:200]
+def error_for(error: BaseException) -> type[ServiceUnavailable | TrackingError]:
+    """Return ServiceUnavailable for an error of the network or of a busy server, else TrackingError.
+
+    MLflow raises one exception for all of them; the difference is in what caused it.
+    """
+    import requests
+
+    network = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+    cause: BaseException | None = error
+    while cause is not None:
+        status = getattr(getattr(cause, "response", None), "status_code", None) or 0
+        if isinstance(cause, (*network, requests.exceptions.RetryError, ConnectionError, TimeoutError)):
+            return ServiceUnavailable
+        if status in (408, 429) or status >= 500:
+            return ServiceUnavailable
+        cause = cause.__cause__ or cause.__context__
+    return TrackingError
+
+
+def one_line(error: Exception) -> str:
+    """Return the message of an error as one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200]
 
 
 def experiment_id(client: Any, name: str) -> str:
-    """Of MLflow's experiment of this name, which is made where it is not there."""
+    """Return the id of MLflow's experiment of this name, which is created if it does not exist."""
     found = client.get_experiment_by_name(name)
     if found is None:
         local = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
-        place = (_ARTIFACTS.resolve() / name).as_uri() if local else None
-        # Without it, MLflow's pages open in their view for language models.
-        kind = {"mlflow.experimentKind": "custom_model_development"}
-        with made_meanwhile():
-            client.create_experiment(name, artifact_location=place, tags=kind)
+        location = (_ARTIFACTS.resolve() / name).as_uri() if local else None
+        # Without this tag, MLflow's pages open in their view for language models.
+        tags = {"mlflow.experimentKind": "custom_model_development"}
+        with tolerating_existing():
+            client.create_experiment(name, artifact_location=location, tags=tags)
         found = client.get_experiment_by_name(name)
     return str(found.experiment_id)
 
 
 @contextlib.contextmanager
-def made_meanwhile() -> Iterator[None]:
-    """Around the making of what one look before was not there: two stages that start together both make it."""
+def tolerating_existing() -> Iterator[None]:
+    """Create something that did not exist a moment ago; another stage may have created it since."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -121,8 +140,8 @@ def made_meanwhile() -> Iterator[None]:
             raise
 
 
-def known(client: Any, run_id: str) -> bool:
-    """Whether the store has a run that was not deleted."""
+def run_exists(client: Any, run_id: str) -> bool:
+    """Return whether the store has a run that was not deleted."""
     from mlflow.exceptions import MlflowException
 
     try:

@@ -10,7 +10,7 @@ import tiny_bundles
 from unroll.export.rows import rows_of
 from unroll.inference.bundle import load_bundle
 from unroll.promotion import gates
-from unroll.promotion.fresh import score_afresh
+from unroll.promotion.fresh import score_in_new_process
 
 ROWS = {"inputs": candidates.samples(8).at(slice(20, 28))["inputs"]}
 
@@ -21,7 +21,7 @@ def rows(tmp_path):
 
 
 def test_it_scores_without_torch(tmp_path, rows):
-    report = score_afresh(tmp_path / "whole", rows)
+    report = score_in_new_process(tmp_path / "whole", rows)
     assert not isinstance(report, str), report
     assert (report["rows"], report["torch"]) == (8, False)
     assert report["model_version"].startswith("tiny-digits@")
@@ -33,7 +33,7 @@ def test_a_byte_that_was_flipped(tmp_path, rows):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    report = score_afresh(tmp_path / "whole", rows)
+    report = score_in_new_process(tmp_path / "whole", rows)
     assert "was altered" in report
     assert not gates.fresh_process(report).passed
 
@@ -41,7 +41,7 @@ def test_a_byte_that_was_flipped(tmp_path, rows):
 def test_a_graph_that_onnxruntime_cannot_load(tmp_path, rows):
     (tmp_path / "whole/model.onnx").write_bytes(b"no graph")
     tiny_bundles.seal(tmp_path / "whole")
-    assert "cannot be loaded" in score_afresh(tmp_path / "whole", rows)
+    assert "cannot be loaded" in score_in_new_process(tmp_path / "whole", rows)
 
 
 def test_torch_would_be_noticed(tmp_path, rows, monkeypatch):
@@ -50,10 +50,10 @@ def test_torch_would_be_noticed(tmp_path, rows, monkeypatch):
     (tmp_path / "site/torch/__init__.py").write_text("")
     (tmp_path / "site/sitecustomize.py").write_text("import torch\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    report = score_afresh(tmp_path / "whole", rows)
+    report = score_in_new_process(tmp_path / "whole", rows)
     assert report["torch"] is True
     assert not gates.fresh_process(report).passed
 
 
 def test_a_process_that_does_not_end(tmp_path, rows):
-    assert "within 0 s" in score_afresh(tmp_path / "whole", rows, seconds=0.01)
+    assert "within 0 s" in score_in_new_process(tmp_path / "whole", rows, seconds=0.01)

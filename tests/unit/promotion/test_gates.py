@@ -6,108 +6,105 @@ import pytest
 
 from unroll.evaluation.statistics import Interval
 from unroll.promotion import gates
-from unroll.promotion.gates import Gate, Rivalry, Verdict
+from unroll.promotion.gates import Comparison, Gate, Verdict
 
 PARITY = {"max_relative_error": 3e-7, "tolerance": 1e-5, "finite": True, "shapes_tried": [[1], [2]], "passed": True}
 
 
-def evaluation(skill, p_value, metric="rmse", value=27.4, others=None):
-    others = others or {"persistence": 8.55, "drift": 8.5}
-    return {
-        "metric": metric,
-        "test": {metric: value},
-        "baseline": {name: {metric: one} for name, one in others.items()},
-        "against": {name: {"skill": skill, "p_value": p_value} for name in others},
-    }
-
-
-def test_parity():
-    gate = gates.parity(PARITY)
-    assert gate.passed
-    assert "3.0e-07" in gate.why
-    assert not gates.parity(PARITY | {"passed": False, "max_relative_error": 0.1}).passed
-    assert "no finite number" in gates.parity(PARITY | {"passed": False, "finite": False}).why
-    assert "unroll export" in gates.parity(None).why
-
-
-def test_fresh_process():
-    assert gates.fresh_process({"rows": 32, "torch": False}).passed
-    assert "torch" in gates.fresh_process({"rows": 32, "torch": True}).why
-    gate = gates.fresh_process("model.onnx was altered")
-    assert (gate.passed, gate.why) == (False, "model.onnx was altered")
+@pytest.mark.parametrize(
+    ("result", "passed", "reason"),
+    [
+        (PARITY, True, "3.0e-07"),
+        (PARITY | {"passed": False, "max_relative_error": 0.1}, False, "1.0e-01"),
+        (PARITY | {"passed": False, "finite": False}, False, "NaN"),
+        (None, False, "unroll export"),
+    ],
+)
+def test_parity(result, passed, reason):
+    gate = gates.parity(result)
+    assert gate.passed is passed
+    assert reason in gate.reason
 
 
 @pytest.mark.parametrize(
-    ("skill", "p_value", "passed", "words"),
+    ("report", "passed", "reason"),
+    [
+        ({"rows": 32, "torch": False}, True, "32 test rows"),
+        ({"rows": 32, "torch": True}, False, "torch"),
+        ("model.onnx was altered", False, "model.onnx was altered"),
+    ],
+)
+def test_fresh_process(report, passed, reason):
+    gate = gates.fresh_process(report)
+    assert gate.passed is passed
+    assert reason in gate.reason
+
+
+@pytest.mark.parametrize(
+    ("skill", "p_value", "passed", "reason"),
     [
         (-9.4, 1e-5, False, "worse than drift: rmse 27.4, drift 8.5 (skill -9.400, p < 0.001)"),
         (-0.1, 0.049, False, "p 0.049"),
         (-0.1, 0.05, True, "as good as drift"),
         (0.1, 0.2, True, "as good as drift"),
         (0.1, 0.01, True, "better than drift"),
-        (0.0, None, True, "no difference that could be tested"),
-        (None, 0.01, True, "no difference that could be tested"),
+        (0.0, None, True, "do not differ"),
+        (None, 0.01, True, "do not differ"),
     ],
 )
-def test_baseline(skill, p_value, passed, words):
-    gate = gates.baseline(evaluation(skill, p_value), higher_is_better=False)
+def test_baseline(skill, p_value, passed, reason):
+    against = {"skill": skill, "p_value": p_value}
+    evaluation = {
+        "metric": "rmse",
+        "test": {"rmse": 27.4},
+        "baseline": {"persistence": {"rmse": 8.55}, "drift": {"rmse": 8.5}},
+        "against": {"persistence": against, "drift": against},
+    }
+    gate = gates.baseline(evaluation, higher_is_better=False)
     assert gate.passed is passed
-    assert words in gate.why
+    assert reason in gate.reason
 
 
 def test_the_strongest_baseline_counts():
-    found = evaluation(0.5, 0.001, "accuracy", 0.8, {"majority": 0.1, "linear": 0.9})
-    found["against"]["linear"] = {"skill": -0.5, "p_value": 0.001}
-    assert not gates.baseline(found, higher_is_better=True).passed
-    assert gates.baseline(found, higher_is_better=False).passed
+    evaluation = {
+        "metric": "accuracy",
+        "test": {"accuracy": 0.8},
+        "baseline": {"majority": {"accuracy": 0.1}, "linear": {"accuracy": 0.9}},
+        "against": {"majority": {"skill": 0.5, "p_value": 0.001}, "linear": {"skill": -0.5, "p_value": 0.001}},
+    }
+    assert not gates.baseline(evaluation, higher_is_better=True).passed
+    assert gates.baseline(evaluation, higher_is_better=False).passed
 
 
 @pytest.mark.parametrize(
-    ("interval", "passed", "wins", "words"),
+    ("comparison", "passed", "won", "reason"),
     [
         (
-            Interval(0.2, 0.1, 0.3),
+            Comparison("old@1", 50, Interval(0.2, 0.1, 0.3)),
             False,
             False,
-            "worse than old@1: mean loss +0.2, 95 % between +0.1 and +0.3 on 50 rows",
+            "worse than old@1: mean loss +0.2, 95 % interval +0.1 to +0.3 on 50 rows",
         ),
-        (Interval(0.1, -0.1, 0.3), True, False, "as good as"),
-        (Interval(0.0, 0.0, 0.0), True, False, "as good as"),
-        (Interval(-0.1, -0.2, 0.0), True, False, "as good as"),
-        (Interval(-0.2, -0.3, -0.1), True, True, "better than"),
+        (Comparison("old@1", 50, Interval(0.1, -0.1, 0.3)), True, False, "as good as"),
+        (Comparison("old@1", 50, Interval(0.0, 0.0, 0.0)), True, False, "as good as"),
+        (Comparison("old@1", 50, Interval(-0.1, -0.2, 0.0)), True, False, "as good as"),
+        (Comparison("old@1", 50, Interval(-0.2, -0.3, -0.1)), True, True, "better than"),
+        (Comparison("old@1", impossible="it has another vocabulary"), False, False, "another vocabulary"),
+        (Comparison(), True, True, "no champion"),
     ],
 )
-def test_champion(interval, passed, wins, words):
-    rivalry = Rivalry("old@1", 50, interval)
-    gate = gates.champion(rivalry)
+def test_champion(comparison, passed, won, reason):
+    gate = gates.champion(comparison)
     assert gate.passed is passed
-    assert words in gate.why
-    assert gates.wins(rivalry) is wins
+    assert reason in gate.reason
+    assert comparison.won is won
 
 
-def test_without_a_champion_whoever_comes_first_wins():
-    assert gates.champion(Rivalry()).passed
-    assert gates.wins(Rivalry())
-
-
-def test_a_champion_that_cannot_be_compared():
-    rivalry = Rivalry("old@1", impossible="it has another vocabulary")
-    gate = gates.champion(rivalry)
-    assert not gate.passed
-    assert "another vocabulary" in gate.why
-    assert not gates.wins(rivalry)
-
-
-def test_gates_after_a_refusal_are_not_asked():
-    found = gates.not_asked([Gate("parity", True, "x"), Gate("fresh process", False, "y")])
+def test_a_verdict_with_skipped_gates():
+    found = gates.complete([Gate("parity", True, "x"), Gate("fresh process", False, "y")])
     assert [gate.name for gate in found] == list(gates.GATES)
     assert [gate.passed for gate in found] == [True, False, None, None]
-
-
-def test_a_verdict_as_rows_and_as_json():
-    found = gates.not_asked([Gate("parity", True, "x"), Gate("fresh process", False, "y")])
     verdict = Verdict("a", "t", "0" * 64, found, "refused")
-    assert verdict.why == "y"
-    assert verdict.rows()[1] == {"experiment": "a", "gate": "fresh process", "passed": "refused", "why": "y"}
-    assert verdict.rows()[3]["passed"] == "not asked"
-    assert Verdict.of(json.loads(json.dumps(verdict.plain()))) == verdict
+    assert verdict.reason == "y"
+    assert [row["passed"] for row in verdict.rows()] == ["passed", "refused", "skipped", "skipped"]
+    assert Verdict.from_json(json.loads(json.dumps(verdict.to_json()))) == verdict

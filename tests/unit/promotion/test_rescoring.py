@@ -53,9 +53,9 @@ class TestDifferences:
         assert "probabilities" in rescoring.differences(other, new)
 
     def test_another_kind(self, new, tmp_path):
-        told = rescoring.differences(load_bundle(tiny_bundles.recordings(tmp_path / "r")), new)
-        assert "recording_class" in told
-        assert "lengths" in told
+        reason = rescoring.differences(load_bundle(tiny_bundles.recordings(tmp_path / "r")), new)
+        assert "recording_class" in reason
+        assert "lengths" in reason
 
     def test_other_columns(self, tmp_path):
         one, two = (
@@ -86,24 +86,24 @@ class TestKeptLosses:
 
     def test_there_and_back(self, tmp_path):
         rows = rescoring.test_rows(candidates.samples())
-        rescoring.keep(tmp_path / "l.parquet", np.arange(3.0), rows)
-        assert rescoring.kept(tmp_path / "l.parquet", rows).tolist() == [0, 1, 2]
+        rescoring.save_losses(tmp_path / "l.parquet", np.arange(3.0), rows)
+        assert rescoring.load_losses(tmp_path / "l.parquet", rows).tolist() == [0, 1, 2]
 
     def test_of_other_rows(self, tmp_path):
-        rescoring.keep(tmp_path / "l.parquet", np.arange(3.0), rescoring.test_rows(candidates.samples()))
-        assert rescoring.kept(tmp_path / "l.parquet", rescoring.test_rows(candidates.samples(90))) is None
-        assert rescoring.kept(tmp_path / "none.parquet", {}) is None
+        rescoring.save_losses(tmp_path / "l.parquet", np.arange(3.0), rescoring.test_rows(candidates.samples()))
+        assert rescoring.load_losses(tmp_path / "l.parquet", rescoring.test_rows(candidates.samples(90))) is None
+        assert rescoring.load_losses(tmp_path / "none.parquet", {}) is None
 
     def test_from_the_table_of_predictions(self, tiny, tmp_path):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         task, rows = tiny.task("language_model"), rescoring.test_rows(tiny.samples("language_model"))
-        told = np.random.default_rng(0).normal(-2, 0.1, rows["targets"].shape).astype(np.float32)
-        pq.write_table(pa.table({"prediction": list(told)}), tmp_path / "p.parquet")
-        found = rescoring.written_losses(tmp_path / "p.parquet", task, rows)
-        assert found == pytest.approx(task.metrics.per_sample_loss(told, rows))
-        assert not rescoring.can_be_asked(task)
-        pq.write_table(pa.table({"prediction": list(told[:1])}), tmp_path / "p.parquet")
-        with pytest.raises(DataError, match="evaluate again"):
-            rescoring.written_losses(tmp_path / "p.parquet", task, rows)
+        logits = np.random.default_rng(0).normal(-2, 0.1, rows["targets"].shape).astype(np.float32)
+        pq.write_table(pa.table({"prediction": list(logits)}), tmp_path / "p.parquet")
+        found = rescoring.evaluated_losses(tmp_path / "p.parquet", task, rows)
+        assert found == pytest.approx(task.metrics.per_sample_loss(logits, rows))
+        assert not rescoring.gives_losses(task)
+        pq.write_table(pa.table({"prediction": list(logits[:1])}), tmp_path / "p.parquet")
+        with pytest.raises(DataError, match="unroll evaluate"):
+            rescoring.evaluated_losses(tmp_path / "p.parquet", task, rows)

@@ -10,7 +10,7 @@ import pytest
 
 from unroll import files
 from unroll.config.sources import PackageSource, PathSource, UrlSource
-from unroll.errors import SourceError
+from unroll.errors import ServiceUnavailable, SourceError
 from unroll.sources import fetch as sources
 
 CONTENT = bytes(range(256)) * 4096
@@ -104,7 +104,7 @@ def test_broken_off_download_goes_on_where_it_ended(server: _Server, tmp_path: P
 
 def test_what_is_kept_of_a_failed_download_serves_the_next_run(server: _Server, tmp_path: Path) -> None:
     server.plan = ["break off", "503"]
-    with pytest.raises(SourceError, match=r"503 Service Unavailable; 524,288 bytes are kept"):
+    with pytest.raises(ServiceUnavailable, match=r"503 Service Unavailable; 524,288 bytes are kept"):
         sources.fetch(_url(server), tmp_path / "work", tmp_path / "downloads")
     server.plan, server.ranges = ["whole"], []
     fetched = sources.fetch(_url(server), tmp_path / "work", tmp_path / "downloads")
@@ -148,7 +148,7 @@ def test_server_that_is_not_there_is_tried_with_growing_pauses(
 ) -> None:
     source = UrlSource(kind="url", url="http://127.0.0.1:9/digits.bin", sha256=SHA256)
     with pytest.raises(
-        SourceError, match=r"127\.0\.0\.1:9/digits\.bin could not be downloaded, 5 attempts: Connection"
+        ServiceUnavailable, match=r"127\.0\.0\.1:9/digits\.bin could not be downloaded, 5 attempts: Connection"
     ):
         sources.fetch(source, tmp_path / "work", tmp_path / "downloads")
     assert no_waiting == [1.0, 2.0, 4.0, 8.0]

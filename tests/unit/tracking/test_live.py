@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from unroll.errors import TrackingError
+from unroll.errors import ServiceUnavailable, TrackingError
 from unroll.tracking.live import EXPERIMENT, log_live
 
 
@@ -48,8 +48,8 @@ def test_files_that_cannot_be_kept_fail_the_run(here: Path, monkeypatch: pytest.
     assert [run.info.status for run in client.search_runs([experiment.experiment_id])] == ["FAILED"]
 
 
-def test_a_store_that_is_away_is_told_of(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_is_away(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(TrackingError, match=r"127\.0\.0\.1:9"):
+    with pytest.raises(ServiceUnavailable, match=r"127\.0\.0\.1:9"):
         log_live("drift", "tiny@0", {})

@@ -11,10 +11,10 @@ import tiny_bundles
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from servers import free_port, mlflow_server
 
-from unroll.errors import TrackingError, VersionError
+from unroll.errors import ServiceUnavailable, TrackingError, VersionError
 from unroll.inference.bundle import load_bundle
 from unroll.tracking import registry
-from unroll.tracking.store import store
+from unroll.tracking.store import open_store
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -40,7 +40,7 @@ def kept(request, here, monkeypatch):
 def a_run(name="digit-rows"):
     local = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
     place = (Path("mlruns").resolve() / name).as_uri() if local else None
-    with store() as client:
+    with open_store() as client:
         found = client.get_experiment_by_name(name)
         experiment = found.experiment_id if found else client.create_experiment(name, place)
         return client.create_run(experiment, run_name="a-run").info.run_id
@@ -80,14 +80,14 @@ def test_from_registration_to_rollback(kept):
     assert [found.version for found in registry.versions("digit-rows")] == ["2", "1"]
     assert [found.version for found in registry.versions()] == ["2", "1"]
 
-    assert registry.crown("digit-rows", "1") is None
-    registry.move("digit-rows", "2", registry.CHALLENGER)
+    assert registry.promote("digit-rows", "1") is None
+    registry.set_alias("digit-rows", "2", registry.CHALLENGER)
     assert registry.version_of("digit-rows", "challenger").version == "2"
-    assert registry.crown("digit-rows", "challenger").version == "1"
+    assert registry.promote("digit-rows", "challenger").version == "1"
     assert registry.version_of("digit-rows", "champion").aliases == ("champion",)
     assert registry.version_of("digit-rows", "1").aliases == ("previous",)
-    assert registry.crown("digit-rows", "2") is None
-    assert registry.crown("digit-rows", "previous").version == "2"
+    assert registry.promote("digit-rows", "2") is None
+    assert registry.promote("digit-rows", "previous").version == "2"
     assert registry.version_of("digit-rows", "champion").version == "1"
     assert registry.version_of("digit-rows", "2").aliases == ("previous",)
 
@@ -121,7 +121,7 @@ def test_from_registration_to_rollback(kept):
 
 def test_what_a_later_export_writes_into_the_run_changes_no_version(here):
     one, bundle = register(here / "one")
-    with store() as client:
+    with open_store() as client:
         (here / "later").mkdir()
         (here / "later/model.onnx").write_bytes(b"another")
         client.log_artifacts(one.run_id, str(here / "later"), "bundle")
@@ -135,19 +135,19 @@ def test_addresses_that_name_nothing(here, uri):
 
 
 def test_what_is_not_there(here):
-    with pytest.raises(TrackingError, match=r"nothing is registered under that name .*unroll models gate"):
+    with pytest.raises(TrackingError, match="unroll models gate"):
         registry.resolve("models:/digit-rows@champion")
     register(here / "one")
-    with pytest.raises(TrackingError, match=r"has no alias 'champion'.*it has version 1, aliases: none"):
+    with pytest.raises(TrackingError, match=r"alias 'champion'.*versions: 1; aliases: none"):
         registry.resolve("models:/digit-rows@champion")
-    with pytest.raises(TrackingError, match="has no version 7"):
-        registry.crown("digit-rows", "7")
-    with pytest.raises(TrackingError, match="no name"):
+    with pytest.raises(TrackingError, match="version 7"):
+        registry.promote("digit-rows", "7")
+    with pytest.raises(TrackingError, match="registered model"):
         registry.version_of("a' OR name = 'b", "1")
 
 
 def test_a_version_of_somebody_else(here):
-    with store() as client:
+    with open_store() as client:
         client.create_registered_model("digit-rows")
         client.create_model_version("digit-rows", "file:///nowhere")
     with pytest.raises(VersionError, match="not registered by unroll"):
@@ -157,13 +157,13 @@ def test_a_version_of_somebody_else(here):
 def test_files_that_are_gone(here):
     one, _ = register(here / "one")
     shutil.rmtree(here / "mlruns")
-    with pytest.raises(VersionError, match=f"cannot be fetched from .*{one.run_id}"):
+    with pytest.raises(VersionError, match=f"cannot be downloaded from .*{one.run_id}"):
         registry.resolve("models:/digit-rows/1")
     assert not Path(".unroll/models/digit-rows/1").exists()
 
 
-def test_files_that_are_there_and_cannot_be_fetched(here, monkeypatch):
-    """It is no fault of the version, though MLflow raises the same error."""
+def test_files_that_exist_and_cannot_be_downloaded(here, monkeypatch):
+    """It is not the version's fault, though MLflow raises the same error."""
     _, bundle = register(here / "one")
 
     def full(*_, **__):
@@ -171,7 +171,7 @@ def test_files_that_are_there_and_cannot_be_fetched(here, monkeypatch):
 
     with monkeypatch.context() as at_fault:
         at_fault.setattr(LocalArtifactRepository, "_download_file", full)
-        with pytest.raises(TrackingError, match="cannot be fetched") as caught:
+        with pytest.raises(TrackingError, match="cannot be downloaded") as caught:
             registry.resolve("models:/digit-rows/1")
     assert not isinstance(caught.value, VersionError)
     assert load_bundle(registry.resolve("models:/digit-rows/1").folder).sha256 == bundle.sha256
@@ -180,5 +180,5 @@ def test_files_that_are_there_and_cannot_be_fetched(here, monkeypatch):
 def test_a_store_that_is_away(here, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(TrackingError, match="MLFLOW_TRACKING_URI"):
+    with pytest.raises(ServiceUnavailable, match="MLFLOW_TRACKING_URI"):
         registry.resolve("models:/digit-rows@champion")

@@ -14,7 +14,7 @@ from servers import free_port, mlflow_server
 
 from unroll.inference.bundle import load_bundle
 from unroll.tracking import registry
-from unroll.tracking.store import experiment_id, made_meanwhile, store
+from unroll.tracking.store import experiment_id, open_store, tolerating_existing
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -40,7 +40,7 @@ def at_once(what: Callable[[int], str]) -> list[str]:
 
 def test_two_stages_make_one_experiment(own_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     see_nothing_of_each_other(monkeypatch, "get_experiment_by_name")
-    with store() as client:
+    with open_store() as client:
         first, second = at_once(lambda _: experiment_id(client, "digit-rows"))
         assert first == second
         assert client.get_experiment(first).name == "digit-rows"
@@ -59,7 +59,7 @@ def test_two_machines_register_under_one_new_name(here: Path, monkeypatch: pytes
 def _two_register(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # One look is for the versions, the next for the name.
     see_nothing_of_each_other(monkeypatch, "search_registered_models", times=2)
-    with store() as client:
+    with open_store() as client:
         experiment = experiment_id(client, "digit-rows")
         runs = [client.create_run(experiment).info.run_id for _ in range(2)]
 
@@ -73,6 +73,6 @@ def _two_register(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert at_once(register) == ["1", "2"]
 
 
-def test_other_errors_of_the_store_are_told(own_store: Path) -> None:
-    with store() as client, pytest.raises(MlflowException, match="Invalid experiment name"), made_meanwhile():
+def test_other_errors_of_the_store_are_raised(own_store: Path) -> None:
+    with open_store() as client, pytest.raises(MlflowException, match="Invalid experiment name"), tolerating_existing():
         client.create_experiment("")

@@ -1,15 +1,17 @@
 """Tracking with a store of the test's own: SQLite in its folder."""
 
-import json
 import os
 
 import pytest
+import requests
 
 from unroll import paths
 from unroll.config.experiments import Experiment
-from unroll.errors import TrackingError
+from unroll.errors import ServiceUnavailable, TrackingError
 from unroll.files import read_json, write_json
-from unroll.tracking import Run, data_hashes, flat, member_prefix, runs
+from unroll.tracking import Run, data_hashes, member_prefix, provenance
+from unroll.tracking.runs import flat
+from unroll.tracking.store import error_for, translated_errors
 
 MD5 = "0123456789abcdef0123456789abcdef.dir"
 HISTORY = [
@@ -184,36 +186,71 @@ class TestStore:
         assert steps(started.run_id) == [1, 2, 3]
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "sqlite:///a-file/mlflow.db", "nonsense://x"])
-def test_a_store_that_cannot_be_used(here, tiny, experiment, monkeypatch, address):
-    (here / "a-file").write_text("no folder")
+@pytest.mark.parametrize(
+    ("address", "error", "shown"),
+    [
+        ("http://someone:secret@127.0.0.1:1", ServiceUnavailable, "http://127.0.0.1:1"),
+        ("sqlite:///a-file/mlflow.db", TrackingError, "sqlite:///a-file/mlflow.db"),
+        ("nonsense://x", TrackingError, "nonsense://x"),
+    ],
+)
+def test_a_store_that_cannot_be_used(here, tiny, experiment, monkeypatch, address, error, shown):
+    (here / "a-file").write_text("not a folder")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(TrackingError) as caught:
+    with pytest.raises(error) as caught:
         Run.start("x", experiment, tiny.section("price"), "rmse", here / "note.json")
-    assert address in str(caught.value)
+    assert shown in str(caught.value)
+    assert "secret" not in str(caught.value)
     assert "MLFLOW_TRACKING_URI" in str(caught.value)
     assert not (here / "note.json").exists()
     assert not paths.provenance("x").exists()
 
 
-def test_a_password_is_not_told(here, tiny, experiment, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:secret@127.0.0.1:1")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(TrackingError) as caught:
-        Run.start("x", experiment, tiny.section("price"), "rmse", here / "note.json")
-    assert "secret" not in str(caught.value)
+def answered(status):
+    response = requests.Response()
+    response.status_code = status
+    return requests.HTTPError("answered", response=response)
 
 
-def test_commit_tells_what_is_checked_out(here):
-    assert runs._commit() == {"git_commit": None, "git_dirty": None}
-    json.dumps(runs._commit())
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [
+        (requests.ConnectionError("refused"), ServiceUnavailable),
+        (requests.ReadTimeout("slow"), ServiceUnavailable),
+        (requests.exceptions.RetryError("too many 500 error responses"), ServiceUnavailable),
+        (answered(503), ServiceUnavailable),
+        (answered(429), ServiceUnavailable),
+        (ConnectionResetError("reset"), ServiceUnavailable),
+        (answered(403), TrackingError),
+        (requests.exceptions.InvalidURL("not an address"), TrackingError),
+        (OSError(28, "No space left on device"), TrackingError),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_only_the_network_makes_a_store_unavailable(cause, kind):
+    from mlflow.exceptions import MlflowException
+
+    assert error_for(cause) is kind
+
+    def wrap():
+        try:
+            raise cause
+        except Exception as error:
+            raise MlflowException(f"API request failed: {error}")  # noqa: B904 -- as MLflow does
+
+    with pytest.raises(kind), translated_errors():
+        wrap()
+
+
+def test_no_commit_outside_git(here):
+    assert provenance.git_state() == {"git_commit": None, "git_dirty": None}
 
 
 def test_a_lock_file_that_is_being_written_is_read_again(here, monkeypatch):
     whole = f"stages:\n  ingest@stock:\n    outs:\n    - path: data/raw/stock\n      md5: {MD5}\n"
     (here / "dvc.lock").write_text(whole[:-9])
-    monkeypatch.setattr(runs.time, "sleep", lambda seconds: (here / "dvc.lock").write_text(whole))
+    monkeypatch.setattr(provenance.time, "sleep", lambda seconds: (here / "dvc.lock").write_text(whole))
     assert data_hashes(paths.raw("stock")) == {"data/raw/stock": MD5}
 
 
