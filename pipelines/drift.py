@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
-from unroll.errors import TrackingError
+from unroll.errors import ServiceUnavailable, TrackingError
 from unroll.scoring.drift_page import write_page
 from unroll.scoring.report import JobReport
 from unroll.tracking.live import log_live
@@ -35,5 +35,5 @@ def show_drift(report: JobReport, tell: Callable[[str], None]) -> None:
             tags={"unroll.live": "drift", "unroll.drift": verdict},
             files=[page],
         )
-    except TrackingError as error:
+    except (ServiceUnavailable, TrackingError) as error:
         tell(f"drift is not in MLflow: {error}")

@@ -27,7 +27,7 @@ _ROWS_PER_CALL, _TEXTS_PER_CALL = 1024, 64
 _SETTINGS = {
     "prices": ("columns", "target", "known", "window"),
     "text": ("column", "first_token", "characters"),
-    "array": ("column", "varying"),
+    "array": ("column", "variable_length"),
     "labels": (),
     "quantiles": (),
 }
