@@ -33,8 +33,9 @@ def project(folder: Path, tiny: Any, *names: str) -> None:
     model = {"kind": "recurrent", "layers": [{"cell": "gru", "units": 4}]}
     training = {"epochs": 1, "batch_size": 8, "learning_rate": 0.01}
     content = {
-        "tasks": {TASK: tiny.plain("digits")},
-        "experiments": {name: {"task": TASK, "model": model, "training": training} for name in names},
+        "datasets": {"mnist": {"domain": "digits", "sources": [{"kind": "path", "path": "digits.idx"}]}},
+        "tasks": {TASK: tiny.plain("digits", dataset="mnist")},
+        "experiments": {name: {"domain": "digits", "task": TASK, "model": model, "training": training} for name in names},
     }
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     samples().save(folder / "data/features" / TASK)

@@ -89,6 +89,7 @@ def project(here, tiny):
         "tasks": {"steps": tiny.plain("price")},
         "experiments": {
             "gru": {
+                "domain": "prices",
                 "task": "steps",
                 "model": {"kind": "recurrent", "layers": [{"cell": "gru", "units": 4}]},
                 "training": {"epochs": 1, "batch_size": 8, "learning_rate": 0.01},

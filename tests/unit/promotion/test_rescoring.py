@@ -54,7 +54,7 @@ class TestDifferences:
 
     def test_another_kind(self, new, tmp_path):
         reason = rescoring.differences(load_bundle(tiny_bundles.recordings(tmp_path / "r")), new)
-        assert "recording_class" in reason
+        assert "recordings" in reason
         assert "lengths" in reason
 
     def test_other_columns(self, tmp_path):

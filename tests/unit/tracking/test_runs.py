@@ -64,7 +64,7 @@ def test_an_empty_lock_file(here):
 
 @pytest.fixture
 def experiment(tiny):
-    return Experiment(task="price-60", model=tiny.model("gru"), training=tiny.training())
+    return Experiment(domain="prices", task="price-60", model=tiny.model("gru"), training=tiny.training())
 
 
 @pytest.fixture
