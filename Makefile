@@ -1,4 +1,4 @@
-# `make run` and `make test` are all that a newcomer needs; both make .venv first where it is missing or outdated.
+# Every target installs first, where .venv is missing or outdated.
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -9,29 +9,28 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 # Newer ones install beside the rest and then fail at run time: docs/adr/0002-locked-versions.md
 HELD_BACK := "fastapi==0.139.2" "SQLAlchemy<2.1"
 
-.PHONY: help run test test-fast check bench ui stack stack-stop lock
+.PHONY: help run serve ui test test-all check bench lock
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make run        train everything that has changed, in parallel, and show the leaderboard"
-	@echo "make test       all tests            make test-fast  without the slow ones"
-	@echo "make check      ruff and mypy        make bench      speed and memory, as tables"
-	@echo "make ui         compare runs in MLflow"
-	@echo "make stack      PostgreSQL, an S3 store, MLflow, Prefect and a worker on this machine;  make stack-stop"
-	@echo "make lock       take the newest versions of all packages into $(CONSTRAINTS)"
+	@echo "make run       train everything that has changed, in parallel, and show the leaderboard"
+	@echo "make ui        compare runs in MLflow"
+	@echo "make serve     MLflow, Prefect and a worker on this machine, with the schedules of prefect.yaml"
+	@echo "make test      the quick tests            make test-all  the slow ones"
+	@echo "make check     ruff and mypy              make bench     measure speed and memory"
+	@echo "make lock      update $(CONSTRAINTS) to the newest versions of all packages"
 
 run: $(INSTALLED)
-	@$(BIN)/python -m pipelines.training
+	@$(BIN)/python -m pipelines.run
 
-# A file's tests share a process, so that one Prefect server serves them all; in the files' order, in which the slow ones
-# come first and do not stand alone at the end.
+# The tests of a file share a process, and with it a Prefect server. Files with slow tests come first.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: $(INSTALLED)
-	@$(PYTEST)
-
-test-fast: $(INSTALLED)
 	@$(PYTEST) -m "not slow"
+
+test-all: $(INSTALLED)
+	@$(PYTEST) -m slow
 
 check: $(INSTALLED)
 	@$(BIN)/ruff check .
@@ -48,12 +47,25 @@ ui: $(INSTALLED)
 		*) $(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri "$$store" ;; \
 	esac
 
-# STACK holds options: make stack STACK='--mlflow-port 5001'. All of them: .venv/bin/python -m stack start --help
-stack: $(INSTALLED)
-	@$(BIN)/python -m stack start $(STACK)
-
-stack-stop: $(INSTALLED)
-	@$(BIN)/python -m stack stop $(STACK)
+# The servers share mlflow.db, mlruns/ and the repository with `make run`; their ports can be chosen on the command line.
+MLFLOW_PORT ?= 5000
+PREFECT_PORT ?= 4200
+serve: export PATH := $(CURDIR)/$(BIN):$(PATH)
+serve: export MLFLOW_PORT := $(MLFLOW_PORT)
+serve: export PREFECT_PORT := $(PREFECT_PORT)
+serve: export MLFLOW_TRACKING_URI := http://127.0.0.1:$(MLFLOW_PORT)
+serve: export PREFECT_API_URL := http://127.0.0.1:$(PREFECT_PORT)/api
+serve: export PREFECT_HOME := $(CURDIR)/.prefect/server
+serve: export PREFECT_SERVER_ANALYTICS_ENABLED := false
+serve: export MLFLOW_DISABLE_TELEMETRY := true
+serve: export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
+serve: export DO_NOT_TRACK := 1
+serve: export PYTHONUNBUFFERED := 1
+serve: $(INSTALLED)
+	@mkdir -p $$PREFECT_HOME
+	@echo "MLflow $$MLFLOW_TRACKING_URI   Prefect http://127.0.0.1:$$PREFECT_PORT   Ctrl-C stops all"
+	@# Without --env, honcho would read .env, which belongs to compose.yaml.
+	@$(BIN)/honcho start --env /dev/null
 
 # The stamp comes last: an installation that broke off is tried again. A .venv of another Python is made anew.
 $(INSTALLED): pyproject.toml $(CONSTRAINTS) Makefile
@@ -73,13 +85,13 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS) Makefile
 	install() { $(PIP) install "$$@" >.venv/pip.log 2>&1 || { cat .venv/pip.log >&2; exit 1; }; }; \
 	install "pip==$(PIP_VERSION)"; \
 	install -c $(CONSTRAINTS) "$$(grep '^torch==' $(CONSTRAINTS))"; \
-	install -c $(CONSTRAINTS) -e ".[dev,stack]"
+	install -c $(CONSTRAINTS) -e ".[dev,server]"
 	@touch $@
 
 lock: $(INSTALLED)
 	@echo "Installing the newest versions into build/lock; this takes some minutes"
 	@$(BIN)/python -m venv --clear build/lock
-	@build/lock/bin/python -m pip --disable-pip-version-check install --quiet torch $(HELD_BACK) ".[dev,stack]"
+	@build/lock/bin/python -m pip --disable-pip-version-check install --quiet torch $(HELD_BACK) ".[dev,server]"
 	@# The leading comment stays; a local tag such as +cpu would tie the file to one index.
 	@{ sed -n '/^#/p' $(CONSTRAINTS); \
 	   build/lock/bin/python -m pip freeze --exclude unroll | sed 's/+[a-z0-9.]*$$//'; } > build/constraints.txt

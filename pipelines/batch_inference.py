@@ -11,9 +11,9 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 
 from pipelines.drift import show_drift
-from pipelines.dvc_stages import say
-from pipelines.retries import AFTER_NETWORK_FAULTS
-from pipelines.schedule import SCORE_SECONDS, drop_others_that_are_due
+from pipelines.retries import RETRY_WHEN_UNAVAILABLE
+from pipelines.schedule import SCORE_SECONDS, cancel_other_due_runs
+from pipelines.summary import print_line
 from unroll.config.reading import load_all
 from unroll.config.scoring import Scoring
 from unroll.errors import PASSING_EXIT, UnrollError, is_passing
@@ -40,7 +40,7 @@ def score() -> State[Any]:
         BundleError: The bundle is missing, incomplete or altered.
         UnrollError: Another job holds the lock, the ledger or a place cannot be used, or scoring failed at a file.
     """
-    drop_others_that_are_due()
+    cancel_other_due_runs()
     scoring = load_all().scoring
     report = score_new_files(scoring)
     show(report)
@@ -51,7 +51,7 @@ def score() -> State[Any]:
     return Completed(message=report.summary())
 
 
-@task(name="score-new-files", cache_policy=NO_CACHE, **AFTER_NETWORK_FAULTS)
+@task(name="score-new-files", cache_policy=NO_CACHE, **RETRY_WHEN_UNAVAILABLE)
 def score_new_files(scoring: Scoring) -> JobReport:
     """Scores every file that was not scored before; the ledger knows which those are.
 
@@ -74,7 +74,7 @@ def tell_file(file: FileReport) -> None:
 
 def tell(text: str) -> None:
     """Shows a line in the terminal and in Prefect's log."""
-    say(text)
+    print_line(text)
     get_run_logger().info(text)
 
 

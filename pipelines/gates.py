@@ -1,8 +1,6 @@
-"""The gates after training: one process asks them for every bundle that none has seen, and moves aliases."""
+"""The gates of promotion, which examine every bundle that is new after a training."""
 
 import sys
-import threading
-from collections import deque
 from collections.abc import Sequence
 
 from prefect import task
@@ -10,76 +8,57 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from pipelines.dvc_stages import KEPT_ERROR_LINES, say
 from pipelines.processes import Children
-from pipelines.retries import AFTER_NETWORK_FAULTS
-from unroll.errors import PASSING_EXIT, UnrollError
+from pipelines.retries import RETRY_WHEN_UNAVAILABLE
+from pipelines.summary import print_line
+from unroll.errors import PASSING_EXIT, ServiceUnavailable, UnrollError
 from unroll.promotion import results
 
 
 class GatesError(UnrollError):
-    """The gates could not be asked; what was trained is kept, and the next run asks again.
-
-    Attributes:
-        passing: Whether a server was away, so that another try may succeed.
-    """
-
-    def __init__(self, exit_status: int, lines: Sequence[str]) -> None:
-        self.passing = exit_status == PASSING_EXIT
-        what = (
-            f"the gates could not be asked (exit status {exit_status}), so not all that is new was examined. What was "
-            "trained is kept; `unroll models gate` or the next run asks again:"
-        )
-        super().__init__("\n    ".join([what, *lines]))
+    """The gates could not examine every new bundle."""
 
 
-def gate_new_models() -> GatesError | None:
-    """Asks the gates for each bundle that none has seen, and keeps the answers as the table artifact `promotion`.
+def run_gates() -> UnrollError | None:
+    """Examine the new bundles, and publish the decisions as the table artifact `promotion`.
 
     Returns:
-        What went wrong, if anything did: it must not cost what was trained.
+        What went wrong, if anything did: a failure here must not hide the results of the training.
     """
     names = results.undecided()
     if not names:
         return None
-    say(f"Asking the gates for {len(names)} new model{'s' * (len(names) > 1)}")
+    print_line(f"The gates examine {len(names)} new model{'s' * (len(names) > 1)}")
     children = Children()
     try:
-        ask_gates(names, children)
-    except GatesError as error:
+        examine(names, children)
+    except (GatesError, ServiceUnavailable) as error:
         return error
     finally:
         children.stop()
         rows = [row for name in names if (verdict := results.decided(name)) for row in verdict.rows()]
         if rows:
-            create_table_artifact(key="promotion", table=rows, description="What the gates say of each new model")
+            create_table_artifact(key="promotion", table=rows, description="What the gates decided of each new model")
     return None
 
 
-@task(name="ask-gates", cache_policy=NO_CACHE, **AFTER_NETWORK_FAULTS)
-def ask_gates(names: Sequence[str], children: Children) -> None:
-    """Runs `unroll models gate`, and shows its output line by line.
+@task(name="gates", cache_policy=NO_CACHE, **RETRY_WHEN_UNAVAILABLE)
+def examine(names: Sequence[str], children: Children) -> None:
+    """Run `unroll models gate` in a process, and print and log its output line by line.
 
     Raises:
-        GatesError: It failed.
+        ServiceUnavailable: The registry was away; another attempt may succeed.
+        GatesError: The command failed for another reason.
     """
     logger = get_run_logger()
-    errors: deque[str] = deque(maxlen=KEPT_ERROR_LINES)
+
+    def report(line: str) -> None:
+        print_line(f"gates | {line}")
+        logger.info(line)
+
     command = [sys.executable, "-m", "unroll.cli", "models", "gate", "--no-table", *names]
-    with children.start(command) as process:
-        reader = threading.Thread(target=lambda: errors.extend(map(str.rstrip, process.stderr or ())), daemon=True)
-        reader.start()
-        for line in process.stdout or ():
-            say(f"gates | {line.rstrip()}")
-            logger.info(line.rstrip())
-        reader.join()
-        status = process.wait()
+    status, last = children.run(command, report)
     if status != 0:
-        raise GatesError(status, errors)
-
-
-def show_promotion() -> None:
-    """Prints what the gates said of the bundles that are there."""
-    verdicts = [verdict for name in results.exported() if (verdict := results.decided(name))]
-    if verdicts:
-        results.show(verdicts)
+        kind = ServiceUnavailable if status == PASSING_EXIT else GatesError
+        message = f"the gates failed (exit status {status}); trained models are kept, and the next run asks again:"
+        raise kind("\n    ".join([message, *last]))

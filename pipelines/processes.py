@@ -1,7 +1,8 @@
-"""Child processes of which nothing is left when the flow ends, however it ends.
+"""Child processes that end with the flow, however it ends.
 
-An error, an interrupt, a timeout and a cancelled run reach `Children.stop` through the flow's own `finally`. `kill -9`
-reaches nothing: therefore each child is led by `pipelines.watcher`, which sees the flow's end of a pipe close.
+An error, an interrupt, a timeout and a cancelled run reach `Children.stop` through the flow's `finally`. `kill -9` runs
+no `finally`: there, the kernel closes the flow's end of each child's standard input, and the shell that guards the
+child sees it.
 """
 
 import contextlib
@@ -10,88 +11,92 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
-GRACE_SECONDS = 5.0
-"""Between asking a process to stop, making it, and killing it."""
-
-_WATCHER = [sys.executable, "-I", "-S", str(Path(__file__).with_name("watcher.py"))]
+# The command leads a process group. When standard input ends, the group is interrupted, which lets DVC release its
+# locks, then terminated, then killed.
+_GUARD = """
+exec 3<&0
+{
+    trap '' TERM; read -r _ <&3
+    kill -s INT -- -$$; sleep 5; kill -s TERM -- -$$; sleep 5; kill -s KILL -- -$$
+} >/dev/null 2>&1 &
+exec "$@" </dev/null 3<&-
+"""
+_SECONDS_TO_END = 15.0
+_KEPT_LINES = 20
 
 
 class Children:
-    """The child processes of one flow run. Each has a process group of its own and is stopped with all of it."""
+    """The child processes of one flow run."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
-        self.stopped = False
+        self._stopped = False
 
-    @contextlib.contextmanager
-    def start(self, command: list[str]) -> Iterator[subprocess.Popen[str]]:
-        """Starts a process, with pipes for its output; nothing of its group is left when the block ends.
+    def run(self, command: list[str], report: Callable[[str], None]) -> tuple[int, list[str]]:
+        """Run a command to its end, and report each line of its output as it comes.
+
+        Returns:
+            The exit status, negative for a signal, and the last lines. Nothing that the command has started is left.
 
         Raises:
             InterruptedError: `stop` was called before.
         """
+        last: deque[str] = deque(maxlen=_KEPT_LINES)
+        child = self._start(command)
+        try:
+            # Leaving the block closes standard input and waits.
+            with child:
+                for line in child.stdout or ():
+                    last.append(line.rstrip())
+                    if not self._stopped:
+                        report(line.rstrip())
+        finally:
+            _kill_group(child)
+            self._running.discard(child)
+        return child.returncode, list(last)
+
+    def stop(self) -> None:
+        """Stop all children. No other can be started afterwards."""
         with self._lock:
-            if self.stopped:
-                raise InterruptedError(f"the flow has been stopped; not started: {' '.join(command)}")
+            self._stopped = True
+            running = list(self._running)
+        for child in running:
+            if child.stdin:
+                child.stdin.close()
+        for child in running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(_SECONDS_TO_END)
+            _kill_group(child)
+
+    def _start(self, command: list[str]) -> subprocess.Popen[str]:
+        with self._lock:
+            if self._stopped:
+                raise InterruptedError(f"the flow was stopped before it could start `{' '.join(command)}`")
             child = subprocess.Popen(
-                [*_WATCHER, *command],
-                # Open for as long as this process lives: the watcher waits for its end.
+                ["/bin/sh", "-c", _GUARD, "sh", *command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 encoding="utf-8",
                 errors="replace",
                 env=environment(),
                 start_new_session=True,
             )
             self._running.add(child)
-        try:
-            yield child
-        finally:
-            _stop([child])
-            with self._lock:
-                self._running.discard(child)
-            for pipe in (child.stdin, child.stdout, child.stderr):
-                if pipe:
-                    pipe.close()
-
-    def stop(self) -> None:
-        """Stops all that run; what a thread is just about to start is not started."""
-        with self._lock:
-            self.stopped = True
-            running = list(self._running)
-        _stop(running)
+        return child
 
 
 def environment() -> dict[str, str]:
-    """For DVC's processes: they find this Python's programs, and what they print comes at once."""
-    programs = str(Path(sys.executable).parent)
-    path = os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])
+    """Return the environment of DVC's processes: this Python's programs come first, and output is not buffered."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
 
 
-def _stop(children: list[subprocess.Popen[str]]) -> None:
-    """Asks process groups to stop, then makes them, then kills what is left."""
-    # An interrupt lets DVC give back what it has locked; a program started in a shell's background ignores it.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        alive = [child for child in children if child.poll() is None]
-        for child in alive:
-            _signal_group(child, number)
-        deadline = time.monotonic() + GRACE_SECONDS
-        for child in alive:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(max(0.0, deadline - time.monotonic()))
-    for child in children:
-        # The leader may be gone while something that it started is not.
-        _signal_group(child, signal.SIGKILL)
-        child.wait()
-
-
-def _signal_group(child: subprocess.Popen[str], number: signal.Signals) -> None:
+def _kill_group(child: subprocess.Popen[str]) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, number)
+        os.killpg(child.pid, signal.SIGKILL)

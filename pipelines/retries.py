@@ -1,4 +1,4 @@
-"""Which tasks run again by themselves: those that a server's absence stopped, and no others."""
+"""Which tasks are retried: those that failed because a server was away, and no others."""
 
 from collections.abc import Callable
 from typing import Any, TypedDict
@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 from unroll.errors import is_passing
 
 
-class Retrying(TypedDict):
+class Retries(TypedDict):
     """Arguments of Prefect's `task`."""
 
     retries: int
@@ -14,11 +14,11 @@ class Retrying(TypedDict):
     retry_condition_fn: Callable[[Any, Any, Any], bool]
 
 
-def is_worth_another_try(_task: Any, _task_run: Any, state: Any) -> bool:
-    """Whether the failed task's error may pass; wrong data and wrong parameters fail again, and alike."""
+def may_succeed_later(_task: Any, _task_run: Any, state: Any) -> bool:
+    """Return whether a server was away. Faults of data, parameters or code would only repeat themselves."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, BaseException) and (getattr(error, "passing", False) or is_passing(error))
+    return isinstance(error, BaseException) and is_passing(error)
 
 
-AFTER_NETWORK_FAULTS = Retrying(retries=2, retry_delay_seconds=[10.0, 60.0], retry_condition_fn=is_worth_another_try)
-"""For `@task(**AFTER_NETWORK_FAULTS)`."""
+RETRY_WHEN_UNAVAILABLE = Retries(retries=2, retry_delay_seconds=[10.0, 60.0], retry_condition_fn=may_succeed_later)
+"""For `@task(**RETRY_WHEN_UNAVAILABLE)`."""

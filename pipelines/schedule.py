@@ -1,4 +1,4 @@
-"""What holds for runs that a schedule starts: none of them piles up behind another."""
+"""What holds for scheduled runs: their time limits, and that they do not pile up."""
 
 from datetime import UTC, datetime
 
@@ -8,19 +8,19 @@ from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled
 
 TRAIN_SECONDS = 12 * 60 * 60
-"""A scheduled training that takes longer is stopped; what is done is kept, and the next one goes on from there."""
+"""A scheduled training that takes longer is stopped; the next one goes on from what is done."""
 SCORE_SECONDS = 3 * 60 * 60
 """A scheduled scoring that takes longer is stopped; the next one scores the rest."""
 
 
-def drop_others_that_are_due() -> int:
-    """Cancels the scheduled runs of this deployment that are due as well: this run does their work.
+def cancel_other_due_runs() -> int:
+    """Cancel the other scheduled runs of this deployment that are due: this run does their work.
 
-    They come due while the worker is away, or while the work pool's one place is taken. Runs that a person or an
-    automation asked for stay.
+    Runs come due while the worker is away or the work pool has no free slot. Those that a person or an automation
+    created are kept.
 
     Returns:
-        How many; 0 where no deployment started this run.
+        The number of cancelled runs; 0 where no deployment started this run.
     """
     if deployment.id is None:
         return 0
@@ -34,5 +34,5 @@ def drop_others_that_are_due() -> int:
     with get_client(sync_client=True) as client:
         others = [run for run in client.read_flow_runs(flow_run_filter=due) if run.auto_scheduled]
         for run in others:
-            client.set_flow_run_state(run.id, Cancelled(message=f"Its work is done by {flow_run.name}, which was late"))
+            client.set_flow_run_state(run.id, Cancelled(message=f"The late run {flow_run.name} did its work"))
     return len(others)

@@ -27,7 +27,7 @@ class Server:
     def environment(self, *import_roots: Path) -> dict[str, str]:
         """For a process that talks to this server and to none that the developer may have set."""
         mine = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-        paths = os.pathsep.join(map(str, import_roots))
+        paths = os.pathsep.join(map(str, [*import_roots, ROOT / "src"]))
         return mine | {
             "PREFECT_API_URL": self.api,
             "PREFECT_HOME": str(self.home),
@@ -103,6 +103,12 @@ class DvcRepo:
     """A git and DVC repository whose stages are all `python stage.py NAME`."""
 
     path: Path
+
+    def initialize(self) -> None:
+        """Make the folder a repository."""
+        subprocess.run(["git", "init", "--quiet"], cwd=self.path, check=True)  # noqa: S607 -- that of PATH
+        self.dvc("init", "--quiet")
+        self.dvc("config", "core.analytics", "false")
 
     def dvc(self, *arguments: str) -> str:
         """What DVC says; its warnings, too."""

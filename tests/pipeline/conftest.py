@@ -2,7 +2,6 @@
 
 import shutil
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
-from flow_processes import ROOT, DvcRepo, Server, call, process
+from flow_processes import ROOT, DvcRepo, Server, process
 
 
 @pytest.fixture(scope="session")
@@ -45,16 +44,6 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
         yield server
 
 
-@pytest.fixture(scope="module")
-def empty_server(prefect_server: Server) -> Iterator[Server]:
-    """The server, whose deployments, with their schedules, and work pools are gone after the module."""
-    yield prefect_server
-    for deployment in prefect_server.ask("deployments"):
-        call(f"{prefect_server.api}/deployments/{deployment['id']}", None, "delete")
-    for pool in prefect_server.ask("work_pools"):
-        call(f"{prefect_server.api}/work_pools/{pool['name']}", None, "delete")
-
-
 def _is_up(server: Server) -> bool:
     try:
         return requests.get(f"{server.api}/health", timeout=5).ok
@@ -78,7 +67,5 @@ def scoring_place(tmp_path: Path) -> Path:
 def dvc_repo(tmp_path: Path) -> DvcRepo:
     repo = DvcRepo(tmp_path / "repo")
     repo.path.mkdir()
-    subprocess.run(["git", "init", "--quiet"], cwd=repo.path, check=True)  # noqa: S607 -- that of PATH
-    repo.dvc("init", "--quiet")
-    repo.dvc("config", "core.analytics", "false")
+    repo.initialize()
     return repo

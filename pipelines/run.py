@@ -1,0 +1,60 @@
+"""`make run`: train everything that has changed.
+
+Needs no server: without PREFECT_API_URL, Prefect starts one for the run. Where nothing has changed, it is not started.
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+
+from pipelines.graph import DvcError, read_graph, read_stale
+from pipelines.summary import print_line, print_results, read_leaderboard
+from unroll.errors import ParameterError, UnrollError
+from unroll.promotion.results import undecided
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the training flow, unless nothing has changed.
+
+    Returns:
+        Exit status: 0; 1 where a stage or the gates failed; 2 where the graph or params.yaml cannot be read; 130 after
+        an interrupt.
+    """
+    parser = argparse.ArgumentParser(prog="python -m pipelines.run", description=__doc__)
+    parser.add_argument("--slots", type=int, help="stages at a time (default: cores / threads of a training)")
+    options = parser.parse_args(arguments)
+    if options.slots is not None and options.slots < 1:
+        parser.error(f"--slots must be at least 1, not {options.slots}")
+    # A closed terminal and `kill` stop the stages and Prefect's server as Ctrl-C does.
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        return _run(options.slots)
+    except KeyboardInterrupt:
+        print("Interrupted. What is done is kept; start again to go on from there.", file=sys.stderr)
+        return 130
+    except UnrollError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, DvcError | ParameterError) else 1
+
+
+def _run(slots: int | None) -> int:
+    graph = read_graph()
+    stale = read_stale(graph)
+    if not stale and not undecided():
+        print_results(read_leaderboard())
+        print_line(f"Nothing to do: all {len(graph)} stages are up to date.")
+        return 0
+    # Prefect takes two seconds to import.
+    from pipelines.training import default_slots, train
+
+    slots = slots or default_slots()
+    print_line(f"{len(stale)} of {len(graph)} stages to run, {slots} at a time; Prefect starts, which takes a moment")
+    # Only scheduled runs have a time limit.
+    train.with_options(timeout_seconds=0)(slots=slots)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
