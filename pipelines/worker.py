@@ -38,7 +38,7 @@ def main(options: list[str]) -> None:
     done = subprocess.run([*prefect, "deploy", "--all"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"error: prefect.yaml cannot be deployed:\n{done.stdout}{done.stderr}")
-    os.execv(sys.executable, [*prefect, "worker", "start", "--pool", POOL, "--name", name, *options])  # noqa: S606
+    os.execv(sys.executable, [*prefect, "worker", "start", "--pool", POOL, "--name", name, *options])  # noqa: S606 -- this Python
 
 
 def wait_for_server(client: SyncPrefectClient) -> None:
