@@ -12,6 +12,7 @@ from pipelines.processes import environment
 from unroll import paths
 from unroll.errors import UnrollError
 from unroll.files import digest_of
+from unroll.redaction import redacted
 
 Graph = Mapping[str, frozenset[str]]
 """Stage -> the stages whose outputs it reads, in the order of dvc.yaml."""
@@ -87,6 +88,6 @@ def _dvc(*arguments: str) -> str:
         command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", env=environment(), check=False
     )
     if done.returncode != 0:
-        output = done.stderr.strip() or done.stdout.strip() or "no output"
+        output = redacted(done.stderr.strip() or done.stdout.strip() or "no output")
         raise DvcError(f"`dvc {' '.join(arguments)}` in {Path.cwd()} failed (exit status {done.returncode}):\n{output}")
     return done.stdout

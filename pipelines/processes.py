@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from unroll.redaction import redacted
+
 # The command leads a process group. When standard input ends, the group is interrupted, which lets DVC release its
 # locks, then terminated, then killed.
 _GUARD = """
@@ -38,7 +40,7 @@ class Children:
         self._stopped = False
 
     def run(self, command: list[str], report: Callable[[str], None]) -> tuple[int, list[str]]:
-        """Run a command to its end, and report each line of its output as it comes.
+        """Run a command to its end, and report each line of its output as it comes, without secrets.
 
         Returns:
             The exit status, negative for a signal, and the last lines. Nothing that the command has started is left.
@@ -51,7 +53,7 @@ class Children:
         try:
             # Leaving the block closes standard input and waits.
             with child:
-                for line in child.stdout or ():
+                for line in map(redacted, child.stdout or ()):
                     last.append(line.rstrip())
                     if not self._stopped:
                         report(line.rstrip())

@@ -12,6 +12,7 @@ from pipelines.graph import DvcError, read_graph, read_stale
 from pipelines.summary import print_line, print_results, read_leaderboard
 from unroll.errors import ParameterError, UnrollError
 from unroll.promotion.results import undecided
+from unroll.redaction import redacted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("Interrupted. What is done is kept; start again to go on from there.", file=sys.stderr)
         return 130
     except UnrollError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {redacted(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, DvcError | ParameterError) else 1
 
 
