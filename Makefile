@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 # Newer ones install beside the rest and then fail at run time: docs/adr/0002-locked-versions.md
 HELD_BACK := "fastapi==0.139.2" "SQLAlchemy<2.1"
 
-.PHONY: help run serve ui test test-all check bench lock
+.PHONY: help run serve ui test test-all check bench docs lock
 .DEFAULT_GOAL := help
 
 help:
@@ -18,7 +18,7 @@ help:
 	@echo "make serve     MLflow, Prefect and a worker on this machine, with the schedules of prefect.yaml"
 	@echo "make test      the quick tests            make test-all  the slow ones"
 	@echo "make check     ruff and mypy              make bench     measure speed and memory"
-	@echo "make lock      update $(CONSTRAINTS) to the newest versions of all packages"
+	@echo "make docs      write docs/options.md anew   make lock      update $(CONSTRAINTS) to the newest versions of all packages"
 
 run: $(INSTALLED)
 	@$(BIN)/python -m pipelines.run
@@ -39,6 +39,9 @@ check: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@$(BIN)/python -m benchmarks
+
+docs: $(INSTALLED)
+	@$(BIN)/python docs/generate_options.py
 
 ui: $(INSTALLED)
 	@store="$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"; \
