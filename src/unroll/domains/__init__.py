@@ -1,6 +1,6 @@
 """One folder for each kind of data. `DOMAINS` is the only list of them: a new one is a folder and a line here."""
 
-from unroll.domains import articles, digits, pairs, prices, recordings, strips, tagged, texts
+from unroll.domains import articles, digits, pairs, prices, recordings, strips, tagged, texts, tunes
 from unroll.domains.domain import Domain
 
 DOMAINS: tuple[Domain, ...] = (
@@ -12,6 +12,7 @@ DOMAINS: tuple[Domain, ...] = (
     articles.DOMAIN,
     tagged.DOMAIN,
     recordings.DOMAIN,
+    tunes.DOMAIN,
 )
 
 

@@ -1,6 +1,6 @@
 """How the predictions of a task are judged; torch-free, so that baselines and live predictions are judged alike."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,6 +35,7 @@ class Metrics:
             series, `paired_t_test` otherwise.
         periods: Rows → masks of the parts of the test split that get metrics of their own. The first part gives the
             headline.
+        score_texts: Generated texts → metrics of them by name, where there is something to measure.
     """
 
     headline: str
@@ -44,6 +45,7 @@ class Metrics:
     baselines: Callable[[Samples], Mapping[str, Prediction]]
     test: Test
     periods: Callable[[Tensors], Mapping[str, NDArray[np.bool_]]] = _one_period
+    score_texts: Callable[[Sequence[str]], dict[str, Any]] | None = None
 
     def is_better(self, value: float, than: float) -> bool:
         """Return whether one headline value beats another."""

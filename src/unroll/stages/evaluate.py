@@ -35,6 +35,8 @@ REACH_ROWS = 256
 """Test rows that the gradient's reach is averaged over."""
 SHOWN = 6
 """Test rows that the network's own pictures show."""
+GENERATED = 100
+"""Test rows whose continuations are measured, where a task measures what is generated."""
 
 
 def run(name: str) -> None:
@@ -75,13 +77,15 @@ def run(name: str) -> None:
         network = load_networks(task, experiment.model, weights, fold.name, seeds[:1])[0]
         test = training_split(samples, task, fold.test, CPU)
         _draw_network(paths.plots(name), name, network, task, test)
-        if isinstance(network, LanguageModel) and (begun := prompts(test, SHOWN)):
-            vocabulary = next(iter(task.vocabularies.values()))
-            texts = [vocabulary.decode(row) for row in continuations(network, task, test, begun)]
-            plots.write_examples(paths.plots(name) / "written", texts)
+        if isinstance(network, LanguageModel) and (texts := _generate(network, task, test)):
+            if task.metrics.score_texts:
+                evaluation["generated"] = task.metrics.score_texts(texts)
+            shown = linspace_indices(len(texts), SHOWN)
+            plots.write_examples(paths.plots(name) / "written", [texts[place] for place in shown])
         learning_curves(paths.plots(name) / "learning.png", name, history, task.metrics.headline)
         write_json(paths.evaluation(name), evaluation)
-        tracked.log_figures({key: evaluation[key] for key in ("test", "baseline", "against")})
+        logged = ("test", "baseline", "against", "generated")
+        tracked.log_figures({key: evaluation[key] for key in logged if key in evaluation})
         timing = read_json(paths.timing(name)) if paths.timing(name).exists() else {}
         if timing.pop("weights_sha256", None) == digest_of(weights):
             tracked.log_figures({"timing": timing})
@@ -114,6 +118,13 @@ def _draw_network(folder: Path, title: str, network: Network, task: Task, data: 
     some = linspace_indices(len(data), SHOWN).tolist()
     if isinstance(network, EncoderDecoder) and network.decoder.attention is not None:
         attention_maps(folder / "attention.png", f"{title}: what it looked at", looks(network, task, data, some))
+
+
+def _generate(network: LanguageModel, task: Task, data: Batches) -> list[str]:
+    """Return texts that begin as test rows do; an empty list where no row is long enough for a prompt."""
+    begun = prompts(data, GENERATED if task.metrics.score_texts else SHOWN)
+    vocabulary = next(iter(task.vocabularies.values()))
+    return [vocabulary.decode(row) for row in continuations(network, task, data, begun)] if begun else []
 
 
 def _as_table(task: Task, prediction: Any, rows: Any) -> pa.Table:

@@ -16,13 +16,15 @@ from unroll.domains.tagged import dataset as tagged
 from unroll.domains.tagged.config import TaggedDataset
 from unroll.domains.texts import dataset as texts
 from unroll.domains.texts.config import TextDataset
+from unroll.domains.tunes import dataset as tunes
+from unroll.domains.tunes.config import TuneDataset
 from unroll.validation import row_frames
 from unroll.validation.expectations import Check, schema_check, schema_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RowDataset = TextDataset | PairDataset | ArticleDataset | RecordingDataset | TaggedDataset
+RowDataset = TextDataset | PairDataset | ArticleDataset | RecordingDataset | TaggedDataset | TuneDataset
 Frames = dict[str, "pd.DataFrame"]
 
 _SPLITS = get_args(Split)
@@ -31,6 +33,7 @@ _SCHEMAS = {
     "pairs": pairs.SCHEMA,
     "articles": articles.SCHEMA,
     "tagged": tagged.SCHEMA,
+    "tunes": tunes.SCHEMA,
 }
 _UNITS = {
     "texts": ("text", "characters"),
@@ -38,6 +41,7 @@ _UNITS = {
     "articles": ("line", "characters"),
     "recordings": ("recording", "frames"),
     "tagged": ("sentence", "tokens"),
+    "tunes": ("tune", "characters"),
 }
 _BETWEEN, _WITHIN = "ExpectColumnValuesToBeBetween", "ExpectColumnValuesToBeInSet"
 _FILLED, _UNIQUE = "ExpectColumnValuesToNotBeNull", "ExpectColumnValuesToBeUnique"

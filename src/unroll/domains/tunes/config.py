@@ -1,0 +1,32 @@
+"""Sections of params.yaml for tunes."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from unroll.config.decoding import DecodingConfig
+from unroll.config.section import TaskSection
+from unroll.config.sources import RowDataset
+from unroll.config.splits import ShareSplits
+
+SAMPLING = DecodingConfig(max_length=400, temperature=0.8, top_k=20)
+"""Tunes are sampled by default."""
+
+
+class TuneDataset(RowDataset):
+    """Tunes of one voice: files in ABC notation, each with one tune or several."""
+
+    domain: Literal["tunes"]
+
+
+class TuneTask(TaskSection):
+    """The next token of a tune, from its meter and key on."""
+
+    domain: Literal["tunes"]
+    kind: Literal["language_model"]
+    max_tokens: Annotated[int, Field(ge=2)] = 600
+    """A longer tune is truncated, and then has no `<eos>`."""
+    min_count: Annotated[int, Field(ge=1)] = 2
+    """Tokens that occur less often in training become [UNK]."""
+    splits: ShareSplits = ShareSplits()
+    decoding: Annotated[DecodingConfig, AfterValidator(SAMPLING.override)] = SAMPLING
