@@ -117,7 +117,7 @@ def test_models_import_torch_alone(module):
         ("pickle", {"domains"}),
         ("tokenizers", {"features"}),
         ("sacrebleu", {"domains", "metrics", "scoring"}),
-        ("mido", {"domains"}),
+        ("symusic", {"domains"}),
     ],
 )
 def test_a_package_is_imported_by_its_owner_alone(package, areas):

@@ -20,7 +20,7 @@ from unroll.training.loop import Network
 from unroll.training.members import written
 
 PROMPT_STEPS = 5
-"""Tokens that a language model is given to go on with: of a tune `<bos>`, meter, key, unit note length and first note."""
+"""Tokens that a language model goes on with: of a tune `<bos>`, meter, key, unit note length and first note."""
 Look = tuple[list[str], list[str], NDArray[np.floating[Any]]]
 """Source tokens, written tokens, and weights [written, source]."""
 

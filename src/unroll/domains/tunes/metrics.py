@@ -35,7 +35,7 @@ def make_metrics(section: TuneTask, samples: Samples) -> Metrics:
 def score_texts(texts: Sequence[str]) -> dict[str, Any]:
     """Return how many tunes were generated, and the share of them that parse without an error."""
     # Imported late: training does not depend on it.
-    from unroll.domains.tunes.abc import to_abc, to_score
+    from unroll.domains.tunes.notation import to_abc, to_score
 
     parsed = [to_score(to_abc(text, "Generated")) is not None for text in texts]
     return {"tunes": len(texts), "parses": float(np.mean(parsed))}

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from unroll.domains.tunes.abc import to_abc, to_score
 from unroll.domains.tunes.metrics import ORDERS
+from unroll.domains.tunes.notation import to_abc, to_score
 from unroll.files import replacing, write_text
 from unroll.plotting.results import Results
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from unroll.features.special_tokens import SPECIAL_TOKENS
 
 if TYPE_CHECKING:
-    from symusic.core import ScoreTick
+    from symusic import Score
 
 _SECONDS = 10
 """Time limit for a tune."""
@@ -34,7 +34,7 @@ def to_abc(text: str, title: str) -> str:
     return "\n".join(["X:1", f"T:{title}", *header, " ".join(music.split()), ""])
 
 
-def to_score(abc: str) -> "ScoreTick | None":
+def to_score(abc: str) -> "Score | None":
     """Parse an ABC file with symusic; None where it reports an error or finds no note.
 
     `symusic.Score.from_abc` repairs what it can and prints the errors. They count here, so its converter is called.
@@ -44,11 +44,13 @@ def to_score(abc: str) -> "ScoreTick | None":
     with tempfile.TemporaryDirectory() as folder:
         source, midi = Path(folder) / "tune.abc", Path(folder) / "tune.mid"
         source.write_text(abc, encoding="utf-8")
-        command = [os.environ["SYMUSIC_ABC2MIDI"], source, "-o", midi]
+        command = [os.environ["SYMUSIC_ABC2MIDI"], str(source), "-o", str(midi)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_SECONDS)
+            if "Error in line-char" in done.stdout + done.stderr:
+                return None
             score = symusic.Score(midi)
-        except (subprocess.TimeoutExpired, RuntimeError, OSError):
+        # Of a tune that cannot be repaired there is no file (ValueError); pitches can be out of range (RuntimeError).
+        except (subprocess.TimeoutExpired, ValueError, RuntimeError):
             return None
-    failed = "Error in line-char" in done.stdout + done.stderr
-    return None if failed or not any(track.notes for track in score.tracks) else score
+    return score if any(track.notes for track in score.tracks) else None
