@@ -35,7 +35,9 @@ def project(folder: Path, tiny: Any, *names: str) -> None:
     content = {
         "datasets": {"mnist": {"domain": "digits", "sources": [{"kind": "path", "path": "digits.idx"}]}},
         "tasks": {TASK: tiny.plain("digits", dataset="mnist")},
-        "experiments": {name: {"domain": "digits", "task": TASK, "model": model, "training": training} for name in names},
+        "experiments": {
+            name: {"domain": "digits", "task": TASK, "model": model, "training": training} for name in names
+        },
     }
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     samples().save(folder / "data/features" / TASK)

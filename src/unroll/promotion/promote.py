@@ -13,13 +13,14 @@ from filelock import FileLock
 from unroll import paths
 from unroll.config.reading import load_section
 from unroll.config.section import TaskSection
-from unroll.domains.task import Task, make_task
+from unroll.domains import domain_of
 from unroll.errors import BundleError, DataError, VersionError
 from unroll.evaluation.statistics import Losses, paired_bootstrap
 from unroll.export.rows import rows_of
 from unroll.features.samples import Samples, Tensors, linspace_indices
 from unroll.files import read_json, require, sha256_of, write_json
 from unroll.inference.bundle import PROVENANCE, Bundle, load_bundle
+from unroll.metrics.metrics import Metrics
 from unroll.promotion import gates, rescoring, results
 from unroll.promotion.fresh import score_in_new_process
 from unroll.promotion.gates import Comparison, Gate, Verdict
@@ -36,7 +37,7 @@ class TaskRows:
 
     name: str
     section: TaskSection
-    task: Task
+    metrics: Metrics
     rows: Tensors
     losses: dict[str, Losses] = field(default_factory=dict)
 
@@ -45,12 +46,13 @@ class TaskRows:
         """Load the rows of a task in params.yaml."""
         section = load_section("tasks", name)
         samples = Samples.load(require(paths.features(name), f"featurize {name}"))
-        return TaskRows(name, section, make_task(name, section, samples), rescoring.test_rows(samples))
+        metrics = domain_of(section.domain).part("metrics").make_metrics(section, samples)
+        return TaskRows(name, section, metrics, rescoring.test_rows(samples))
 
     def losses_of(self, bundle: Bundle) -> Losses:
         """Run the bundle once, and remember its losses."""
         if bundle.sha256 not in self.losses:
-            self.losses[bundle.sha256] = rescoring.losses(bundle, self.task, self.rows)
+            self.losses[bundle.sha256] = rescoring.losses(bundle, self.metrics, self.rows)
         return self.losses[bundle.sha256]
 
 
@@ -139,10 +141,10 @@ def _examine(task: str, names: Sequence[str], report: Callable[[str], None]) -> 
     test = TaskRows.load(task)
 
     def headline(name: str) -> float:
-        return float(read_json(require(paths.evaluation(name), f"evaluate {name}"))["test"][test.task.metrics.headline])
+        return float(read_json(require(paths.evaluation(name), f"evaluate {name}"))["test"][test.metrics.headline])
 
     verdicts: dict[str, Verdict] = {}
-    for name in sorted(names, key=headline, reverse=test.task.metrics.higher_is_better):
+    for name in sorted(names, key=headline, reverse=test.metrics.higher_is_better):
         has_challenger = any(one.decision == CHALLENGER for one in verdicts.values())
         verdicts[name] = verdict = _decide(name, test, has_challenger=has_challenger)
         results.write(verdict)
@@ -160,7 +162,7 @@ def _decide(name: str, test: TaskRows, *, has_challenger: bool) -> Verdict:
     champion = next((one for one in registry.versions(test.name) if CHAMPION in one.aliases), None)
     found, comparison, bundle = _run_gates(name, test, champion)
     experiment = load_section("experiments", name)
-    with Run.resume(name, experiment, test.section, test.task.metrics.headline) as run:
+    with Run.resume(name, experiment, test.section, test.metrics.headline) as run:
         run_id = run.run_id
     tags = {gates.tag_name(one.name): str(one) for one in found}
     decision, number = "refused", ""
@@ -188,7 +190,7 @@ def _run_gates(
     if not fresh.passed:
         return gates.complete([parity, fresh]), None, bundle
     evaluation = read_json(require(paths.evaluation(name), f"evaluate {name}"))
-    baseline = gates.baseline(evaluation, higher_is_better=test.task.metrics.higher_is_better)
+    baseline = gates.baseline(evaluation, higher_is_better=test.metrics.higher_is_better)
     if not baseline.passed:
         return gates.complete([parity, fresh, baseline]), None, bundle
     comparison = _compare(name, bundle, test, champion)
@@ -214,7 +216,7 @@ def _compare(name: str, bundle: Bundle, test: TaskRows, champion: Version | None
             return Comparison(label, impossible=impossible)
         theirs = (
             test.losses_of(old)
-            if rescoring.gives_losses(test.task)
+            if rescoring.gives_losses(old.card)
             else rescoring.load_losses(folder / rescoring.LOSSES, test.rows)
         )
     except (VersionError, BundleError) as error:
@@ -230,10 +232,10 @@ def _compare(name: str, bundle: Bundle, test: TaskRows, champion: Version | None
 
 
 def _own_losses(name: str, bundle: Bundle, test: TaskRows) -> Losses:
-    if rescoring.gives_losses(test.task):
+    if rescoring.gives_losses(bundle.card):
         return test.losses_of(bundle)
     table = require(paths.predictions(name), f"evaluate {name}")
-    return rescoring.evaluated_losses(table, test.task, test.rows)
+    return rescoring.evaluated_losses(table, test.metrics, test.rows)
 
 
 def _register(name: str, run_id: str, bundle: Bundle, test: TaskRows) -> Version:
@@ -244,7 +246,7 @@ def _register(name: str, run_id: str, bundle: Bundle, test: TaskRows) -> Version
         if load_bundle(files / "bundle").sha256 != bundle.sha256:
             raise DataError(f"{paths.bundle(name)} changed during the gates; run `unroll models gate` again")
         write_json(files / PROVENANCE, provenance)
-        if not rescoring.gives_losses(test.task):
+        if not rescoring.gives_losses(bundle.card):
             rescoring.save_losses(files / rescoring.LOSSES, _own_losses(name, bundle, test), test.rows)
         tags: Mapping[str, str] = {
             "unroll.experiment": name,

@@ -11,15 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from unroll.domains.task import Task
 from unroll.errors import DataError
 from unroll.evaluation.statistics import Losses
-from unroll.export.rows import rows_of
+from unroll.export.rows import is_prompted, rows_of
 from unroll.features.samples import Samples, Tensors
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card
 from unroll.inference.scorer import Scorer
-from unroll.metrics.metrics import Prediction
+from unroll.metrics.metrics import Metrics, Prediction
 
 LOSSES = "test_losses.parquet"
 """Beside the bundle of a version whose graph cannot compute them again."""
@@ -43,21 +42,21 @@ def test_rows(samples: Samples) -> Tensors:
     return rows
 
 
-def gives_losses(task: Task) -> bool:
+def gives_losses(card: Card) -> bool:
     """Whether a graph's outputs are enough to compute losses: a language model's give no likelihood of a given text."""
-    return not (task.output == "tokens" and task.every_step)
+    return not is_prompted(card)
 
 
-def losses(bundle: Bundle, task: Task, rows: Tensors) -> Losses:
+def losses(bundle: Bundle, metrics: Metrics, rows: Tensors) -> Losses:
     """Run a bundle's graph and return its loss on each row, float64 [row].
 
     Raises:
         BundleError: onnxruntime cannot run the graph on these rows.
     """
-    return task.metrics.per_sample_loss(_predictions(bundle, task, rows), rows)
+    return metrics.per_sample_loss(_predictions(bundle, rows), rows)
 
 
-def evaluated_losses(table: Path, task: Task, rows: Tensors) -> Losses:
+def evaluated_losses(table: Path, metrics: Metrics, rows: Tensors) -> Losses:
     """Return the loss on each row from the log probabilities in the predictions.parquet of `evaluate`.
 
     Raises:
@@ -69,7 +68,7 @@ def evaluated_losses(table: Path, task: Task, rows: Tensors) -> Losses:
         raise DataError(f"{table} has {len(column)} rows, the test split {count}; run `unroll evaluate` again")
     # The folds are in order: the last rows are the last fold's.
     last = column.slice(len(column) - count)
-    return task.metrics.per_sample_loss(np.stack(last.to_numpy(zero_copy_only=False)), rows)
+    return metrics.per_sample_loss(np.stack(last.to_numpy(zero_copy_only=False)), rows)
 
 
 def save_losses(path: Path, found: Losses, rows: Tensors) -> None:
@@ -114,30 +113,32 @@ def differences(champion: Bundle, challenger: Bundle) -> str:
     return "; ".join(found)
 
 
-def _predictions(bundle: Bundle, task: Task, rows: Tensors) -> Prediction:
+def _predictions(bundle: Bundle, rows: Tensors) -> Prediction:
     """Return the graph's outputs for all rows [row, …], with zeros after the end of shorter ones."""
-    name = {"label": "probabilities", "labels": "labels", "tokens": "tokens"}.get(task.output, task.outputs[0].name)
-    scorer = Scorer(bundle, _TEXTS_PER_CALL if task.output == "tokens" else _ROWS_PER_CALL)
+    outputs = [one.name for one in bundle.card.outputs]
+    name = next((one for one in ("tokens", "labels", "probabilities") if one in outputs), outputs[0])
+    generates = name == "tokens"
+    scorer = Scorer(bundle, _TEXTS_PER_CALL if generates else _ROWS_PER_CALL)
     batch = rows_of(rows, np.arange(len(rows["inputs"])), bundle.card)
     pieces = [np.arange(len(batch))[cut] for cut in scorer.cuts(batch)]
 
     def run(piece: NDArray[np.int64]) -> NDArray[Any]:
         found = scorer.outputs(batch.take(pa.array(piece)))[name]
-        return found[:, 0] if task.output == "tokens" else found  # the best hypothesis
+        return found[:, 0] if generates else found  # the best hypothesis
 
     # A call uses one thread; several calls run side by side.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        outputs = list(pool.map(run, pieces))
-    shape = list(outputs[0].shape[1:])
+        parts = list(pool.map(run, pieces))
+    shape = list(parts[0].shape[1:])
     if shape:
-        steps = rows["inputs"].shape[1] if task.every_step else 0
-        shape[0] = max(steps, *(output.shape[1] for output in outputs))
-    whole = np.zeros((len(batch), *shape), outputs[0].dtype)
-    for piece, output in zip(pieces, outputs, strict=True):
+        steps = rows["targets"].shape[1] if rows["targets"].ndim > 1 and not generates else 0
+        shape[0] = max(steps, *(part.shape[1] for part in parts))
+    whole = np.zeros((len(batch), *shape), parts[0].dtype)
+    for piece, part in zip(pieces, parts, strict=True):
         if shape:
-            whole[piece, : output.shape[1]] = output
+            whole[piece, : part.shape[1]] = part
         else:
-            whole[piece] = output
+            whole[piece] = part
     return whole
 
 

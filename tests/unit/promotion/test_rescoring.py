@@ -14,16 +14,16 @@ def test_losses_of_chosen_errors(tiny, tmp_path):
     """A tenth of the rows shows each digit."""
     bundle = load_bundle(candidates.experiment(tmp_path, "a", wrong=(3, 4)))
     rows = rescoring.test_rows(candidates.samples())
-    found = rescoring.losses(bundle, tiny.task("digits"), rows)
+    found = rescoring.losses(bundle, tiny.task("digits").metrics, rows)
     assert found.tolist() == [float(label in (3, 4)) for label in rows["targets"]]
 
 
 def test_texts_are_written_and_judged(tiny, tmp_path):
     """The echo of a source is another sentence: every row is lost, but each is scored, whatever its length."""
-    samples, task = tiny.samples("translation"), tiny.task("translation")
+    samples, metrics = tiny.samples("translation"), tiny.task("translation").metrics
     rows = rescoring.test_rows(samples)
     bundle = load_bundle(tiny_bundles.translator(tmp_path / "b"))
-    found = rescoring.losses(bundle, task, rows)
+    found = rescoring.losses(bundle, metrics, rows)
     assert found.shape == (len(rows["targets"]),)
     assert np.isfinite(found).all()
 
@@ -98,12 +98,12 @@ class TestKeptLosses:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        task, rows = tiny.task("language_model"), rescoring.test_rows(tiny.samples("language_model"))
+        metrics, rows = tiny.task("language_model").metrics, rescoring.test_rows(tiny.samples("language_model"))
         logits = np.random.default_rng(0).normal(-2, 0.1, rows["targets"].shape).astype(np.float32)
         pq.write_table(pa.table({"prediction": list(logits)}), tmp_path / "p.parquet")
-        found = rescoring.evaluated_losses(tmp_path / "p.parquet", task, rows)
-        assert found == pytest.approx(task.metrics.per_sample_loss(logits, rows))
-        assert not rescoring.gives_losses(task)
+        found = rescoring.evaluated_losses(tmp_path / "p.parquet", metrics, rows)
+        assert found == pytest.approx(metrics.per_sample_loss(logits, rows))
+        assert not rescoring.gives_losses(load_bundle(tiny_bundles.writer(tmp_path / "w")).card)
         pq.write_table(pa.table({"prediction": list(logits[:1])}), tmp_path / "p.parquet")
         with pytest.raises(DataError, match="unroll evaluate"):
-            rescoring.evaluated_losses(tmp_path / "p.parquet", task, rows)
+            rescoring.evaluated_losses(tmp_path / "p.parquet", metrics, rows)
