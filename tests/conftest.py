@@ -285,20 +285,18 @@ class Tiny:
             }
         )
 
+    def table_domain(self, kind: str) -> str:
+        """Name of the domain of a task's dataset."""
+        return domain_of(SECTIONS[kind]["domain"]).table
+
     def table(self, kind: str, section: Any) -> pa.Table:
         """The raw table that a task's samples are made from."""
         if section.domain == "texts":
             return tiny_tables.texts(rated=section.thresholds is not None)
-        make = {
-            "digits": self.digits,
-            "strips": self.digits,
-            "prices": self.prices,
-            "pairs": tiny_tables.pairs,
-            "articles": tiny_tables.articles,
-            "recordings": tiny_tables.recordings,
-            "tagged": tiny_tables.tagged,
-        }
-        return make[section.domain]()
+        domain = self.table_domain(kind)
+        own = {"digits": self.digits, "prices": self.prices}
+        table: pa.Table = (own.get(domain) or getattr(tiny_tables, domain))()
+        return table
 
     def card(self, kind: str) -> Any:
         """Of a model of the task, as its bundle would tell it."""

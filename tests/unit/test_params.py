@@ -52,11 +52,13 @@ GOOD = {
     },
     "experiments": {
         "mnist-lstm": {
+            "domain": "digits",
             "task": "digit-rows",
             "model": {"kind": "recurrent", "layers": [{"cell": "lstm", "units": 8}]},
             "training": {"epochs": 1, "batch_size": 8, "learning_rate": 0.01},
         },
         "mnist-dense": {
+            "domain": "digits",
             "task": "digit-rows",
             "model": {"kind": "dense", "units": [8]},
             "training": {"epochs": 1, "batch_size": 8, "learning_rate": 0.01},

@@ -120,21 +120,18 @@ def _validate(kind: Any, content: Any, path: Path, prefix: str, known_faults: li
 def _describe(fault: Mapping[str, Any], content: Any, prefix: str) -> str:
     """Describe one fault as `path: what is wrong (found VALUE)`."""
     parts: list[str] = [prefix] if prefix else []
-    node = content
-    tags: set[Any] = set()
+    node, tags = content, _tags(content)
     for part in fault["loc"]:
-        # Pydantic adds the values of discriminators to the path; the file has no such keys.
-        if isinstance(node, dict):
-            tags |= {node.get("domain"), node.get("kind")} - set(node)
-        if part in tags and not (isinstance(node, dict) and part in node):
-            tags.discard(part)
+        # Pydantic adds the value of a union's discriminator to the path, before the keys of that member.
+        if part in tags:
+            tags.remove(part)
             continue
         parts.append(str(part))
-        tags = set()
         try:
             node = node[part]
         except (KeyError, IndexError, TypeError):
             node = None
+        tags = _tags(node)
     where = ".".join(parts)
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
@@ -144,6 +141,10 @@ def _describe(fault: Mapping[str, Any], content: Any, prefix: str) -> str:
     if isinstance(fault["input"], dict | list):
         return f"{where}: {message}" if where else str(message)
     return f"{where}: {message} (found {fault['input']!r})"
+
+
+def _tags(node: Any) -> list[Any]:
+    return [node.get("domain"), node.get("kind")] if isinstance(node, dict) else []
 
 
 def _bad_references(content: Mapping[str, Any], section: str, name: str, entry: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""Entities as the CoNLL script counts them; the cases are those that seqeval publishes."""
+"""Entities as the CoNLL script counts them; the cases are those of seqeval."""
 
 import pytest
 

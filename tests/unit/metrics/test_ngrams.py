@@ -77,27 +77,19 @@ def test_a_trigram_knows_what_a_bigram_cannot():
     assert probabilities(train, test, 2)[0, 2] < 0.6
 
 
-def test_padding_counts_for_nothing():
-    short, long = rows([A, B]), rows([A, B, C, C])
+def test_padding_is_not_counted():
+    short = rows([A, B])
     train = rows([A, B, C], [B, A])
     padded = (np.pad(train[0], ((0, 0), (0, 5))), np.pad(train[1], ((0, 0), (0, 5)), constant_values=IGNORE_INDEX))
     for order in (1, 2, 3):
         one = ngram_log_probabilities(train, short, order, SIZE)
         two = ngram_log_probabilities(padded, short, order, SIZE)
         assert one.tobytes() == two.tobytes()
-        assert one.shape == (1, 3)
-    assert ngram_log_probabilities(train, long, 2, SIZE).dtype == np.float32
+        assert (one.shape, one.dtype) == ((1, 3), np.float32)
 
 
-def test_better_than_chance_on_what_it_has_learned():
-    rng = np.random.default_rng(1)
-    train = rows(rng.choice([A, B, C], 400, p=[0.8, 0.15, 0.05]).tolist())
-    test = rows(rng.choice([A, B, C], 100, p=[0.8, 0.15, 0.05]).tolist())
-    assert -ngram_log_probabilities(train, test, 1, SIZE).mean() < np.log(3)
-
-
-def test_grams_that_have_no_number():
+def test_ngrams_whose_number_does_not_fit_into_64_bits():
     train = rows([A, B, C])
     assert np.isfinite(ngram_log_probabilities(train, train, 4, 50_000)).all()
-    with pytest.raises(ValueError, match="5-grams of 50000 tokens"):
+    with pytest.raises(ValueError, match="50000"):
         ngram_log_probabilities(train, train, 5, 50_000)

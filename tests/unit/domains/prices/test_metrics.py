@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from unroll.domains.prices.metrics import _recent_mean, baselines, per_sample_loss, score
+from unroll.domains.prices.metrics import _recent_mean, price_baselines, price_scores, squared_error
 from unroll.evaluation.evaluation import evaluate
 from unroll.features.samples import Fold, Samples
 
@@ -15,7 +15,7 @@ def rows(targets, last):
 
 
 def test_score_by_hand():
-    found = score(np.array([1.0, 2.0, 7.0]), rows([2, 4, 4], [3, 4, 2]))
+    found = price_scores(np.array([1.0, 2.0, 7.0]), rows([2, 4, 4], [3, 4, 2]))
     # errors −1, −2, 3; persistence's 1, 0, −2
     assert found == {
         "rmse": pytest.approx(math.sqrt(14 / 3)),
@@ -27,7 +27,7 @@ def test_score_by_hand():
 
 def test_score_at_every_step_by_hand():
     test = rows([[1, 4], [2, 8]], [[0, 4], [0, 5]])
-    found = score(np.array([[1.0, 2.0], [3.0, 5.0]]), test)
+    found = price_scores(np.array([[1.0, 2.0], [3.0, 5.0]]), test)
     # errors 0, −2 and 1, −3; persistence's −1, 0 and −2, −3
     assert found["rmse"] == pytest.approx(math.sqrt(14 / 4))
     assert found["ratio_to_persistence"] == pytest.approx(1)
@@ -36,8 +36,8 @@ def test_score_at_every_step_by_hand():
         {"step": 2, "rmse": pytest.approx(math.sqrt(13 / 2)), "ratio_to_persistence": pytest.approx(math.sqrt(13 / 9))},
     ]
     # Earlier steps are known by then.
-    assert per_sample_loss(np.array([[9.0, 2.0], [9.0, 5.0]]), test).tolist() == [4.0, 9.0]
-    assert per_sample_loss(np.array([1.0, 2.0]), rows([2, 4], [0, 0])).tolist() == [1.0, 4.0]
+    assert squared_error(np.array([[9.0, 2.0], [9.0, 5.0]]), test).tolist() == [4.0, 9.0]
+    assert squared_error(np.array([1.0, 2.0]), rows([2, 4], [0, 0])).tolist() == [1.0, 4.0]
 
 
 def doubling(every_step=False):
@@ -54,12 +54,12 @@ def doubling(every_step=False):
 
 
 def test_baselines_by_hand():
-    found = baselines(doubling())
+    found = price_baselines(doubling())
     last = [2.0**7, 2.0**8, 2.0**9, 2.0**10]
     assert found["persistence"].tolist() == last
     np.testing.assert_allclose(found["drift"], [2 * value for value in last], rtol=1e-6)
     assert found["mean_of_5_days"][0] == pytest.approx((8 + 16 + 32 + 64 + 128) / 5)
-    steps = baselines(doubling(every_step=True))
+    steps = price_baselines(doubling(every_step=True))
     assert steps["persistence"][0].tolist() == [64, 128]
     np.testing.assert_allclose(steps["drift"][0], [128, 256], rtol=1e-6)
     assert steps["mean_of_5_days"][0].tolist() == [64, (64 + 128) / 2]

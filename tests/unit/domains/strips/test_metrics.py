@@ -3,10 +3,20 @@
 import numpy as np
 import pytest
 
-from unroll.domains.strips import caption_metrics
-from unroll.domains.strips.metrics import CLASSES, baselines, per_sample_loss, place_in_digit, read_off, score
+from unroll.domains.strips.metrics import (
+    CLASSES,
+    _nearest,
+    caption_baselines,
+    caption_scores,
+    column_baselines,
+    column_scores,
+    place_in_digit,
+    read_off,
+    surroundings,
+    wrong_caption,
+    wrong_columns,
+)
 from unroll.domains.strips.samples import BETWEEN as B
-from unroll.domains.strips.metrics import surroundings
 from unroll.features.samples import Fold, Samples
 from unroll.features.special_tokens import EOS, IGNORE_INDEX, PAD
 
@@ -38,14 +48,14 @@ def test_score_of_columns_by_hand():
     rows = {"targets": targets, "digits": np.array([[7, 3, IGNORE_INDEX], [5, 5, IGNORE_INDEX]])}
     labels = targets.copy()
     labels[0, 4:7] = 9
-    found = score(labels, rows)
+    found = column_scores(labels, rows)
     assert found["frame_accuracy"] == pytest.approx(1 - 3 / 40)
     # 9 7 3 for 7 3 is one error; 5 for 5 5 is another one, which the true labels make as well.
     assert found["digit_error_rate"] == pytest.approx(2 / 4)
     assert found["least_digit_error_rate"] == pytest.approx(1 / 4)
     assert found["exact_match"] == 0
-    assert per_sample_loss(labels, rows).tolist() == [3 / 20, 0]
-    assert score(np.eye(CLASSES, dtype=np.float32)[labels], rows) == found
+    assert wrong_columns(labels, rows).tolist() == [3 / 20, 0]
+    assert column_scores(np.eye(CLASSES, dtype=np.float32)[labels], rows) == found
 
 
 def test_place_of_a_column_in_its_digit():
@@ -83,22 +93,22 @@ def bars(count=30):
 def test_baselines_of_columns():
     inputs, targets, digits, fold = bars()
     samples = Samples({"inputs": inputs, "targets": targets, "digits": digits}, (fold,))
-    rows, found = samples.test_rows(), baselines(samples)
+    rows, found = samples.test_rows(), column_baselines(samples)
     assert (found["majority"] == B).all()
-    accuracies = [score(found[name], rows)["frame_accuracy"] for name in ("logistic_regression", "majority")]
+    accuracies = [column_scores(found[name], rows)["frame_accuracy"] for name in ("logistic_regression", "majority")]
     assert accuracies[0] > 0.9 > accuracies[1]
 
 
 def test_score_of_captions_by_hand():
     true = np.array([[7, 8, EOS], [9, 9, EOS], [6, EOS, IGNORE_INDEX]])
     prediction = np.array([[7, 8, EOS, PAD], [9, EOS, PAD, PAD], [6, 6, 6, 6]])
-    found = caption_metrics.score(prediction, {"targets": true})
+    found = caption_scores(prediction, {"targets": true})
     assert found["exact_match"] == pytest.approx(1 / 3)
     # One word is missing, and three are too many, of five.
     assert found["digit_error_rate"] == pytest.approx(4 / 5)
     assert found["by_digits"]["1"] == {"exact_match": 0.0, "digit_error_rate": 3.0, "rows": 1}
     assert found["by_digits"]["2"] == {"exact_match": 0.5, "digit_error_rate": 0.25, "rows": 2}
-    assert caption_metrics.per_sample_loss(prediction, {"targets": true}).tolist() == [0, 1, 1]
+    assert wrong_caption(prediction, {"targets": true}).tolist() == [0, 1, 1]
 
 
 def test_baselines_of_captions_by_hand():
@@ -108,7 +118,7 @@ def test_baselines_of_captions_by_hand():
     # Each test strip is a training strip with a speck of dirt.
     inputs[fold.test] = inputs[fold.train[:8]]
     inputs[fold.test, 0, 0] = 40
-    found = caption_metrics.baselines(Samples({"inputs": inputs, "targets": targets}, (fold,)))
+    found = caption_baselines(Samples({"inputs": inputs, "targets": targets}, (fold,)))
     assert found["nearest_strip"].tolist() == targets[fold.train[:8]].tolist()
     assert (found["most_frequent"] == targets[fold.train[10]]).all()
 
@@ -118,4 +128,4 @@ def test_the_nearest_strip_has_the_least_squared_distance():
     inputs = rng.integers(0, 256, (300, 4, 28)).astype(np.uint8)
     flat = inputs.reshape(300, -1).astype(np.float64)
     distance = ((flat[20:, None] - flat[None, :20]) ** 2).sum(-1)
-    assert caption_metrics._nearest(inputs, np.arange(20), np.arange(20, 300)).tolist() == distance.argmin(1).tolist()
+    assert _nearest(inputs, np.arange(20), np.arange(20, 300)).tolist() == distance.argmin(1).tolist()
