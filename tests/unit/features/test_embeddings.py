@@ -45,7 +45,7 @@ def test_word2vec_begins_with_the_number_of_vectors(read, ending):
     table, known = read(ending.join(["3 2", "the 1 2", "cat 3 4", "x 5 6", ""]))
     assert (known, table.shape[1]) == (2, 2)
     assert vector(table, "cat") == [3, 4]
-    with pytest.raises(FormatError, match="2 vectors.* 3"):
+    with pytest.raises(FormatError, match=r"2 vectors.* 3"):
         read("3 2\nthe 1 2\ncat 3 4\n")
 
 

@@ -55,7 +55,8 @@ def test_lines_end_at_line_feeds_alone(file, content, lines):
 
 @pytest.mark.parametrize(
     # Joiners belong to words in Devanagari.
-    ("text", "expected"), [("  e\u0301te\u0301 ", "été"), ("Co\u00adope\u200bra", "Coopera"), ("क्\u200dष", "क्\u200dष")]
+    ("text", "expected"),
+    [("  e\u0301te\u0301 ", "été"), ("Co\u00adope\u200bra", "Coopera"), ("क्\u200dष", "क्\u200dष")],
 )
 def test_text_has_one_form(text, expected):
     assert text_files.normal(text) == expected

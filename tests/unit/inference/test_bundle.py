@@ -12,7 +12,7 @@ def test_reads_the_bundle_or_the_folder_that_holds_it(tmp_path: Path) -> None:
     folder = tiny_bundles.digits(tmp_path / "mnist" / "bundle")
     direct, outer = load_bundle(folder), load_bundle(tmp_path / "mnist")
     assert direct == outer
-    assert direct.card.task.kind == "digits"
+    assert direct.card.task.domain == "digits"
     assert direct.model == folder / "model.onnx"
     assert direct.version == f"tiny-digits@{sha256_of(folder / 'model.onnx')[:12]}"
 

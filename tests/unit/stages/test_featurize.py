@@ -72,7 +72,7 @@ def test_data_that_failed_its_expectations_is_not_used(featurized):
 
 
 def test_a_dataset_of_another_domain(featurized):
-    with pytest.raises(ParameterError, match="'prices'.*'digits'"):
+    with pytest.raises(ParameterError, match=r"'prices'.*'digits'"):
         featurized("price", dataset_domain="digits")
 
 

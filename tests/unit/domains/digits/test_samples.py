@@ -23,5 +23,5 @@ def test_images_keep_the_order_of_the_file(tiny):
 
 @pytest.mark.parametrize(("test", "valid_rows"), [(20, 60), (0, 20)])
 def test_an_empty_split_is_an_error(tiny, test, valid_rows):
-    with pytest.raises(SplitError, match="tasks.digit-rows"):
+    with pytest.raises(SplitError, match=r"tasks\.digit-rows"):
         make_samples(tiny.digits(60, test), tiny.section("digits", valid_rows=valid_rows), "digit-rows")

@@ -236,7 +236,7 @@ def test_tokens_may_stand_in_one_cell(tmp_path: Path, reads_tokens: Bundle) -> N
         ),
         ("a.txt.gz", gzip.compress(b"a\n" * 5000, mtime=0)[:-9], "cannot be read after row"),
         ("a.docx", b"PK\x03\x04", r"no Parquet, no IDX, and its name ends in none of \.csv"),
-        ("images", b"\x00\x00\x08\x03", "is IDX; tiny-text-class reads text: give it Parquet or CSV or TSV"),
+        ("images", b"\x00\x00\x08\x03", "is IDX; tiny-text-class reads texts: give it Parquet or CSV or TSV"),
     ],
 )
 def test_what_cannot_be_read_is_named(

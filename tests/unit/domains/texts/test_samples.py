@@ -57,7 +57,8 @@ def test_nearly_equal_texts_are_in_one_split(make, seed):
     texts = [f"{'A' if place % 2 else 'a'} film number{place // 4}{'!' if place % 3 else ' .'}" for place in range(200)]
     (fold,) = make(texts, splits={"valid_share": 0.2, "test_share": 0.2, "seed": seed}).folds
     train, valid, test = ({normalized(texts[row]) for row in part} for part in (fold.train, fold.valid, fold.test))
-    assert not (train & valid or train & test or valid & test)
+    assert train.isdisjoint(valid | test)
+    assert valid.isdisjoint(test)
     assert (len(fold.valid), len(fold.test)) == (40, 40)
 
 
