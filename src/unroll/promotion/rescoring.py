@@ -27,10 +27,8 @@ _SETTINGS = {
     "prices": ("columns", "target", "known", "window"),
     "text": ("column", "first_token", "characters"),
     "array": ("column", "variable_length"),
-    "labels": (),
-    "quantiles": (),
 }
-"""Parts of a card that decide how its rows are made, with the fields that count."""
+"""Sections of a card, and those of their fields that decide how rows are made."""
 
 
 def test_rows(samples: Samples) -> Tensors:
@@ -89,28 +87,9 @@ def load_losses(path: Path, rows: Tensors) -> Losses | None:
 
 def differences(champion: Bundle, challenger: Bundle) -> str:
     """Return why the champion cannot take the rows that were made for the challenger; empty if it can."""
-    old, new = champion.card, challenger.card
-    found = []
-    if old.title != new.title:
-        found.append(f"it is a {old.title} model, not a {new.title} model")
-    for side in ("inputs", "outputs"):
-        tensors = {one.name: one for one in getattr(old, side)}
-        for one in getattr(new, side):
-            other = tensors.pop(one.name, None)
-            if other is None:
-                found.append(f"it has no {side[:-1]} {one.name!r}")
-            elif other.dtype != one.dtype or not _fit(other.shape, one.shape):
-                found.append(f"its {one.name} are {other.dtype} {list(other.shape)}, not {one.dtype} {list(one.shape)}")
-        found += [f"it needs an input {name!r}" for name in tensors if side == "inputs"]
-    for name in _SETTINGS:
-        before, after = _settings(old, name), _settings(new, name)
-        if before != after:
-            found.append(f"its {name} are {_short(before)}, not {_short(after)}")
-    for file in new.vocabularies:
-        known = champion.vocabularies.get(file)
-        if known is None or known.to_json() != challenger.vocabularies[file].to_json():
-            found.append(f"it has another vocabulary ({file})")
-    return "; ".join(found)
+    old, new = _requirements(champion), _requirements(challenger)
+    names = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
+    return "; ".join(f"its {name}: {_short(old.get(name))}, not {_short(new.get(name))}" for name in names)
 
 
 def _predictions(bundle: Bundle, rows: Tensors) -> Prediction:
@@ -150,18 +129,21 @@ def _digest(rows: Tensors) -> str:
     return digest.hexdigest()
 
 
-def _settings(card: Card, name: str) -> Any:
-    part, fields = getattr(card, name), _SETTINGS[name]
-    return {field: getattr(part, field) for field in fields} if part and fields else part
-
-
-def _fit(one: tuple[int | str, ...], other: tuple[int | str, ...]) -> bool:
-    """Whether two shapes agree; a name is an axis of any size."""
-    return len(one) == len(other) and all(
-        a == b or isinstance(a, str) or isinstance(b, str) for a, b in zip(one, other, strict=True)
-    )
+def _requirements(bundle: Bundle) -> dict[str, Any]:
+    """Return what decides how the rows of a bundle are made; the number of time steps may differ."""
+    card = bundle.card
+    found: dict[str, Any] = {"task": card.title, "labels": card.labels, "quantiles": card.quantiles}
+    for name, fields in _SETTINGS.items():
+        if section := getattr(card, name):
+            found |= {f"{name}.{field}": getattr(section, field) for field in fields}
+    found |= {f"input {one.name}": (one.dtype, len(one.shape), *one.shape[2:]) for one in card.inputs}
+    for one in card.outputs:
+        found[f"output {one.name}"] = (one.dtype, *(size for size in one.shape if isinstance(size, int)))
+    for file, vocabulary in bundle.vocabularies.items():
+        found[f"vocabulary {file}"] = f"SHA-256 {hashlib.sha256(vocabulary.to_json().encode()).hexdigest()[:12]}"
+    return found
 
 
 def _short(value: Any) -> str:
-    text = ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, dict) else str(value)
-    return text if len(text) <= 80 else text[:79] + "…"
+    text = str(value)
+    return text if len(text) <= 40 else text[:39] + "…"
