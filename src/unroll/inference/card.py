@@ -80,7 +80,7 @@ class TextInput(_Part):
 class ArrayInput(_Part):
     """Which column of a Parquet file holds the inputs."""
 
-    column: Literal["frames", "pixels"]
+    column: Annotated[str, Field(min_length=1)]
     variable_length: bool
     """Whether rows may have different numbers of time steps."""
 

@@ -1,0 +1,7 @@
+"""Files of sequences to be classified."""
+
+from unroll.inference.array_reader import ARRAY_READER
+from unroll.inference.columns import CLASSES
+from unroll.inference.interface import Interface
+
+INTERFACES = {"direction": Interface(("float32", (3,)), ARRAY_READER, CLASSES)}
