@@ -55,7 +55,7 @@ def measure() -> Report:
             return float(python(*command, str(BATCH_ROWS), str(THREADS)))
 
         def without() -> float:
-            """Seconds of the same rows without ledger, expectations and drift."""
+            """Seconds of the same rows without markers, expectations and drift."""
             command = ["-m", "unroll.cli", "predict", "--model", str(paths.model(EXPERIMENT)), "--input", str(whole)]
             began = time.perf_counter()
             python(*command, "--output", str(place / "predicted"), "--threads", str(THREADS))
@@ -75,23 +75,28 @@ def measure() -> Report:
         compare(f"{LIGHT} to mlflow.pyfunc, {ROWS:,} rows", *light, "rows/s", target=3.0, at_least=True),
         compare(f"{EXPERIMENT} to bare session.run, {ROWS:,} rows", *speeds, "rows/s", target=0.8, at_least=True),
         compare(
-            f"with ledger, checks and drift to without, {ROWS:,} rows", jobs, plain, "s", target=1 / 0.9, at_least=False
+            f"with markers, checks and drift to without, {ROWS:,} rows",
+            jobs,
+            plain,
+            "s",
+            target=1 / 0.9,
+            at_least=False,
         ),
         compare(f"peak memory, {MANY:,} rows to {FEW:,}", *peaks, "MiB", target=1.2, at_least=False),
     )
     note = (
         f"Digits, {origin}, repeated, in one Parquet file of an inbox; {THREADS} threads, batches of {BATCH_ROWS}. "
-        "Ours: the whole process `unroll score` on an empty SQLite ledger, with the bundle's "
+        "Ours: the whole process `unroll score` into an empty output, with the bundle's "
         "expectations and drift. References: a whole process that reads, predicts with `mlflow.pyfunc` and writes as "
         "many rows at a time; the `session.run` calls alone, as in the batch prediction above; `unroll predict`. "
-        "Ledger, checks and drift may take a tenth of the job: 1.111 times the time without them. "
+        "Markers, checks and drift may take a tenth of the job: 1.111 times the time without them. "
         f"Memory with {LIGHT}."
     )
     return Report(TITLE, figures, note)
 
 
 def run_job(place: Path, source: Path, experiment: str) -> tuple[float, float]:
-    """Scores one file from an inbox with a ledger of its own; gives seconds and the peak of memory in MiB."""
+    """Scores one file from an inbox of its own; gives seconds and the peak of memory in MiB."""
     inbox = place / uuid.uuid4().hex
     inbox.mkdir()
     os.link(source, inbox / source.name)
@@ -99,9 +104,8 @@ def run_job(place: Path, source: Path, experiment: str) -> tuple[float, float]:
     os.utime(source, (0, 0))
     command = [sys.executable, "-m", "benchmarks.peak_memory", "score", "--model", str(paths.model(experiment))]
     command += ["--input", str(inbox), "--output", str(inbox.with_suffix(".out"))]
-    environment = os.environ | {"UNROLL_LEDGER_URL": f"sqlite:///{inbox.with_suffix('.sqlite')}"}
     began = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     took = time.perf_counter() - began
     if done.returncode:
         raise BenchmarkError(f"unroll score ended with {done.returncode}:\n{done.stderr[-3000:]}")

@@ -16,9 +16,9 @@ from pipelines.schedule import SCORE_SECONDS, cancel_other_due_runs
 from pipelines.summary import print_line
 from unroll.config.reading import load_all
 from unroll.config.scoring import Scoring
-from unroll.errors import PASSING_EXIT, UnrollError, is_passing
-from unroll.scoring.registered import score_new
-from unroll.scoring.report import FileReport, JobReport
+from unroll.errors import PASSING_EXIT, ServiceUnavailable, TrackingError, UnrollError, is_passing
+from unroll.scoring.registered import log_job, score_new
+from unroll.scoring.report import JobReport
 
 RETRAIN = "Retrain: "
 """Begins the message of the state Drifted where drift.retrain is set; the trigger in prefect.yaml looks for it."""
@@ -26,19 +26,20 @@ RETRAIN = "Retrain: "
 
 @flow(name="score", timeout_seconds=SCORE_SECONDS)
 def score() -> State[Any]:
-    """Scores the inbox with the model that params.yaml names under `scoring`.
+    """Score the inbox with the model that params.yaml names under `scoring`.
 
-    A file that had to be set aside does not fail the run: it is reported, and the others are scored. One at which the
+    A file that cannot be scored does not fail the run: it is reported, and the others are scored. A file at which the
     program or the model failed does, at the end.
 
     Returns:
-        Completed; its name is Drifted where rows or predictions are no longer like those of training.
+        Completed; its name is Drifted if rows or predictions are no longer like those of training.
 
     Raises:
         ParameterError: params.yaml has faults.
         TrackingError: The registry does not have the model, or is away.
         BundleError: The bundle is missing, incomplete or altered.
-        UnrollError: Another job holds the lock, the ledger or a place cannot be used, or scoring failed at a file.
+        ServiceUnavailable: An object store is away.
+        UnrollError: A folder cannot be used, or scoring failed at a file.
     """
     cancel_other_due_runs()
     scoring = load_all().scoring
@@ -53,39 +54,42 @@ def score() -> State[Any]:
 
 @task(name="score-new-files", cache_policy=NO_CACHE, **RETRY_WHEN_UNAVAILABLE)
 def score_new_files(scoring: Scoring) -> JobReport:
-    """Scores every file that was not scored before; the ledger knows which those are.
+    """Score every file that was not scored before.
 
-    What a try has done that breaks off is shown by itself: to the next one, its files are known.
+    What a try has scored before it breaks off is shown at once: the next try finds these files done.
     """
-    return score_new(scoring, tell_file, show)
+    return score_new(scoring, lambda file: tell(str(file)), show)
 
 
 def show(report: JobReport) -> None:
-    """Shows files, sums and drift."""
+    """Show files, totals and drift, and log them to MLflow if something was scored."""
     tell(report.summary())
     create_table_artifact(key="scored-files", table=report.lines(), description=report.summary())
-    show_drift(report, tell)
-
-
-def tell_file(file: FileReport) -> None:
-    """Shows one line for a file."""
-    tell("{file}: {state}: {what}".format(**file.line()))
+    if not report.of("scored"):
+        return
+    page = None
+    if report.drift:
+        page = show_drift(report.drift)
+        tell(f"{report.drift.verdict()}; see {page}")
+    try:
+        log_job(report, page)
+    except (ServiceUnavailable, TrackingError) as error:
+        tell(f"the job is not in MLflow: {error}")
 
 
 def tell(text: str) -> None:
-    """Shows a line in the terminal and in Prefect's log."""
+    """Print a line, and log it to Prefect."""
     print_line(text)
     get_run_logger().info(text)
 
 
 def main() -> int:
-    """Runs the flow once.
+    """Run the flow once, without a time limit.
 
     Returns:
-        Exit status: 0; 2 where nothing could be scored; 75 where a server was away, so that it may work later.
+        Exit code: 0; 2 if a parameter, the model or a file is at fault; 75 if a server is not available.
     """
     try:
-        # By hand, it may take as long as it takes.
         score.with_options(timeout_seconds=0)()
     except UnrollError as error:
         print(f"error: {error}", file=sys.stderr)

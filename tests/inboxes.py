@@ -25,21 +25,15 @@ from unroll.scoring.report import JobReport
 
 @dataclass(frozen=True)
 class Inbox:
-    """The places of one scoring job: input, output, quarantine and superseded below one address.
+    """The folders of one scoring job: inbox, predictions and quarantine below one address.
 
     Attributes:
-        root: Folder of this machine for the bundle and the ledger.
-        base: Address of the places; None for folders in `root`.
-        url: Of the ledger; None for a SQLite file in `root`.
+        root: Folder of this machine with the bundle.
+        base: Address of the folders; None for `root`.
     """
 
     root: Path
     base: str | None = None
-    url: str | None = None
-
-    @property
-    def ledger_url(self) -> str:
-        return self.url or f"sqlite:///{self.root}/state/ledger.sqlite"
 
     def address(self, place: str) -> str:
         return f"{self.base or self.root}/{place}"
@@ -77,38 +71,35 @@ class Inbox:
         }
         return Scoring(**{**given, **changes})
 
-    def score(self, *, lock_seconds: float = 60.0, away_seconds: float = 20.0, **changes: Any) -> JobReport:
+    def score(self, **changes: Any) -> JobReport:
         """Runs a job in this process."""
-        return score_inbox(
-            self.scoring(**changes),
-            ledger_url=self.ledger_url,
-            work=self.root / "work",
-            lock_seconds=lock_seconds,
-            away_seconds=away_seconds,
-        )
+        return score_inbox(self.scoring(**changes), staging=self.root / "staging")
 
-    def names(self, place: str) -> list[str]:
-        """Files below a place, without the folder of the day; hidden ones, too."""
+    def states(self, **changes: Any) -> dict[str, str]:
+        """Runs a job; the state of each file."""
+        return {one.file: one.state for one in self.score(**changes).files}
+
+    def files(self, place: str) -> dict[str, bytes]:
+        """Name and content of every file below a place, hidden ones, too; markers are left out."""
         system, key = self._at(place)
-        found = [name.removeprefix(key).lstrip("/") for name in system.find(key)]
-        return sorted(name.partition("/")[2] if name.startswith("scored_on=") else name for name in found)
+        found = {name.removeprefix(key).lstrip("/"): system.cat_file(name) for name in system.find(key)}
+        return {name: content for name, content in found.items() if not name.startswith("_scored/")}
 
-    def content(self, place: str, ending: str) -> bytes:
-        """Of the one file of a place whose name ends so."""
-        system, key = self._at(place)
-        (name,) = [name for name in system.find(key) if name.endswith(ending)]
-        return bytes(system.cat_file(name))
+    def markers(self) -> dict[str, dict[str, Any]]:
+        """All markers, by the name of their file; fails if a file has two."""
+        system, key = self._at("predictions")
+        names = [name.removeprefix(f"{key}/_scored/") for name in system.find(f"{key}/_scored")]
+        found = {name.rpartition("@")[0]: json.loads(system.cat_file(f"{key}/_scored/{name}")) for name in names}
+        assert len(found) == len(names), names
+        return found
 
-    def table(self, place: str, ending: str) -> pa.Table:
-        return pq.read_table(pa.BufferReader(self.content(place, ending)))
+    def table(self, place: str, name: str) -> pa.Table:
+        return pq.read_table(pa.BufferReader(self.files(place)[name]))
 
-    def ids(self, place: str, ending: str = ".parquet") -> list[int]:
+    def ids(self, place: str) -> list[int]:
         """Ids of all rows of a place together, in order."""
-        system, key = self._at(place)
-        files = [name for name in system.find(key) if name.endswith(ending)]
-        return sorted(
-            one for name in files for one in pq.read_table(pa.BufferReader(system.cat_file(name)))["row_id"].to_pylist()
-        )
+        tables = [content for name, content in self.files(place).items() if name.endswith(".parquet")]
+        return sorted(one for table in tables for one in pq.read_table(pa.BufferReader(table))["row_id"].to_pylist())
 
     def _at(self, place: str) -> tuple[Any, str]:
         system, key = fsspec.core.url_to_fs(self.address(place))
@@ -120,40 +111,27 @@ _STARTER = """
 import itertools, json, os, signal, sys
 from pathlib import Path
 from unroll.config.scoring import Scoring
-from unroll.inference.file_scorer import FileScorer, RowFile
-from unroll.inference.scorer import Scorer
-from unroll.scoring import job
-from unroll.scoring.ledger import Ledger
-from unroll.scoring.places import Folder
-from unroll.scoring.stores import Store
+from unroll.inference.file_scorer import FileScorer
+from unroll.scoring import job, publish
+from unroll.scoring.storage import Storage
 
 # Whatever changes something. Between two of them nothing is written, so one moment there is as good as any other.
-STEPS = [
-    *((Ledger, name) for name in ("claim", "supersede", "moved", "done", "rejected", "release", "restamp")),
-    *((place, name) for place in (Folder, Store) for name in ("publish", "take", "remove")),
-    (FileScorer, "score_file"), (Scorer, "score_piece"), (RowFile, "finish"), (job, "_require_balance"),
-]
+STEPS = [*((Storage, name) for name in ("fetch", "put", "remove")), (FileScorer, "score_file")]
 
 def run(order):
     passed = itertools.count(1)
-    def step():
-        if next(passed) == order["kill_at"]:
-            os.kill(os.getpid(), signal.SIGKILL)
     def wrap(owner, name):
         real = getattr(owner, name)
         def wrapped(*args, **options):
             result = real(*args, **options)
-            step()
+            if next(passed) == order["kill_at"]:
+                os.kill(os.getpid(), signal.SIGKILL)
             return result
         setattr(owner, name, wrapped)
     if order["kill_at"]:
-        step()
         for owner, name in STEPS:
             wrap(owner, name)
-    report = job.score_inbox(
-        Scoring(**order["scoring"]), ledger_url=order["ledger_url"], work=Path(order["work"]),
-    )
-    return [one.file for one in report.of("scored")]
+    job.score_inbox(Scoring(**order["scoring"]), staging=Path(order["staging"]))
 
 for line in sys.stdin:
     order = json.loads(line)
@@ -161,7 +139,7 @@ for line in sys.stdin:
     if not child:
         code = 1
         try:
-            Path(order["result"]).write_text(json.dumps(run(order)))
+            run(order)
             code = 0
         finally:
             os._exit(code)
@@ -179,16 +157,12 @@ class JobStarter:
             [sys.executable, "-c", _STARTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
-    def start(self, inbox: Inbox, kill_at: int = 0, **changes: Any) -> int:
+    def start(self, inbox: Inbox, kill_at: int = 0) -> int:
         """Starts a job, which kills itself at the N-th of its steps; gives its process id."""
-        result = inbox.root / "result.json"
-        result.unlink(missing_ok=True)
         order = {
-            "scoring": inbox.scoring(**changes).model_dump(exclude={"drift"}),
-            "ledger_url": inbox.ledger_url,
-            "work": str(inbox.root / "work"),
+            "scoring": inbox.scoring().model_dump(exclude={"drift"}),
+            "staging": str(inbox.root / "staging"),
             "kill_at": kill_at,
-            "result": str(result),
         }
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order) + "\n")

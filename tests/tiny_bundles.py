@@ -19,6 +19,7 @@ TYPES = {"uint8": TensorProto.UINT8, "int64": TensorProto.INT64, "float32": Tens
 
 
 TASKS = {
+    "digits": ("digits", "classification"),
     "price": ("prices", "level"),
     "log_return": ("prices", "log_return"),
     "return_quantiles": ("prices", "return_quantiles"),

@@ -15,12 +15,9 @@ LEADERBOARD = Path("models/leaderboard.csv")
 LEADERBOARD_PAGE = Path("models/leaderboard.html")
 GRADIENT_REACH = Path("models/gradient_reach.png")
 STATE = Path(".unroll")
-"""Run-time state that is no result: checkpoints, the scoring ledger, downloads that were cut short."""
-
-LEDGER = STATE / "ledger.sqlite"
-"""Which files of the inbox were scored."""
+"""Run-time state that is no result: checkpoints, fetched models, downloads that were cut short."""
 STAGING = STATE / "staging"
-"""Files on their way from and to object stores."""
+"""Files that a scoring job is working on."""
 
 
 def raw(dataset: str) -> Path:

@@ -59,7 +59,7 @@ def test_rows_and_drift_of_a_run(workplace: Path, prefect_server: Server) -> Non
     first = run(workplace, prefect_server)
     assert (first["state_type"], first["state_name"]) == ("COMPLETED", "Completed")
     assert f"no drift: 4 columns of {ROWS - 1} rows" in str(first["printed"])
-    (aside,) = (workplace / "data/quarantine").rglob("usual-*.quarantine.parquet")
+    (aside,) = (workplace / "data/quarantine").rglob("usual.parquet.parquet")
     (row,) = pq.read_table(aside).to_pylist()
     assert row["row_id"] == 7
     assert "ink is 0, expected more than 0" in row["reason"]
@@ -80,7 +80,10 @@ def test_rows_and_drift_of_a_run(workplace: Path, prefect_server: Server) -> Non
     mlflow.set_tracking_uri(f"sqlite:///{workplace}/mlflow.db")
     runs = mlflow.search_runs(experiment_names=["live"], output_format="list")
     assert sorted(one.data.metrics["drift.exceeded"] > 0 for one in runs) == [False, True]
-    assert {one.data.tags["unroll.live"] for one in runs} == {"drift"}
+    assert {one.data.metrics["files.scored"] for one in runs} == {1}
+    files = {one.path for run in runs for one in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
+    assert files == {"files.csv", *(page.name for page in pages)}
+    assert {one.data.tags["unroll.live"] for one in runs} == {"scoring"}
 
     # Nothing new: nothing to show, and no page.
     third = run(workplace, prefect_server)

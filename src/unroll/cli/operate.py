@@ -1,9 +1,12 @@
 """Commands for models at work: scoring, back-test, registry, lineage."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from unroll.errors import ServiceUnavailable, TrackingError
 
 if TYPE_CHECKING:
     from unroll.scoring.report import JobReport
@@ -12,14 +15,13 @@ SCORE = """\
 Score the new files of an inbox, each exactly once: every row ends up in the output or, with a reason, in quarantine.
 
 Defaults are in params.yaml under `scoring`. Places are folders, or addresses such as s3://bucket/inbox; keys of object
-stores are read from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL), and UNROLL_LEDGER_URL
-may name a PostgreSQL database for the ledger.
+stores are read from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL).
 """
 SCORE_OPTIONS = {
     "model": "models:/NAME@ALIAS, models:/NAME/VERSION, or the folder of a bundle",
     "input": "the inbox; its files stay where they are",
-    "output": "gets scored_on=DATE/STEM-SHA8.parquet for each file",
-    "quarantine": "gets rows and files that cannot be scored, with reasons",
+    "output": "gets NAME.parquet for each file NAME, and a marker in _scored/",
+    "quarantine": "gets NAME.parquet for rows that cannot be scored, NAME.reason.json for such files",
 }
 BACKTEST = """\
 Compare predictions with what turned out to be true, joined on row_id (and on file, where the truth has it). Prints live
@@ -87,17 +89,29 @@ def _score(options: argparse.Namespace) -> None:
 
     given = {name: getattr(options, name) for name in SCORE_OPTIONS if getattr(options, name) is not None}
     scoring = load_all().scoring.model_copy(update=given)
-    report = score_new(scoring, lambda file: print("{file}: {state}: {what}".format(**file.line())), _show_job)
+    report = score_new(scoring, print, _show_job)
     _show_job(report)
     report.require_no_failure()
 
 
 def _show_job(report: "JobReport") -> None:
     print(report.summary())
-    if report.drift and report.drift.rows:
+    if not report.of("scored"):
+        return
+    page = None
+    if report.drift:
         from unroll.scoring.drift_page import write_page
 
-        print(f"{report.drift.verdict()}; see {write_page(report.drift)}")
+        page = write_page(report.drift)
+        print(f"{report.drift.verdict()}; see {page}")
+    if report.registered:
+        # Models in folders have nothing to do with MLflow, which takes seconds to import.
+        from unroll.scoring.registered import log_job
+
+        try:
+            log_job(report, page)
+        except (ServiceUnavailable, TrackingError) as error:
+            print(f"unroll score: the job was not logged to MLflow: {error}", file=sys.stderr)
 
 
 def _backtest(options: argparse.Namespace) -> None:

@@ -29,9 +29,6 @@ class Scoring(Section):
     """A folder, or an address of fsspec such as s3://bucket/inbox. So are the next two."""
     output: Annotated[str, Field(min_length=1)] = "data/predictions"
     quarantine: Annotated[str, Field(min_length=1)] = "data/quarantine"
-    ledger: str | None = None
-    """SQLAlchemy's URL of a SQLite file or a PostgreSQL database; null: .unroll/ledger.sqlite. The environment variable
-    UNROLL_LEDGER_URL stands in for it; a password belongs there."""
     batch_rows: Annotated[int, Field(ge=1)] = 512
     threads: Annotated[int, Field(ge=1)] = 2
     """Batches that are scored at once, each by one thread; the number does not change what comes out."""

@@ -82,7 +82,7 @@ class Live:
 
 
 @dataclass(frozen=True)
-class Left:
+class Unmatched:
     """Rows that could not be compared: how many, and the first of them."""
 
     why: str
@@ -96,7 +96,7 @@ class Left:
 
 
 @dataclass(frozen=True)
-class TruthReport:
+class BacktestReport:
     """A back-test.
 
     Attributes:
@@ -105,14 +105,16 @@ class TruthReport:
     """
 
     live: tuple[Live, ...]
-    left: tuple[Left, ...]
+    left: tuple[Unmatched, ...]
 
     def lines(self) -> list[str]:
         """What is to be said, line by line."""
         return [line for one in self.live for line in one.lines()] + [one.line() for one in self.left]
 
 
-def score_truth(predictions: Path, truth: Path, *, column: str | None = None, card: Card | None = None) -> TruthReport:
+def compare_with_truth(
+    predictions: Path, truth: Path, *, column: str | None = None, card: Card | None = None
+) -> BacktestReport:
     """Holds predictions against the truth.
 
     Rows are joined on row_id, and on `file` where the truth has such a column: the name of the input, as the
@@ -132,17 +134,17 @@ def score_truth(predictions: Path, truth: Path, *, column: str | None = None, ca
     said, models = _predictions(predictions, card)
     true, missing = _truths(truth, column)
     keys = ["row_id", "file"] if "file" in true.columns else ["row_id"]
-    left = [_left("rows of the truth without a value", missing, keys)]
+    left = [_unmatched("rows of the truth without a value", missing, keys)]
     # An id that is there twice is not missing on its side.
     known, told = _index(true, keys), _index(said, keys)
     twice = said.duplicated(["model_version", *keys], keep=False)
-    left.append(_left("predictions whose id stands there more than once", said[twice], keys))
+    left.append(_unmatched("predictions whose id stands there more than once", said[twice], keys))
     said = said[~twice]
     repeated = true.duplicated(keys, keep=False)
-    left.append(_left("rows of the truth whose id stands there more than once", true[repeated], keys))
-    left.append(_left("predictions without a truth", said[~_index(said, keys).isin(known)], keys))
+    left.append(_unmatched("rows of the truth whose id stands there more than once", true[repeated], keys))
+    left.append(_unmatched("predictions without a truth", said[~_index(said, keys).isin(known)], keys))
     true = true[~repeated]
-    left.append(_left("rows of the truth without a prediction", true[~_index(true, keys).isin(told)], keys))
+    left.append(_unmatched("rows of the truth without a prediction", true[~_index(true, keys).isin(told)], keys))
     both = said.merge(true[[*keys, _VALUE]], on=keys, how="inner", suffixes=("", "_true"))
     left = [one for one in left if one.rows]
     if both.empty:
@@ -155,7 +157,7 @@ def score_truth(predictions: Path, truth: Path, *, column: str | None = None, ca
     for version, rows in both.groupby("model_version", sort=True):
         model = models[str(version)]
         live.append(Live(str(version), model, _figures(model, rows)))
-    return TruthReport(tuple(live), tuple(left))
+    return BacktestReport(tuple(live), tuple(left))
 
 
 def _figures(model: Model, rows: "pd.DataFrame") -> dict[str, float]:
@@ -174,10 +176,10 @@ def _index(rows: "pd.DataFrame", keys: Sequence[str]) -> Any:
     return pd.MultiIndex.from_frame(rows[list(keys)])
 
 
-def _left(why: str, rows: "pd.DataFrame", keys: Sequence[str]) -> Left:
+def _unmatched(why: str, rows: "pd.DataFrame", keys: Sequence[str]) -> Unmatched:
     there = [key for key in reversed(keys) if key in rows.columns]
     first = rows[there].head(_SHOWN).itertuples(index=False)
-    return Left(why, len(rows), tuple(" ".join(map(str, one)) for one in first))
+    return Unmatched(why, len(rows), tuple(" ".join(map(str, one)) for one in first))
 
 
 def _predictions(place: Path, card: Card | None) -> tuple["pd.DataFrame", dict[str, Model]]:

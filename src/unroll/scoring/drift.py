@@ -1,8 +1,8 @@
 """Whether what is scored now still looks like what the model was trained on.
 
-Numbers are counted on the grid of the model's reference, so a run of any length needs no more memory than its first
-batch. Two measures are taken of each column: PSI, which sums over parts of the training data how much their share has
-changed, and the Kolmogorov–Smirnov statistic, the largest gap between the two distribution functions.
+Numbers are counted on the grid of the model's reference, so a job of any length needs no more memory than its first
+batch. A column has two measures: PSI, which sums over parts of the training data how much their share has changed, and
+the Kolmogorov–Smirnov statistic, the largest gap between the two distribution functions.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ Side = Literal["rows", "answers"]
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a column's values, and its share of the rows."""
+    """One part of a column's values, and its share in training and now."""
 
     name: str
     training: float
@@ -36,14 +36,14 @@ class ColumnDrift:
     """How far a column is from training.
 
     Attributes:
-        side: Whether it is of the rows that go in, or of the answers.
-        name: Of the column.
-        values: How many there are; of labels in time, more than rows.
+        side: Whether the column belongs to the rows that go in, or to the answers.
+        name: Name of the column.
+        values: Number of values; a row of labels in time has several.
         psi: Population stability index.
-        ks: Kolmogorov–Smirnov statistic; None of categories, which have no order.
-        exceeded: The limits that are exceeded: `psi`, `ks`. Empty where too few rows were scored to tell.
+        ks: Kolmogorov–Smirnov statistic; None for categories, which have no order.
+        exceeded: The limits that are exceeded: `psi`, `ks`. Empty if too few rows were scored.
         parts: What PSI sums over.
-        steps: Of numbers, (value, training share up to it, share up to it now).
+        steps: For numbers, (value, training share up to it, share up to it now).
     """
 
     side: Side
@@ -55,18 +55,22 @@ class ColumnDrift:
     parts: tuple[Part, ...]
     steps: tuple[tuple[float, float, float], ...] = ()
 
+    def measures(self, names: Sequence[str]) -> str:
+        """Return some measures as text: `PSI 0.41, KS 0.31`."""
+        return ", ".join(f"{name.upper()} {getattr(self, name):.2f}" for name in names)
+
 
 @dataclass(frozen=True)
 class DriftReport:
-    """What a run's rows and answers look like beside those of training.
+    """Rows and answers of a job compared with those of training.
 
     Attributes:
         model_version: `NAME@SHA12`.
-        rows: That were scored.
-        min_rows: Fewer are too few to tell.
-        psi_limit: Of a column's PSI.
-        ks_limit: Of its Kolmogorov–Smirnov statistic.
-        columns: Those of the rows, then those of the answers.
+        rows: Number of rows that were scored.
+        min_rows: With fewer rows there is no verdict.
+        psi_limit: Limit of a column's PSI.
+        ks_limit: Limit of a column's Kolmogorov–Smirnov statistic.
+        columns: Columns of the rows, then columns of the answers.
     """
 
     model_version: str
@@ -78,7 +82,7 @@ class DriftReport:
 
     @property
     def enough(self) -> bool:
-        """Whether there are rows enough to tell."""
+        """Whether there are enough rows for a verdict."""
         return self.rows >= self.min_rows
 
     @property
@@ -87,15 +91,16 @@ class DriftReport:
         return tuple(one for one in self.columns if one.exceeded)
 
     def verdict(self) -> str:
-        """One line: `drift in ink (PSI 0.41), score (KS 0.31)`."""
+        """Return one line: `drift in ink (PSI 0.41), score (KS 0.31)`."""
         if not self.enough:
-            return f"too few rows to tell drift: {self.rows:,} of at least {self.min_rows:,}"
+            return f"too few rows for a drift verdict: {self.rows:,} of at least {self.min_rows:,}"
         if not self.drifted:
             return f"no drift: {len(self.columns)} columns of {self.rows:,} rows are within their limits"
-        return "drift in " + ", ".join(f"{one.name} ({_measures(one, one.exceeded)})" for one in self.drifted)
+        return "drift in " + ", ".join(f"{one.name} ({one.measures(one.exceeded)})" for one in self.drifted)
 
     def table(self) -> list[dict[str, str]]:
-        """A row a column, for an artifact or a terminal."""
+        """Return one row a column, for an artifact or a page."""
+        within = "within the limits" if self.enough else "too few rows"
         return [
             {
                 "column": one.name,
@@ -103,13 +108,13 @@ class DriftReport:
                 "values": f"{one.values:,}",
                 "PSI": f"{one.psi:.3f}",
                 "KS": "" if one.ks is None else f"{one.ks:.3f}",
-                "verdict": self._told(one),
+                "verdict": f"above the limit: {one.measures(one.exceeded)}" if one.exceeded else within,
             }
             for one in self.columns
         ]
 
     def metrics(self) -> dict[str, float]:
-        """Numbers for MLflow: `drift.ink.psi`, `drift.ink.ks`, …, `drift.exceeded` columns and `drift.rows`."""
+        """Return numbers for MLflow: `drift.ink.psi`, `drift.ink.ks`, …, `drift.exceeded` columns and `drift.rows`."""
         found: dict[str, float] = {"drift.rows": self.rows, "drift.exceeded": len(self.drifted)}
         for one in self.columns:
             found[f"drift.{one.name}.psi"] = one.psi
@@ -117,22 +122,12 @@ class DriftReport:
                 found[f"drift.{one.name}.ks"] = one.ks
         return found
 
-    def _told(self, one: ColumnDrift) -> str:
-        if not self.enough:
-            return "too few rows to tell"
-        return f"above the limit: {_measures(one, one.exceeded)}" if one.exceeded else "within the limits"
 
-
-def _measures(one: ColumnDrift, names: Sequence[str]) -> str:
-    values = {"psi": one.psi, "ks": one.ks}
-    return ", ".join(f"{name.upper()} {values[name]:.2f}" for name in names)
-
-
-class Watch:
-    """Counts the rows and predictions of a run; a hook of the FileScorer.
+class DriftMonitor:
+    """Counts the rows and predictions of a job batch by batch; a hook of the FileScorer.
 
     Args:
-        bundle: Whose reference the run is held against; without one, nothing is counted.
+        bundle: Its reference is compared with; without a reference, nothing is counted.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -150,7 +145,7 @@ class Watch:
                     self._categories[side, name] = Counter()
 
     def __call__(self, rows: pa.RecordBatch, predictions: pa.RecordBatch) -> None:
-        """Takes rows with their profile, and what was predicted for them."""
+        """Count rows that have a profile, and what was predicted for them."""
         self.rows += len(predictions)
         card = self._bundle.card
         sides: tuple[tuple[Side, Mapping[str, Any]], ...] = (
@@ -165,11 +160,11 @@ class Watch:
                     self._categories[side, name].update(count_categories(values))
 
     def report(self, *, psi_limit: float, ks_limit: float, min_rows: int) -> DriftReport | None:
-        """What was counted, held against training; None where the bundle has no reference.
+        """Compare what was counted with training; None if the bundle has no reference.
 
         Args:
-            psi_limit: A column's PSI of so much and more is drift.
-            ks_limit: A column's Kolmogorov–Smirnov statistic of so much and more is drift.
+            psi_limit: From this PSI on, a column has drifted.
+            ks_limit: From this Kolmogorov–Smirnov statistic on, a column has drifted.
             min_rows: With fewer rows there is no verdict.
         """
         if self._reference is None:
@@ -218,8 +213,8 @@ def _of_numbers(
 
 
 def _range_name(column: NumberColumn, inside: NDArray[np.int64]) -> str:
-    """Where a part's values lie: `≤ 3`, `3 – 4.5`, `> 9`."""
-    # The first edge lies just below the least training value, which is the second.
+    """Return the range of a part's values: `≤ 3`, `3 – 4.5`, `> 9`."""
+    # The first edge is just below the least training value, which is the second.
     low = column.edges[max(inside[0] - 1, 1)] if inside[0] > 0 and len(column.edges) > 1 else None
     high = column.edges[inside[-1]] if inside[-1] < len(column.edges) else None
     if low is None:
@@ -228,7 +223,7 @@ def _range_name(column: NumberColumn, inside: NDArray[np.int64]) -> str:
         return f"> {low:.4g}"
     if low == high:
         return f"{high:.4g}"
-    # As many digits as tell the two from each other.
+    # Enough digits to distinguish the two.
     digits = next((digits for digits in range(4, 10) if f"{low:.{digits}g}" != f"{high:.{digits}g}"), 17)
     return f"{low:.{digits}g} – {high:.{digits}g}"
 

@@ -1,19 +1,19 @@
-"""How far two distributions are apart, by counts of the same parts."""
+"""Distances between two distributions, from counts of the same parts."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
 PARTS = 10
-"""Parts of equal training shares that PSI is taken over, as far as values differ."""
+"""Number of parts with equal training shares that PSI sums over, if the values differ enough."""
 _HALF = 0.5
 """Added to each count, so that a part that is empty on one side has a logarithm. Source: Jeffreys' prior."""
 
 
 def psi(training: Counts, now: Counts) -> float:
-    """Population stability index of two counts of the same parts; 0 where the shares are equal.
+    """Return the population stability index of two counts of the same parts; 0 if the shares are equal.
 
-    Parts that are empty on both sides are left out; to all others half a row is added on both sides.
+    Parts that are empty on both sides are left out; half a row is added to all others on both sides.
 
     Example:
         [50, 50] and [20, 80]: shares 50.5/101, 50.5/101 and 20.5/101, 80.5/101 →
@@ -28,18 +28,18 @@ def psi(training: Counts, now: Counts) -> float:
 
 
 def ks(training: Counts, now: Counts) -> float:
-    """Kolmogorov–Smirnov statistic of two counts of the same rising cells: 0 (alike) to 1 (apart).
+    """Return the Kolmogorov–Smirnov statistic of two counts of the same ascending cells: 0 (equal) to 1 (disjoint).
 
-    The gap is looked for at the edges of the grid, where both distribution functions are known exactly; between them
-    it may be larger by at most a cell's share.
+    Both distribution functions are known exactly at the edges of the grid; between them the gap may be larger by at
+    most a cell's share.
     """
     return float(np.abs(np.cumsum(training) / training.sum() - np.cumsum(now) / now.sum()).max())
 
 
 def parts_of(training: Counts) -> NDArray[np.int64]:
-    """Which part of ten each cell of a grid belongs to, by the training share below its middle.
+    """Return the part of ten, 0 to 9, that each cell of a grid belongs to, by the training share below its middle.
 
-    Of values that repeat, a part may hold more than a tenth, and others none. Cells beyond the training range belong
+    Where values repeat, a part may have more than a tenth, and others nothing. Cells beyond the training range belong
     to the outer parts.
 
     Example:
@@ -47,6 +47,6 @@ def parts_of(training: Counts) -> NDArray[np.int64]:
     """
     shares = training / training.sum()
     middles = np.cumsum(shares) - shares / 2
-    # Of sums of shares, the last digits are noise.
+    # The last digits of sums of shares are noise.
     places: NDArray[np.int64] = np.minimum((middles * PARTS + 1e-9).astype(np.int64), PARTS - 1)
     return places

@@ -1,41 +1,55 @@
 """Scoring and back-tests with models of MLflow's registry, reported to MLflow."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from unroll.config.scoring import Scoring
-from unroll.inference.bundle import load_bundle
-from unroll.scoring.backtest import score_truth
-from unroll.scoring.checks import checks_of
-from unroll.scoring.job import Model, Tell, a_folder, score_inbox
-from unroll.scoring.report import JobReport
+from unroll.scoring.job import Model, folder_model, score_inbox
+from unroll.scoring.report import FileReport, JobReport
 
 
-def score_new(scoring: Scoring, tell: Tell, stopped: Callable[[JobReport], None]) -> JobReport:
-    """Score the new files of the inbox, as `unroll score` and the flow do; raises what `score_inbox` raises.
-
-    Args:
-        scoring: Model, places, and options.
-        tell: Is called with the report of each file.
-        stopped: Is called with the report so far if the job cannot finish.
-    """
-    ledger_url = os.environ.get("UNROLL_LEDGER_URL")
-    return score_inbox(scoring, resolve=find_model, ledger_url=ledger_url, check=checks_of, tell=tell, stopped=stopped)
+def score_new(
+    scoring: Scoring, on_file: Callable[[FileReport], None], on_stop: Callable[[JobReport], None]
+) -> JobReport:
+    """Score the new files of the inbox, as `unroll score` and the flow do; see `score_inbox`."""
+    return score_inbox(scoring, resolve=find_model, on_file=on_file, on_stop=on_stop)
 
 
 def find_model(address: str) -> Model:
     """Return the model in a folder, or the registered one of an address that begins with `models:/`.
 
     Raises:
-        TrackingError: The registry has no such model, or cannot be used.
+        ServiceUnavailable, TrackingError: The registry has no such model, or cannot be used.
     """
     if not address.startswith("models:/"):
-        return a_folder(address)
+        return folder_model(address)
     from unroll.tracking import registry
 
     found = registry.resolve(address)
     return Model(found.folder, {"name": found.name, "version": found.version, "run_id": found.run_id})
+
+
+def log_job(report: JobReport, page: Path | None) -> None:
+    """Log a job to MLflow: counts, drift, and a table of its files.
+
+    Args:
+        report: The job's.
+        page: Its drift page.
+
+    Raises:
+        TrackingError: The MLflow store cannot be used.
+    """
+    from unroll.tracking.live import log_live
+
+    log_live(
+        f"score {report.model_version}",
+        str(report.model_version),
+        report.metrics(),
+        registered=report.registered,
+        tags={"unroll.live": "scoring"} | ({"unroll.drift": report.drift.verdict()} if report.drift else {}),
+        files=[page] if page else [],
+        texts={"files.csv": report.to_csv()},
+    )
 
 
 def backtest(predictions: Path, truth: Path, *, column: str | None = None, model: str | None = None) -> list[str]:
@@ -51,16 +65,18 @@ def backtest(predictions: Path, truth: Path, *, column: str | None = None, model
         DataError: The files cannot be read or compared.
         TrackingError: The MLflow store cannot be used.
     """
+    from unroll.inference.bundle import load_bundle
+    from unroll.scoring.backtest import compare_with_truth
     from unroll.tracking.live import EXPERIMENT, log_live
 
     card = load_bundle(find_model(model).folder).card if model else None
-    report = score_truth(predictions, truth, column=column, card=card)
+    report = compare_with_truth(predictions, truth, column=column, card=card)
     for one in report.live:
         log_live(
-            f"truth {one.version}",
+            f"backtest {one.version}",
             one.version,
             one.metrics(),
             registered=one.model.registered,
-            tags={"unroll.live": "truth", "unroll.task": one.model.task},
+            tags={"unroll.live": "backtest", "unroll.task": one.model.task},
         )
     return [*report.lines(), f"logged to MLflow's experiment {EXPERIMENT}"]

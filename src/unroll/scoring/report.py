@@ -1,13 +1,18 @@
 """What a scoring job did, file by file."""
 
+import csv
+import io
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
 
 from unroll.errors import UnrollError
-from unroll.scoring.drift import DriftReport
 
-FileState = Literal["scored", "rejected", "waiting", "failed", "gone", "known"]
+if TYPE_CHECKING:
+    from unroll.scoring.drift import DriftReport
+
+FileState = Literal["scored", "rejected", "waiting", "failed", "known"]
 
 
 @dataclass(frozen=True)
@@ -15,17 +20,16 @@ class FileReport:
     """One file of the inbox.
 
     Attributes:
-        file: Its path below the input, as the ledger has it.
-        state: `scored`: now. `rejected`: moved to quarantine. `waiting`: left in the inbox for the next run. `failed`:
-            the same, but because the program or the model failed at it. `gone`: a job that died was at it, and it is no
-            longer in the inbox. `known`: was scored before.
-        rows_in: Rows that it holds. 0 where they were not counted.
-        rows_scored: Of these, those in `output`.
-        rows_quarantined: Of these, those in `quarantine`, each with its reason.
-        output: Address of its predictions.
-        quarantine: Address of the rows that were set aside, or of the whole file.
-        reason: Why it was not scored.
-        notes: What else is to be said of it.
+        file: Path below the input.
+        state: `scored` by this job; `rejected` because it cannot be scored; `waiting` for the next job; `failed`
+            because of the program or the model, and tried again by the next job; `known` from an earlier job.
+        rows_in: Rows of a file that was scored: those scored and those quarantined.
+        rows_scored: Rows in `output`.
+        rows_quarantined: Rows in `quarantine`, each with its reason.
+        output: Address of the predictions.
+        quarantine: Address of the quarantined rows, or of the reason file.
+        reason: Why the file was not scored.
+        notes: Further remarks.
     """
 
     file: str
@@ -38,24 +42,14 @@ class FileReport:
     reason: str | None = None
     notes: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        line = self.line()
+        return f"{line['file']}: {line['state']}: {line['what']}"
+
     def line(self) -> dict[str, str]:
-        """The file, its state, and rows and output, or the reason."""
+        """Return the file, its state, and its rows and output, or the reason."""
         what = self.reason or f"{self.rows_scored:,} rows in {self.output}"
         return {"file": self.file, "state": self.state, "what": "; ".join([what, *self.notes])}
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Files of each state, and rows of those that were scored now: in = scored + quarantined."""
-
-    scored: int
-    rejected: int
-    waiting: int
-    failed: int
-    known: int
-    rows_in: int
-    rows_scored: int
-    rows_quarantined: int
 
 
 @dataclass(frozen=True)
@@ -63,58 +57,65 @@ class JobReport:
     """What one job did.
 
     Attributes:
-        model_version: `NAME@SHA12` of the bundle that scored.
-        registered: Name, version and MLflow run of it in the registry; None where it is a folder.
-        files: Every file of the inbox, in the order of names.
-        drift: How far rows and predictions are from training; None where the bundle has no reference.
-        seconds: How long the job took.
+        model_version: `NAME@SHA12` of the bundle; None if there was nothing to score.
+        registered: Name, version and MLflow run of the model in the registry; None for a folder.
+        files: Every file of the inbox, sorted by name.
+        drift: How far rows and predictions are from those of training; None if the bundle has no reference.
+        seconds: Duration of the job.
     """
 
-    model_version: str
+    model_version: str | None
     registered: Mapping[str, str] | None
     files: tuple[FileReport, ...]
-    drift: DriftReport | None
+    drift: "DriftReport | None"
     seconds: float
 
     def of(self, state: FileState) -> tuple[FileReport, ...]:
-        """The files of a state."""
+        """Return the files of a state."""
         return tuple(one for one in self.files if one.state == state)
 
-    @property
-    def totals(self) -> Totals:
-        """Sums over the files."""
-        scored = self.of("scored")
-        return Totals(
-            scored=len(scored),
-            rejected=len(self.of("rejected")),
-            waiting=len(self.of("waiting")),
-            failed=len(self.of("failed")),
-            known=len(self.of("known")),
-            rows_in=sum(one.rows_in for one in scored),
-            rows_scored=sum(one.rows_scored for one in scored),
-            rows_quarantined=sum(one.rows_quarantined for one in scored),
+    def counts(self) -> dict[str, int]:
+        """Return the number of files of each state, and the rows that were read, scored and quarantined."""
+        states = Counter(one.state for one in self.files)
+        rows = ("rows_in", "rows_scored", "rows_quarantined")
+        return {
+            **{state: states[state] for state in ("scored", "rejected", "waiting", "failed", "known")},
+            **{name: sum(getattr(one, name) for one in self.files) for name in rows},
+        }
+
+    def metrics(self) -> dict[str, float]:
+        """Return counts and drift for MLflow."""
+        return {f"files.{name}": value for name, value in self.counts().items()} | (
+            self.drift.metrics() if self.drift else {}
         )
 
     def lines(self) -> list[dict[str, str]]:
-        """One row a file that something is to be said of."""
+        """Return one row for each file that was not known before."""
         return [one.line() for one in self.files if one.state != "known"]
 
+    def to_csv(self) -> str:
+        """Return the same files with all that is known of them, as CSV."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(FileReport.__dataclass_fields__), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(one) | {"notes": "; ".join(one.notes)} for one in self.files if one.state != "known")
+        return text.getvalue()
+
     def require_no_failure(self) -> None:
-        """Raises UnrollError where the program or the model failed at a file."""
-        failed = self.of("failed")
-        if failed:
+        """Raise UnrollError if the program or the model failed at a file."""
+        if failed := self.of("failed"):
             raise UnrollError(
-                f"{len(failed):,} files could not be scored through no fault of theirs; they stay in the inbox and are "
-                f"tried again by the next run. The first is {failed[0].file}: {failed[0].reason}"
+                f"{len(failed):,} files could not be scored because of the model or the program; the next job tries "
+                f"them again. The first is {failed[0].file}: {failed[0].reason}"
             )
 
     def summary(self) -> str:
-        """One line of totals."""
-        sums = self.totals
-        failed = f"{sums.failed:,} FAILED, " if sums.failed else ""
+        """Return one line of totals."""
+        found = self.counts()
         name = f" ({self.registered['name']} version {self.registered['version']})" if self.registered else ""
         return (
-            f"{sums.scored:,} files scored with {self.model_version}{name} in {self.seconds:.1f} s: "
-            f"{sums.rows_in:,} rows in, {sums.rows_scored:,} scored, {sums.rows_quarantined:,} set aside; "
-            f"{sums.rejected:,} files rejected, {failed}{sums.waiting:,} wait, {sums.known:,} were scored before"
+            f"{found['scored']:,} files scored{f' with {self.model_version}' if self.model_version else ''}{name} in "
+            f"{self.seconds:.1f} s: {found['rows_in']:,} rows read, {found['rows_scored']:,} scored, "
+            f"{found['rows_quarantined']:,} quarantined; {found['rejected']:,} files rejected, "
+            f"{found['failed']:,} failed, {found['waiting']:,} waiting, {found['known']:,} scored before"
         )

@@ -1,4 +1,4 @@
-"""What is seen of models at work: drift of each scoring run, and quality once the truth is known."""
+"""Models at work: scoring jobs with their drift, and quality once the truth is known."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from unroll.tracking.store import experiment_id, mlflow_errors, open_store
 
 EXPERIMENT = "live"
-"""MLflow's experiment of all models at work."""
+"""MLflow's experiment for all models at work."""
 
 
 def log_live(
@@ -18,16 +18,18 @@ def log_live(
     registered: Mapping[str, str] | None = None,
     tags: Mapping[str, str] | None = None,
     files: Sequence[Path] = (),
+    texts: Mapping[str, str] | None = None,
 ) -> str:
-    """Logs a run that has ended into the experiment `live`; as failed, where not all of it could be logged.
+    """Log a finished run to the experiment `live`; it is marked as failed if not all of it can be logged.
 
     Args:
-        name: Of the run: `drift mnist-lstm`, say.
+        name: Name of the run, such as `score mnist-lstm@0123456789ab`.
         model_version: `NAME@SHA12`, for the tag `unroll.model_version`.
-        metrics: By name.
+        metrics: Values by name.
         registered: Name, version and run_id of the model in the registry, for the tags `unroll.registered.…`.
-        tags: More of them.
-        files: Artifacts.
+        tags: Further tags.
+        files: Files that become artifacts.
+        texts: Artifacts by name, as text.
 
     Returns:
         The run's id.
@@ -49,6 +51,8 @@ def log_live(
             client.log_batch(run_id, metrics=[Metric(key, float(value), 0, 0) for key, value in metrics.items()])
             for path in files:
                 client.log_artifact(run_id, str(path))
+            for artifact, text in (texts or {}).items():
+                client.log_text(run_id, text, artifact)
         except BaseException:
             # Or it would be running for ever. A store that does not answer cannot be told.
             with contextlib.suppress(*mlflow_errors()):

@@ -10,13 +10,14 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 import tiny_bundles
+from inboxes import Inbox
 
 from unroll import cli
 from unroll.errors import DataError, FormatError
 from unroll.inference.bundle import load_bundle
 from unroll.inference.predict import predict
 from unroll.inference.writing import METADATA_KEY
-from unroll.scoring.backtest import TruthReport, score_truth
+from unroll.scoring.backtest import BacktestReport, compare_with_truth
 
 VERSION = "tiny@0123456789ab"
 
@@ -25,7 +26,7 @@ def predictions(path: Path, kind: str, source: str = "in.parquet", metrics: Any 
     """A file as `unroll predict` writes it."""
     rows = len(columns["row_id"])
     table = pa.table({**columns, "model_version": columns.get("model_version", [VERSION] * rows)})
-    about = {"task": {"name": "t", "kind": kind, "topology": "many_to_one"}, "source": source, "metrics": metrics or {}}
+    about = {"task": tiny_bundles.task(kind), "source": source, "metrics": metrics or {}}
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(about)}), path)
     return path
@@ -40,12 +41,12 @@ def truth(path: Path, **columns: Any) -> Path:
     return path
 
 
-def figures(report: TruthReport) -> dict[str, float]:
+def figures(report: BacktestReport) -> dict[str, float]:
     (one,) = report.live
     return dict(one.figures)
 
 
-def left(report: TruthReport) -> list[str]:
+def left(report: BacktestReport) -> list[str]:
     return [one.line() for one in report.left]
 
 
@@ -53,7 +54,7 @@ def test_accuracy_beside_that_of_the_test_split(tmp_path: Path) -> None:
     metrics = {"metric": "accuracy", "test": 0.9, "baseline": {"majority": 0.25}}
     said = predictions(tmp_path / "p.parquet", "digits", metrics=metrics, row_id=[1, 2, 3, 4], prediction=[7, 7, 1, 0])
     true = truth(tmp_path / "t.parquet", row_id=[4, 3, 2, 1], truth=[0, 1, 3, 7])
-    report = score_truth(said, true)
+    report = compare_with_truth(said, true)
     assert figures(report)["accuracy"] == 0.75
     # Classes 0 and 1 are right; 7 has one hit and one false alarm, 3 one miss.
     assert figures(report)["macro_f1"] == pytest.approx((1 + 1 + 2 / 3 + 0) / 4)
@@ -73,7 +74,7 @@ def test_accuracy_beside_that_of_the_test_split(tmp_path: Path) -> None:
 def test_nothing_is_dropped_unsaid(tmp_path: Path) -> None:
     said = predictions(tmp_path / "p.parquet", "digits", row_id=[1, 2, 2, 3, 4, 5], prediction=[0, 0, 0, 0, 0, 0])
     true = truth(tmp_path / "t.parquet", row_id=[1, 2, 3, 3, 5, 8, 9], truth=[0, 0, 0, 0, None, 0, 0])
-    report = score_truth(said, true)
+    report = compare_with_truth(said, true)
     assert figures(report)["rows"] == 1
     assert left(report) == [
         "1 rows of the truth without a value: 5",
@@ -87,7 +88,7 @@ def test_nothing_is_dropped_unsaid(tmp_path: Path) -> None:
 def test_ids_are_compared_as_they_are_written(tmp_path: Path) -> None:
     said = predictions(tmp_path / "p.parquet", "digits", row_id=["007", "8"], prediction=[1, 1])
     (tmp_path / "t.csv").write_text("row_id,truth\n7,1\n8,1\n")
-    report = score_truth(said, tmp_path / "t.csv")
+    report = compare_with_truth(said, tmp_path / "t.csv")
     assert figures(report)["rows"] == 1
     assert left(report) == ["1 predictions without a truth: 007", "1 rows of the truth without a prediction: 7"]
 
@@ -95,20 +96,20 @@ def test_ids_are_compared_as_they_are_written(tmp_path: Path) -> None:
 def test_whole_numbers_that_came_as_floats(tmp_path: Path) -> None:
     said = predictions(tmp_path / "p.parquet", "digits", row_id=[1, 2], prediction=[7, 8])
     true = truth(tmp_path / "t.parquet", row_id=[1, 2, 3], truth=[7.0, 8.0, None])
-    assert figures(score_truth(said, true))["accuracy"] == 1
+    assert figures(compare_with_truth(said, true))["accuracy"] == 1
 
 
 def test_rows_of_several_inputs_are_told_apart_by_file(tmp_path: Path) -> None:
-    folder = tmp_path / "predictions" / "scored_on=2026-01-01"
+    folder = tmp_path / "predictions"
     for name, prediction in (("a", 1), ("b", 2)):
-        predictions(folder / f"{name}.parquet", "digits", f"{name}.csv", row_id=[0, 1], prediction=[prediction] * 2)
+        predictions(folder / f"{name}.csv.parquet", "digits", f"{name}.csv", row_id=[0, 1], prediction=[prediction] * 2)
     columns = {"row_id": [0, 1, 0, 1], "file": ["a.csv", "a.csv", "b.csv", "b.csv"], "label": [1, 1, 2, 0]}
-    report = score_truth(tmp_path / "predictions", truth(tmp_path / "t.csv", **columns))
+    report = compare_with_truth(tmp_path / "predictions", truth(tmp_path / "t.csv", **columns))
     assert figures(report)["accuracy"] == 0.75
     assert left(report) == []
     # Without the file, an id stands for two rows.
     with pytest.raises(DataError, match="4 predictions whose id stands there more than once: 0, 1, 0"):
-        score_truth(tmp_path / "predictions", truth(tmp_path / "u.csv", row_id=[0, 1], label=[1, 1]))
+        compare_with_truth(tmp_path / "predictions", truth(tmp_path / "u.csv", row_id=[0, 1], label=[1, 1]))
 
 
 def test_each_version_has_its_own_figures(tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_each_version_has_its_own_figures(tmp_path: Path) -> None:
     said = predictions(
         tmp_path / "p.parquet", "digits", row_id=[1, 1, 2, 2], prediction=[0, 5, 0, 0], model_version=versions
     )
-    report = score_truth(said, truth(tmp_path / "t.parquet", row_id=[1, 2], truth=[0, 0]))
+    report = compare_with_truth(said, truth(tmp_path / "t.parquet", row_id=[1, 2], truth=[0, 0]))
     assert {one.version: one.figures["accuracy"] for one in report.live} == {"a@1": 1.0, "b@2": 0.5}
 
 
@@ -124,7 +125,7 @@ def test_prices(tmp_path: Path) -> None:
     last, said, true = np.array([100.0, 50.0]), np.array([103.0, 49.0]), np.array([101.0, 49.5])
     scores = np.log(said / last)
     path = predictions(tmp_path / "p.parquet", "price", row_id=["A@1", "B@1"], prediction=said, score=scores)
-    found = figures(score_truth(path, truth(tmp_path / "t.csv", row_id=["A@1", "B@1"], close=true)))
+    found = figures(compare_with_truth(path, truth(tmp_path / "t.csv", row_id=["A@1", "B@1"], close=true)))
     assert found["rmse"] == pytest.approx(np.sqrt((4 + 0.25) / 2))
     assert found["mae"] == pytest.approx(1.25)
     assert found["ratio_to_persistence"] == pytest.approx(np.sqrt((4 + 0.25) / (1 + 0.25)))
@@ -143,7 +144,9 @@ def test_quantiles(tmp_path: Path) -> None:
         score=quantiles[:, 1],
         **columns,
     )
-    found = figures(score_truth(path, truth(tmp_path / "t.parquet", row_id=["A", "B"], truth=last * np.exp(returns))))
+    found = figures(
+        compare_with_truth(path, truth(tmp_path / "t.parquet", row_id=["A", "B"], truth=last * np.exp(returns)))
+    )
     error = returns[:, None] - quantiles
     assert found["pinball"] == pytest.approx(np.maximum(levels * error, (levels - 1) * error).mean())
     assert found["coverage_80"] == 0.5
@@ -151,7 +154,7 @@ def test_quantiles(tmp_path: Path) -> None:
 
 def test_columns_of_strips(tmp_path: Path) -> None:
     said = predictions(tmp_path / "p.parquet", "strip_columns", row_id=[1, 2], prediction=[["1", "between"], ["3"]])
-    found = figures(score_truth(said, truth(tmp_path / "t.csv", row_id=[1, 2], truth=["1 1", "3"])))
+    found = figures(compare_with_truth(said, truth(tmp_path / "t.csv", row_id=[1, 2], truth=["1 1", "3"])))
     assert found["frame_accuracy"] == pytest.approx(2 / 3)
 
 
@@ -160,7 +163,7 @@ def test_tags_count_whole_entities(tmp_path: Path) -> None:
         tmp_path / "p.parquet", "tags", row_id=[1, 2], prediction=[["B-PER", "I-PER", "O"], ["B-LOC", "O"]]
     )
     true = truth(tmp_path / "t.parquet", row_id=[1, 2], truth=[["B-PER", "I-PER", "O"], ["B-LOC", "I-LOC"]])
-    found = figures(score_truth(said, true))
+    found = figures(compare_with_truth(said, true))
     assert found["entity_f1"] == 0.5
     assert found["token_accuracy"] == 0.8
 
@@ -168,13 +171,13 @@ def test_tags_count_whole_entities(tmp_path: Path) -> None:
 def test_labels_of_another_number(tmp_path: Path) -> None:
     said = predictions(tmp_path / "p.parquet", "tags", row_id=[1], prediction=[["O", "O"]])
     with pytest.raises(DataError, match="row_id 1: 3 true labels, but 2 were predicted"):
-        score_truth(said, truth(tmp_path / "t.csv", row_id=[1], truth=["O O O"]))
+        compare_with_truth(said, truth(tmp_path / "t.csv", row_id=[1], truth=["O O O"]))
 
 
 def test_translations(tmp_path: Path) -> None:
     sentences = ["je suis là .", "il fait très beau aujourd'hui ."]
     said = predictions(tmp_path / "p.parquet", "translation", row_id=[1, 2], prediction=sentences)
-    found = figures(score_truth(said, truth(tmp_path / "t.parquet", row_id=[1, 2], truth=sentences)))
+    found = figures(compare_with_truth(said, truth(tmp_path / "t.parquet", row_id=[1, 2], truth=sentences)))
     assert found["bleu"] == pytest.approx(100)
     assert found["chrf"] == pytest.approx(100)
 
@@ -182,14 +185,14 @@ def test_translations(tmp_path: Path) -> None:
 def test_captions(tmp_path: Path) -> None:
     said = predictions(tmp_path / "p.parquet", "strip_captions", row_id=[1, 2], prediction=["one two", "three"])
     true = truth(tmp_path / "t.parquet", row_id=[1, 2], truth=["one  two", "four"])
-    assert figures(score_truth(said, true))["exact_match"] == 0.5
+    assert figures(compare_with_truth(said, true))["exact_match"] == 0.5
 
 
 @pytest.mark.parametrize("kind", ["language_model"])
 def test_what_goes_on_freely_has_no_truth(kind: str, tmp_path: Path) -> None:
     said = predictions(tmp_path / "p.parquet", kind, row_id=[1], prediction=["a b"])
     with pytest.raises(DataError, match="no text is the truth"):
-        score_truth(said, truth(tmp_path / "t.parquet", row_id=[1], truth=["a b"]))
+        compare_with_truth(said, truth(tmp_path / "t.parquet", row_id=[1], truth=["a b"]))
 
 
 @pytest.mark.parametrize("value", ["much", "inf"])
@@ -197,40 +200,46 @@ def test_a_price_that_is_no_number(value: str, tmp_path: Path) -> None:
     said = predictions(tmp_path / "p.parquet", "price", row_id=[1, 2], prediction=[1.0, 2.0], score=[0.0, 0.0])
     (tmp_path / "t.csv").write_text(f"row_id,truth\n1,3\n2,{value}\n")
     with pytest.raises(DataError, match=f"row_id 2: the truth is '{value}', expected a finite number"):
-        score_truth(said, tmp_path / "t.csv")
+        compare_with_truth(said, tmp_path / "t.csv")
 
 
 def test_the_column_that_is_meant(tmp_path: Path) -> None:
     said = predictions(tmp_path / "p.parquet", "digits", row_id=[1], prediction=[5])
     true = truth(tmp_path / "t.parquet", row_id=[1], label=[5], other=[4])
     with pytest.raises(DataError, match=r"name what is true with --column; it has label, other"):
-        score_truth(said, true)
-    assert figures(score_truth(said, true, column="label"))["accuracy"] == 1
+        compare_with_truth(said, true)
+    assert figures(compare_with_truth(said, true, column="label"))["accuracy"] == 1
     with pytest.raises(DataError, match="no column 'size'"):
-        score_truth(said, true, column="size")
+        compare_with_truth(said, true, column="size")
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
     said = predictions(tmp_path / "p.parquet", "digits", row_id=[1], prediction=[5])
     with pytest.raises(DataError, match="is not there"):
-        score_truth(said, tmp_path / "none.parquet")
+        compare_with_truth(said, tmp_path / "none.parquet")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(FormatError, match="cannot be read"):
-        score_truth(said, tmp_path / "bad.parquet")
+        compare_with_truth(said, tmp_path / "bad.parquet")
     with pytest.raises(DataError, match="no column 'row_id'"):
-        score_truth(said, truth(tmp_path / "t.csv", id=[1], truth=[5]))
+        compare_with_truth(said, truth(tmp_path / "t.csv", id=[1], truth=[5]))
     with pytest.raises(DataError, match="holds no predictions"):
-        score_truth(truth(tmp_path / "u.parquet", row_id=[1], truth=[5]), said)
+        compare_with_truth(truth(tmp_path / "u.parquet", row_id=[1], truth=[5]), said)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no Parquet and no CSV"):
-        score_truth(tmp_path / "empty", said)
+        compare_with_truth(tmp_path / "empty", said)
 
 
-def test_rows_that_were_set_aside_are_no_predictions(tmp_path: Path) -> None:
-    predictions(tmp_path / "p" / "a.parquet", "digits", row_id=[1], prediction=[5])
-    truth(tmp_path / "p" / "a.quarantine.parquet", row_id=[2], reason=["blank"])
-    report = score_truth(tmp_path / "p", truth(tmp_path / "t.parquet", row_id=[1], truth=[5]))
-    assert figures(report)["rows"] == 1
+def test_the_folders_of_a_job_and_of_predict_are_read(tmp_path: Path) -> None:
+    """Their markers and quarantined rows are not predictions."""
+    tiny_bundles.digits(tmp_path / "bundle")
+    inbox = Inbox(tmp_path)
+    inbox.put("a.parquet", 3, bad=(1,))
+    inbox.score()
+    truth(inbox.root / "predictions/a.quarantine.parquet", row_id=[1], reason=["blank"])
+    rows = inbox.table("predictions", "a.parquet.parquet")
+    true = truth(inbox.root / "t.parquet", file=["a.parquet"] * 2, row_id=[0, 2], truth=rows["prediction"])
+    report = compare_with_truth(inbox.root / "predictions", true)
+    assert (figures(report)["rows"], figures(report)["accuracy"], left(report)) == (2, 1, [])
 
 
 def test_csv_needs_to_be_told_the_model(tmp_path: Path) -> None:
@@ -238,8 +247,8 @@ def test_csv_needs_to_be_told_the_model(tmp_path: Path) -> None:
     said = truth(tmp_path / "p.csv", row_id=[1, 2], prediction=[5, 6], model_version=[VERSION] * 2)
     true = truth(tmp_path / "t.csv", row_id=[1, 2], truth=[5, 5])
     with pytest.raises(DataError, match="name it with --model"):
-        score_truth(said, true)
-    assert figures(score_truth(said, true, card=card))["accuracy"] == 0.5
+        compare_with_truth(said, true)
+    assert figures(compare_with_truth(said, true, card=card))["accuracy"] == 0.5
 
 
 def test_what_predict_writes_tells_all_that_is_needed(
@@ -264,7 +273,7 @@ def test_what_predict_writes_tells_all_that_is_needed(
     (run,) = mlflow.search_runs(experiment_names=["live"], output_format="list")
     assert run.data.metrics["live.accuracy"] == pytest.approx(2 / 3)
     assert run.data.tags["unroll.model_version"].startswith("tiny-digits@")
-    assert run.data.tags["unroll.live"] == "truth"
+    assert run.data.tags["unroll.live"] == "backtest"
     assert run.info.status == "FINISHED"
 
 

@@ -1,8 +1,6 @@
 """Rows against expectations, by Great Expectations itself."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -102,21 +100,6 @@ def test_the_scorer_sets_aside_what_fails(tmp_path: Path) -> None:
     assert found[0]["reason"] == "the image is not blank: ink is 0, expected more than 0 and at most 0.9"
     kept = pq.read_table(tmp_path / "p.parquet")["row_id"].to_pylist()
     assert kept == [10 * row for row in range(600) if row not in (3, 599)]
-
-
-def test_a_job_that_finds_nothing_does_without_great_expectations(tmp_path: Path) -> None:
-    places = {name: str(tmp_path / name) for name in ("input", "output", "quarantine")}
-    code = f"""
-import sys
-from unroll.config.scoring import Scoring
-from unroll.scoring.checks import checks_of
-from unroll.scoring.job import score_inbox
-scoring = Scoring(model={str(checked_bundle(tmp_path / "b"))!r}, **{places!r})
-report = score_inbox(scoring, ledger_url="sqlite:///{tmp_path}/ledger.sqlite", check=checks_of)
-print(len(report.files), "great_expectations" in sys.modules)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["0", "False"]
 
 
 def test_a_column_that_the_rows_lack_is_a_fault_of_ours() -> None:

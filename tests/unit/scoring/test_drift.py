@@ -13,7 +13,7 @@ from unroll.inference.bundle import Bundle, load_bundle
 from unroll.inference.profile import with_profile
 from unroll.inference.reference import cells, count_numbers
 from unroll.inference.scorer import Scorer
-from unroll.scoring.drift import DriftReport, Watch
+from unroll.scoring.drift import ColumnDrift, DriftMonitor, DriftReport, Part
 from unroll.scoring.drift_page import page, write_page
 from unroll.scoring.measures import ks, parts_of, psi
 
@@ -114,11 +114,11 @@ def batch_of(pixels: np.ndarray) -> pa.RecordBatch:
 
 
 def watched(bundle: Bundle, pixels: np.ndarray, min_rows: int = 200, size: int = 100) -> DriftReport:
-    watch, scorer = Watch(bundle), Scorer(bundle)
+    monitor, scorer = DriftMonitor(bundle), Scorer(bundle)
     for start in range(0, len(pixels), size):
         batch = batch_of(pixels[start : start + size])
-        watch(with_profile(batch, bundle.card), scorer.score(batch))
-    report = watch.report(psi_limit=0.25, ks_limit=0.2, min_rows=min_rows)
+        monitor(with_profile(batch, bundle.card), scorer.score(batch))
+    report = monitor.report(psi_limit=0.25, ks_limit=0.2, min_rows=min_rows)
     assert report is not None
     return report
 
@@ -166,8 +166,8 @@ def test_few_rows_have_no_verdict(bundle: Bundle) -> None:
     report = watched(bundle, np.zeros((199, 784), np.uint8))
     assert not report.drifted
     assert report.columns[0].psi > 1
-    assert report.verdict() == "too few rows to tell drift: 199 of at least 200"
-    assert {row["verdict"] for row in report.table()} == {"too few rows to tell"}
+    assert "199 of at least 200" in report.verdict()
+    assert {row["verdict"] for row in report.table()} == {"too few rows"}
     assert watched(bundle, np.zeros((200, 784), np.uint8)).drifted
 
 
@@ -185,14 +185,14 @@ def test_a_class_that_training_never_had_counts(tmp_path: Path) -> None:
 
 def test_no_reference_no_report(tmp_path: Path) -> None:
     plain = load_bundle(tiny_bundles.digits(tmp_path / "b"))
-    watch = Watch(plain)
+    monitor = DriftMonitor(plain)
     batch = batch_of(tiny_bundles.images(3))
-    watch(with_profile(batch, plain.card), Scorer(plain).score(batch))
-    assert watch.report(psi_limit=0.25, ks_limit=0.2, min_rows=1) is None
+    monitor(with_profile(batch, plain.card), Scorer(plain).score(batch))
+    assert monitor.report(psi_limit=0.25, ks_limit=0.2, min_rows=1) is None
 
 
 def test_nothing_scored_is_too_few(bundle: Bundle) -> None:
-    report = Watch(bundle).report(psi_limit=0.25, ks_limit=0.2, min_rows=200)
+    report = DriftMonitor(bundle).report(psi_limit=0.25, ks_limit=0.2, min_rows=200)
     assert report is not None
     assert report.columns == ()
     assert not report.enough
@@ -202,12 +202,12 @@ def test_the_page_stands_alone(bundle: Bundle, tmp_path: Path) -> None:
     report = watched(bundle, np.minimum(tiny_bundles.images(500, seed=2), 60))
     path = write_page(report, tmp_path / "drift")
     text = path.read_text()
-    assert text.count("<svg") == 3
-    assert "Drift in mean (PSI" in text
+    assert "drift in mean (PSI" in text
     assert bundle.version in text
-    for outside in ("http://", "https://", "src=", "href=", "<script", "url("):
+    assert text.count("data:image/png;base64,") == text.count("src=") == 1
+    for outside in ("http://", "https://", "href=", "<script", "url("):
         assert outside not in text
-    assert path.stat().st_size < 100_000
+    assert path.stat().st_size < 200_000
 
 
 def test_parts_are_named_by_values_of_training(tmp_path: Path) -> None:
@@ -218,6 +218,8 @@ def test_parts_are_named_by_values_of_training(tmp_path: Path) -> None:
     assert "e-3" not in page(report, "black and white")
 
 
-def test_names_from_outside_are_written_as_text(bundle: Bundle) -> None:
-    text = page(watched(bundle, tiny_bundles.images(300)), "<script>alert(1)</script>")
+def test_names_from_outside_are_written_as_text() -> None:
+    parts = tuple(Part(f"<b>${number}_{{\u6f22", 0.02, 0.02) for number in range(50))
+    column = ColumnDrift("answers", "<script>$x_{", 300, 0.0, None, (), parts)
+    text = page(DriftReport("m@1", 300, 200, 0.25, 0.2, (column,)), "<script>alert(1)</script>")
     assert "<script" not in text

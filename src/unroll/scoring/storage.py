@@ -1,0 +1,260 @@
+"""Folders of this machine and prefixes of object stores, read and written the same way through fsspec."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from unroll.errors import ParameterError, ServiceUnavailable, UnrollError
+from unroll.files import replacing, sha256_of
+from unroll.scoring.names import safe_name
+
+_BLOCK = 1 << 23
+"""Bytes that are read from an object store at once."""
+_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
+
+
+class TryLaterError(Exception):
+    """A file that cannot be read now and is left for the next job; the text is the reason."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file as a listing shows it.
+
+    Attributes:
+        name: Path below the storage's root, with `/` between its parts.
+        version: Differs after each write: the ETag, or size, times and inode. Safe as a part of a file name.
+        changed: Time of the last write, in seconds since 1970.
+        problem: Why it cannot be read, if it cannot.
+    """
+
+    name: str
+    version: str = ""
+    changed: float = 0.0
+    problem: str | None = None
+
+
+class Storage:
+    """A folder, or a prefix of an object store.
+
+    Every method raises ServiceUnavailable where the store's server is away, and UnrollError where it refuses or the
+    disk is full.
+
+    Args:
+        address: A path, or what fsspec knows, such as `s3://bucket/inbox`. Credentials come from the environment.
+
+    Raises:
+        ParameterError: The address holds a password, chains several protocols, or has an unknown one.
+    """
+
+    def __init__(self, address: str) -> None:
+        host = address.partition("://")[2].partition("/")[0]
+        if "@" in host:
+            raise ParameterError(
+                f"the address of {host.rpartition('@')[2]} holds a user or password, which would end up in logs; "
+                "leave it out and set the environment variables of the protocol instead"
+            )
+        if "::" in address:
+            raise ParameterError(f"{address} chains several protocols; expected one place, such as s3://bucket/inbox")
+        protocol = address.partition("://")[0]
+        # Listings are never cached: each job has to see what is there now.
+        options = {"use_listings_cache": False, "max_concurrency": 1} if protocol in ("s3", "s3a") else {}
+        try:
+            self.fs, root = fsspec.core.url_to_fs(address, **options)
+        except ImportError as error:
+            package = _PACKAGES.get(protocol, f"for {protocol}://")
+            raise ParameterError(f"{address} needs the package {package}: {error}") from error
+        except ValueError as error:
+            raise ParameterError(f"{address} cannot be used: {error}") from error
+        self.local = isinstance(self.fs, LocalFileSystem)
+        self.root = os.path.realpath(root) if self.local else root.rstrip("/")
+        here = Path.cwd()
+        if not self.local:
+            self.address = str(self.fs.unstrip_protocol(self.root))
+        elif Path(self.root).is_relative_to(here):
+            self.address = str(Path(self.root).relative_to(here))
+        else:
+            self.address = self.root
+
+    def overlaps(self, other: "Storage") -> bool:
+        """Return whether one of the two is inside the other, or both are the same."""
+        mine, theirs = f"{self.root}/", f"{other.root}/"
+        return type(self.fs) is type(other.fs) and (mine.startswith(theirs) or theirs.startswith(mine))
+
+    def files(self, below: str = "") -> list[StoredFile]:
+        """Return every file below the root or one of its folders, sorted by name; links to folders are not followed."""
+        problems: list[OSError] = []
+        options = {"on_error": problems.append} if self.local else {}
+        folder = f"{self.root}/{below}" if below else self.root
+        with self._errors():
+            try:
+                listing = self.fs.find(folder, detail=True, **options)
+            except FileNotFoundError as error:
+                raise UnrollError(f"{self.address} cannot be listed: the bucket does not exist") from error
+            found = [self._describe(key, info) for key, info in listing.items() if not key.endswith("/")]
+            for problem in problems:
+                if problem.filename == self.root and not isinstance(problem, FileNotFoundError):
+                    raise problem
+                name = os.path.relpath(problem.filename, self.root)
+                found.append(StoredFile(name, problem=f"cannot be listed: {problem.strerror}"))
+        return sorted((file for file in found if file.name not in ("", ".")), key=lambda file: file.name)
+
+    def fetch(self, file: StoredFile, folder: Path) -> tuple[Path, str]:
+        """Return the file on this machine (where it is, or a copy in `folder`) and its SHA-256.
+
+        Raises:
+            TryLaterError: It may not be read, or is not the file that was listed any more.
+        """
+        try:
+            with self._errors():
+                path = Path(self.root, file.name) if self.local else self._copy(file, folder)
+                sha256 = sha256_of(path)
+        except FileNotFoundError as error:
+            raise TryLaterError("changed while it was read") from error
+        except UnrollError as error:
+            # Objects that are overwritten while they are read end in various errors.
+            self.require_unchanged(file)
+            if isinstance(error.__cause__, PermissionError):
+                raise TryLaterError(f"cannot be read: {error.__cause__}") from error
+            raise
+        self.require_unchanged(file)
+        return path, sha256
+
+    def require_unchanged(self, file: StoredFile) -> None:
+        """Raise TryLaterError unless the file still has the version that was listed."""
+        key = f"{self.root}/{file.name}"
+        try:
+            with self._errors():
+                now = self._describe(key, {} if self.local else self.fs.info(key))
+        except FileNotFoundError:
+            now = StoredFile(file.name)
+        if now.version != file.version:
+            raise TryLaterError("changed while it was read")
+
+    def put(self, source: Path, name: str) -> None:
+        """Move a file of this machine to `name`. Readers see the old file or the new one, never a part of it."""
+        target = Path(self.root, name)
+        with self._errors(name):
+            if not self.local:
+                self.fs.put_file(str(source), f"{self.root}/{name}")
+                source.unlink()
+                return
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.stat().st_dev == target.parent.stat().st_dev:
+                source.replace(target)
+            else:
+                with replacing(target) as part:
+                    shutil.copyfile(source, part)
+                    _sync(part)
+            _sync(target.parent)
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """Read a JSON file; None if it does not exist or is damaged."""
+        with self._errors(name), contextlib.suppress(FileNotFoundError, ValueError):
+            value = json.loads(self.fs.cat_file(f"{self.root}/{name}"))
+            return value if isinstance(value, dict) else None
+        return None
+
+    def remove(self, name: str) -> None:
+        """Remove a file if it exists."""
+        with self._errors(name), contextlib.suppress(FileNotFoundError):
+            self.fs.rm_file(f"{self.root}/{name}")
+
+    def _describe(self, key: str, info: Mapping[str, Any]) -> StoredFile:
+        name = key.removeprefix(self.root).removeprefix("/")
+        if not self.local:
+            changed = _time_of(info)
+            tag = next((info[field] for field in ("ETag", "etag", "md5Hash") if info.get(field)), None)
+            return StoredFile(name, _safe_version(tag or f"{info.get('size')}-{changed:.6f}"), changed)
+        try:
+            status = Path(key).stat()
+        except OSError as error:
+            return StoredFile(name, problem=f"cannot be opened: {error.strerror}")
+        if not stat.S_ISREG(status.st_mode):
+            return StoredFile(name, problem="is not a regular file")
+        # The time of the inode's change, too: whoever writes a file can set the other one back.
+        parts = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        return StoredFile(name, "-".join(f"{part:x}" for part in parts), status.st_mtime)
+
+    def _copy(self, file: StoredFile, folder: Path) -> Path:
+        # Readers need the name: its ending is the format, and of prices the stem is the ticker.
+        path = folder / safe_name(file.name).rpartition("/")[2]
+        key = f"{self.root}/{file.name}"
+        with path.open("wb") as copy, self.fs.open(key, "rb", block_size=_BLOCK, cache_type="none") as source:
+            # Some servers refuse a range that ends beyond the object.
+            while left := source.size - source.tell():
+                copy.write(source.read(min(_BLOCK, left)))
+        return path
+
+    @contextlib.contextmanager
+    def _errors(self, name: str = "") -> Iterator[None]:
+        """Turn what fsspec and its clients raise into errors of unroll; FileNotFoundError passes through."""
+        away, refused = _client_errors(self.local)
+        place = f"{self.address}/{name}" if name else self.address
+        try:
+            yield
+        except (FileNotFoundError, UnrollError):
+            raise
+        except away as error:
+            raise ServiceUnavailable(f"{place} cannot be reached: {_one_line(error)}; run again later") from error
+        except refused as error:
+            if not self.local and getattr(error, "errno", None) in (errno.EBUSY, errno.EREMOTEIO):
+                # How s3fs translates the answers 500 and 503.
+                raise ServiceUnavailable(f"{place} is not available: {_one_line(error)}; run again later") from error
+            raise UnrollError(
+                f"{place} cannot be read or written: {_one_line(error)}; fix that and run again, what is done is kept"
+            ) from error
+
+
+def _safe_version(text: str) -> str:
+    text = text.strip('"')
+    return text if re.fullmatch(r"[\w.-]{1,64}", text, re.ASCII) else hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _time_of(info: Mapping[str, Any]) -> float:
+    for field in ("LastModified", "last_modified", "mtime", "created"):
+        value = info.get(field)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+    return 0.0
+
+
+def _client_errors(local: bool) -> tuple[tuple[type[Exception], ...], tuple[type[Exception], ...]]:
+    """Return what fsspec's clients raise if a server is away, and if it refuses."""
+    if not local:
+        with contextlib.suppress(ImportError):
+            from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+            from botocore.exceptions import ConnectionError as BotoConnectionError
+
+            away = (ConnectionError, TimeoutError, HTTPClientError, BotoConnectionError)
+            return away, (OSError, BotoCoreError, ClientError)
+    return (ConnectionError, TimeoutError), (OSError,)
+
+
+def _one_line(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _sync(path: Path) -> None:
+    """Return when a file or a folder is on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
