@@ -17,7 +17,7 @@ help:
 	@echo "make ui        compare runs in MLflow"
 	@echo "make serve     MLflow, Prefect and a worker on this machine, with the schedules of prefect.yaml"
 	@echo "make test      the quick tests            make test-all  the slow ones"
-	@echo "make check     ruff and mypy              make bench     measure speed and memory"
+	@echo "make check     ruff, mypy, import-linter  make bench     measure speed and memory"
 	@echo "make docs      write docs/options.md anew   make lock      update $(CONSTRAINTS) to the newest versions of all packages"
 
 run: $(INSTALLED)

@@ -74,8 +74,8 @@ class TrackingServer:
     def run(self, project: Path, verb: str) -> tuple[int, str, str]:
         """Exit status, standard output and error of a stage."""
         process = self.started(project, verb)
-        said, errors = process.communicate(timeout=300)
-        return process.returncode, said, errors
+        out, errors = process.communicate(timeout=300)
+        return process.returncode, out, errors
 
 
 @pytest.fixture
@@ -89,12 +89,12 @@ def server(fault: Fault, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
 def test_ill_at_the_start(small_project: Path, server: TrackingServer) -> None:
     """A clear error before any work, and an exit code that says that another try may do."""
     server.fall_ill()
-    status, said, errors = server.run(small_project, "train")
+    status, out, errors = server.run(small_project, "train")
     assert status == PASSING_EXIT, errors
     assert errors.startswith(f"unroll train: the MLflow store at {server.address} cannot be used: ")
     assert "MLFLOW_TRACKING_URI" in errors
     assert "Traceback" not in errors
-    assert "epoch" not in said
+    assert "epoch" not in out
     assert not (small_project / "models").exists()
     assert not list(small_project.glob(".unroll/checkpoints/**/*.safetensors"))
 

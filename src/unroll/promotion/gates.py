@@ -74,7 +74,7 @@ class Comparison:
     Attributes:
         champion: `NAME@SHA12` and version of the champion; empty if there is none, or it is this bundle itself.
         rows: Number of test rows.
-        interval: Of the mean difference of losses, bundle − champion; None if they cannot be compared.
+        interval: Mean difference of losses, bundle − champion; None if they cannot be compared.
         impossible: Why they cannot be compared.
         note: A remark on the comparison.
     """
@@ -119,7 +119,7 @@ def baseline(evaluation: Mapping[str, Any], *, higher_is_better: bool) -> Gate:
 
     Args:
         evaluation: The evaluation.json of `evaluate`.
-        higher_is_better: Of its headline metric, which selects the strongest baseline.
+        higher_is_better: Whether a higher headline metric is better; it selects the strongest baseline.
     """
     metric = evaluation["metric"]
     values = {name: figures[metric] for name, figures in evaluation["baseline"].items()}
