@@ -16,7 +16,8 @@ from pipelines.schedule import SCORE_SECONDS, cancel_other_due_runs
 from pipelines.summary import print_line
 from unroll.config.reading import load_all
 from unroll.config.scoring import Scoring
-from unroll.errors import PASSING_EXIT, ServiceUnavailable, TrackingError, UnrollError, is_passing
+from unroll.errors import UNAVAILABLE_EXIT, ServiceUnavailable, TrackingError, UnrollError
+from unroll.redaction import redacted
 from unroll.scoring.registered import log_job, score_new
 from unroll.scoring.report import JobReport
 
@@ -36,9 +37,9 @@ def score() -> State[Any]:
 
     Raises:
         ParameterError: params.yaml has faults.
-        TrackingError: The registry does not have the model, or is away.
+        TrackingError: The registry does not have the model.
         BundleError: The bundle is missing, incomplete or altered.
-        ServiceUnavailable: An object store is away.
+        ServiceUnavailable: An object store or the registry is away.
         UnrollError: A folder cannot be used, or scoring failed at a file.
     """
     cancel_other_due_runs()
@@ -58,7 +59,11 @@ def score_new_files(scoring: Scoring) -> JobReport:
 
     What a try has scored before it breaks off is shown at once: the next try finds these files done.
     """
-    return score_new(scoring, lambda file: tell(str(file)), show)
+    try:
+        return score_new(scoring, lambda file: tell(str(file)), show)
+    except UnrollError as error:
+        # Prefect keeps the message and the causes of what a task raises.
+        raise type(error)(redacted(str(error))) from None
 
 
 def show(report: JobReport) -> None:
@@ -79,6 +84,7 @@ def show(report: JobReport) -> None:
 
 def tell(text: str) -> None:
     """Print a line, and log it to Prefect."""
+    text = redacted(text)
     print_line(text)
     get_run_logger().info(text)
 
@@ -92,8 +98,8 @@ def main() -> int:
     try:
         score.with_options(timeout_seconds=0)()
     except UnrollError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return PASSING_EXIT if is_passing(error) else 2
+        print(redacted(f"error: {error}"), file=sys.stderr)
+        return UNAVAILABLE_EXIT if isinstance(error, ServiceUnavailable) else 2
     return 0
 
 

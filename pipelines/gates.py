@@ -11,7 +11,7 @@ from prefect.logging import get_run_logger
 from pipelines.processes import Children
 from pipelines.retries import RETRY_WHEN_UNAVAILABLE
 from pipelines.summary import print_line
-from unroll.errors import PASSING_EXIT, ServiceUnavailable, UnrollError
+from unroll.errors import UNAVAILABLE_EXIT, ServiceUnavailable, UnrollError
 from unroll.promotion import results
 
 
@@ -59,6 +59,6 @@ def examine(names: Sequence[str], children: Children) -> None:
     command = [sys.executable, "-m", "unroll.cli", "models", "gate", "--no-table", *names]
     status, last = children.run(command, report)
     if status != 0:
-        kind = ServiceUnavailable if status == PASSING_EXIT else GatesError
+        kind = ServiceUnavailable if status == UNAVAILABLE_EXIT else GatesError
         message = f"the gates failed (exit status {status}); trained models are kept, and the next run asks again:"
         raise kind("\n    ".join([message, *last]))

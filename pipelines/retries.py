@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypedDict
 
-from unroll.errors import is_passing
+from unroll.errors import ServiceUnavailable
 
 
 class Retries(TypedDict):
@@ -16,8 +16,7 @@ class Retries(TypedDict):
 
 def may_succeed_later(_task: Any, _task_run: Any, state: Any) -> bool:
     """Return whether a server was away. Faults of data, parameters or code would only repeat themselves."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, BaseException) and is_passing(error)
+    return isinstance(state.result(raise_on_failure=False), ServiceUnavailable)
 
 
 RETRY_WHEN_UNAVAILABLE = Retries(retries=2, retry_delay_seconds=[10.0, 60.0], retry_condition_fn=may_succeed_later)

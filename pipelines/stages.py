@@ -19,7 +19,7 @@ from pipelines.graph import Graph
 from pipelines.processes import Children
 from pipelines.retries import RETRY_WHEN_UNAVAILABLE
 from pipelines.summary import print_line
-from unroll.errors import PASSING_EXIT, ServiceUnavailable, UnrollError
+from unroll.errors import UNAVAILABLE_EXIT, ServiceUnavailable, UnrollError
 
 # Without DVC's own messages below the level of a warning: the flow reports progress.
 _REPRO = """
@@ -125,6 +125,6 @@ def run_stage(stage: str, rank: int, shared: Shared) -> None:
         return
     shared.progress(stage, "FAILED")
     # DVC exits alike for every failed stage; its message has the status of the stage's command.
-    unavailable = any(re.search(rf"\bexited with {PASSING_EXIT}$", line) for line in last)
+    unavailable = any(re.search(rf"\bexited with {UNAVAILABLE_EXIT}$", line) for line in last)
     kind = ServiceUnavailable if unavailable else StageError
     raise kind("\n    ".join([f"{stage} failed (exit status {status}):", *last]))

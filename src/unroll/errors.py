@@ -21,20 +21,8 @@ as one line and exits 2, or 75 for ServiceUnavailable; any other exception is a 
 Messages may quote addresses with passwords: `unroll.redaction` removes them where text is printed or logged.
 """
 
-import socket
-
-PASSING_EXIT = 75
+UNAVAILABLE_EXIT = 75
 """Exit code of ServiceUnavailable (EX_TEMPFAIL of sysexits.h)."""
-
-_PASSING = {
-    "requests": {"ConnectionError", "ConnectTimeout", "ReadTimeout", "ChunkedEncodingError", "RetryError"},
-    "urllib3": {"MaxRetryError", "NewConnectionError", "ProtocolError", "ReadTimeoutError", "ConnectTimeoutError"},
-    "botocore": {"ConnectionError", "EndpointConnectionError", "ConnectionClosedError", "ConnectTimeoutError",
-                 "ReadTimeoutError"},
-    "aiohttp": {"ClientConnectionError", "ClientConnectorError", "ServerDisconnectedError", "ServerTimeoutError"},
-    "httpx": {"ConnectError", "ConnectTimeout", "ReadError", "ReadTimeout", "RemoteProtocolError"},
-}  # fmt: skip
-"""Package -> names of its exceptions for a server that is away; by name, so that nothing is imported to ask."""
 
 
 class UnrollError(Exception):
@@ -87,41 +75,3 @@ class VersionError(TrackingError):
 
 class ServiceUnavailable(UnrollError):  # noqa: N818 -- as HTTP names it
     """A server that does not answer, or not completely, in all attempts; the same command may succeed later."""
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether the network or a server is at fault, so that the same call may succeed later.
-
-    Looks at the error and at what caused it. What the data, the parameters or the code are at fault for is not passing:
-    it would fail again, and alike.
-    """
-    seen: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
-        if isinstance(one, ServiceUnavailable | ConnectionError | TimeoutError | socket.gaierror):
-            return True
-        if any(kind.__name__ in _PASSING.get(kind.__module__.partition(".")[0], ()) for kind in type(one).__mro__):
-            return True
-        if _status_of(one) in (408, 429) or (_status_of(one) or 0) >= 500 or _is_postgres_away(one):
-            return True
-        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
-    return False
-
-
-def _status_of(error: BaseException) -> int | None:
-    """The HTTP status that a server answered with, where the error tells one (those of requests, httpx and MLflow)."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return status if isinstance(status, int) else None
-
-
-def _is_postgres_away(error: BaseException) -> bool:
-    """PostgreSQL out of reach, starting, stopping or gone in between; not one that refuses a name or a password."""
-    if not type(error).__module__.startswith("psycopg") or "OperationalError" not in (
-        kind.__name__ for kind in type(error).__mro__
-    ):
-        return False
-    state = getattr(error, "sqlstate", None)
-    if state is not None:
-        return str(state).startswith(("08", "57P0"))
-    return not any(words in str(error) for words in ("authentication failed", "does not exist", "no pg_hba.conf entry"))

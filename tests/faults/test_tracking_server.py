@@ -18,7 +18,7 @@ from ill_servers import ill_server
 from inboxes import Inbox
 from servers import free_port, mlflow_server
 
-from unroll.errors import PASSING_EXIT, ServiceUnavailable
+from unroll.errors import UNAVAILABLE_EXIT, ServiceUnavailable
 from unroll.scoring.job import score_inbox
 from unroll.scoring.registered import find_model
 
@@ -90,7 +90,7 @@ def test_ill_at_the_start(small_project: Path, server: TrackingServer) -> None:
     """A clear error before any work, and an exit code that says that another try may do."""
     server.fall_ill()
     status, out, errors = server.run(small_project, "train")
-    assert status == PASSING_EXIT, errors
+    assert status == UNAVAILABLE_EXIT, errors
     assert errors.startswith(f"unroll train: the MLflow store at {server.address} cannot be used: ")
     assert "MLFLOW_TRACKING_URI" in errors
     assert "Traceback" not in errors
@@ -114,7 +114,7 @@ def test_ill_from_the_second_epoch_on(small_project: Path, server: TrackingServe
         server.fall_ill()
     verb = "export" if server.fault == "failing" else "evaluate"
     status, _, errors = server.run(small_project, verb)
-    assert status == PASSING_EXIT, errors
+    assert status == UNAVAILABLE_EXIT, errors
     assert errors.startswith(f"unroll {verb}: the MLflow store at {server.address} cannot be used: ")
     server.recover()
     _ends_well(server, small_project, verb)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from unroll import __version__
 from unroll.cli import operate, pipeline, use
-from unroll.errors import PASSING_EXIT, UnrollError, is_passing
+from unroll.errors import UNAVAILABLE_EXIT, ServiceUnavailable, UnrollError
 from unroll.redaction import printable, redacted
 
 Commands = Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
     except UnrollError as error:
         print(f"unroll {options.command}: {printable(redacted(str(error)))}", file=sys.stderr)
-        return PASSING_EXIT if is_passing(error) else 2
+        return UNAVAILABLE_EXIT if isinstance(error, ServiceUnavailable) else 2
     except Exception:
         print(redacted(traceback.format_exc()), end="", file=sys.stderr)
         return 1

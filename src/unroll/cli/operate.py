@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unroll.errors import ServiceUnavailable, TrackingError
+from unroll.redaction import redacted
 
 if TYPE_CHECKING:
     from unroll.scoring.report import JobReport
@@ -111,7 +112,7 @@ def _show_job(report: "JobReport") -> None:
         try:
             log_job(report, page)
         except (ServiceUnavailable, TrackingError) as error:
-            print(f"unroll score: the job was not logged to MLflow: {error}", file=sys.stderr)
+            print(redacted(f"unroll score: the job was not logged to MLflow: {error}"), file=sys.stderr)
 
 
 def _backtest(options: argparse.Namespace) -> None:

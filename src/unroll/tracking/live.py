@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from unroll.redaction import redacted
 from unroll.tracking.store import experiment_id, mlflow_errors, open_store
 
 EXPERIMENT = "live"
@@ -35,7 +36,7 @@ def log_live(
         The run's id.
 
     Raises:
-        TrackingError: The store cannot be used.
+        ServiceUnavailable, TrackingError: The store cannot be used.
     """
     about = {f"unroll.registered.{key}": str(value) for key, value in (registered or {}).items()}
     with open_store() as client:
@@ -52,9 +53,9 @@ def log_live(
             for path in files:
                 client.log_artifact(run_id, str(path))
             for artifact, text in (texts or {}).items():
-                client.log_text(run_id, text, artifact)
+                client.log_text(run_id, redacted(text), artifact)
         except BaseException:
-            # Or it would be running for ever. A store that does not answer cannot be told.
+            # Otherwise it would be running forever. A store that does not answer cannot be updated.
             with contextlib.suppress(*mlflow_errors()):
                 client.set_terminated(run_id, "FAILED")
             raise

@@ -10,7 +10,7 @@ import tiny_bundles
 import yaml
 from inboxes import Inbox
 
-from unroll.errors import PASSING_EXIT
+from unroll.errors import UNAVAILABLE_EXIT
 
 HEAVY = {"torch", "mlflow", "prefect", "dvc", "great_expectations", "matplotlib", "sklearn", "scipy", "onnx"}
 CODE = """
@@ -65,7 +65,7 @@ def test_options_replace_parameters(inbox: Inbox) -> None:
         (("--model", "nothing"), 2),
         (("--output", "inbox/predictions"), 2),
         (("--model", "models:/digit-rows@champion"), 2),
-        (("--input", "s3://unroll/inbox"), PASSING_EXIT),
+        (("--input", "s3://unroll/inbox"), UNAVAILABLE_EXIT),
     ],
 )
 def test_errors_are_one_line_and_an_exit_code(
