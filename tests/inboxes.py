@@ -89,6 +89,7 @@ class Inbox:
         """All markers, by the name of their file; fails if a file has two."""
         system, key = self._at("predictions")
         names = [name.removeprefix(f"{key}/_scored/") for name in system.find(f"{key}/_scored")]
+        names = [name for name in names if name != "_inbox.json"]
         found = {name.rpartition("@")[0]: json.loads(system.cat_file(f"{key}/_scored/{name}")) for name in names}
         assert len(found) == len(names), names
         return found

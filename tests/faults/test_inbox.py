@@ -268,6 +268,17 @@ def test_folders_inside_one_another_are_refused(inbox: Inbox) -> None:
             inbox.score(**changes)
 
 
+def test_an_output_belongs_to_one_inbox(inbox: Inbox) -> None:
+    inbox.put("a.parquet", 2)
+    inbox.score()
+    before = inbox.files("predictions")
+    with pytest.raises(ParameterError, match=r"_inbox\.json"):
+        inbox.score(input=inbox.address("bundle"))
+    assert inbox.files("predictions") == before
+    (inbox.root / "link").symlink_to("inbox")
+    assert inbox.states(input=inbox.address("link")) == {"a.parquet": "known"}
+
+
 @pytest.mark.parametrize("error", [BundleError("the graph cannot be run"), RuntimeError("broken")])
 def test_files_after_one_at_which_the_program_fails_are_scored(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch, error: Exception

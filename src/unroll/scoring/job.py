@@ -67,7 +67,8 @@ def score_inbox(
 
     Raises:
         BundleError: The bundle is incomplete or altered; nothing was touched.
-        ParameterError: One of the folders is inside another, or an address cannot be used.
+        ParameterError: An address cannot be used, one of the folders is inside another, or the output is that of
+            another inbox.
         ServiceUnavailable: An object store is away; what is done is kept.
         UnrollError: A folder cannot be read or written; what is done is kept.
     """
@@ -88,7 +89,7 @@ class _Job:
         self._began = time.perf_counter()
         self._scoring, self._on_file, self._staging = scoring, on_file, staging
         self._inbox, self._output, self._quarantine = _open_folders(scoring)
-        self._markers = Markers(self._output)
+        self._markers = Markers(self._output, self._inbox)
         self._files: list[FileReport] = []
         self._publisher: FilePublisher | None = None
 

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from unroll.errors import ParameterError
 from unroll.files import write_json
 from unroll.scoring.names import safe_name
 from unroll.scoring.storage import Storage, StoredFile
 
 FOLDER = "_scored"
 """Below the output. Spark, DuckDB, pyarrow and our own readers skip names with a leading underscore."""
+_OWNER = "_inbox.json"
 
 
 class Markers:
@@ -19,14 +21,30 @@ class Markers:
 
     A file is done if the only marker of its name is that of its version. Several markers of a name are left by jobs
     that ran side by side on two versions of it, so its predictions may be those of either: it is scored once more.
+
+    Args:
+        output: Folder of predictions.
+        inbox: The folder that they belong to.
+
+    Raises:
+        ParameterError: The output has the predictions of another inbox, whose files may have the same names.
     """
 
-    def __init__(self, output: Storage) -> None:
+    def __init__(self, output: Storage, inbox: Storage) -> None:
         self._output = output
+        self._owner = {"inbox": inbox.address}
         self._versions: dict[str, set[str]] = defaultdict(set)
-        for found in output.files(FOLDER):
-            name, at, version = found.name.removeprefix(f"{FOLDER}/").removesuffix(".json").rpartition("@")
-            if at and found.name.endswith(".json"):
+        names = output.names(FOLDER)
+        self._is_new = _OWNER not in names
+        owner = None if self._is_new else output.read_json(f"{FOLDER}/{_OWNER}")
+        if owner and owner != self._owner:
+            raise ParameterError(
+                f"{output.address} has the predictions of {owner.get('inbox')}; give {inbox.address} an output of its "
+                f"own, or delete {output.address}/{FOLDER}/{_OWNER} if the inbox was moved"
+            )
+        for marker in names:
+            name, at, version = marker.removesuffix(".json").rpartition("@")
+            if at and marker.endswith(".json"):
                 self._versions[name].add(version)
 
     def is_done(self, file: StoredFile) -> bool:
@@ -40,7 +58,7 @@ class Markers:
         """
         name = safe_name(file.name)
         old = [self._output.read_json(_path(name, version)) for version in self._versions.get(name, ())]
-        if not old or any(one is None or (one["sha256"], one["state"]) != (sha256, "scored") for one in old):
+        if not old or any(one is None or (one.get("sha256"), one.get("state")) != (sha256, "scored") for one in old):
             return False
         self.put(file, old[0] or {}, folder)
         self._remove(name, self._versions[name] - {file.version})
@@ -57,6 +75,10 @@ class Markers:
 
     def put(self, file: StoredFile, content: Mapping[str, Any], folder: Path) -> None:
         """Write the marker of a file, by way of a folder of this machine. This comes last."""
+        if self._is_new:
+            write_json(folder / "inbox.json", self._owner)
+            self._output.put(folder / "inbox.json", f"{FOLDER}/{_OWNER}")
+            self._is_new = False
         now = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(folder / "marker.json", {**content, "version": file.version, "when": now})
         self._output.put(folder / "marker.json", _path(safe_name(file.name), file.version))

@@ -94,23 +94,33 @@ class Storage:
         mine, theirs = f"{self.root}/", f"{other.root}/"
         return type(self.fs) is type(other.fs) and (mine.startswith(theirs) or theirs.startswith(mine))
 
-    def files(self, below: str = "") -> list[StoredFile]:
-        """Return every file below the root or one of its folders, sorted by name; links to folders are not followed."""
+    def files(self) -> list[StoredFile]:
+        """Return every file below the root, sorted by name; links to folders are not followed."""
         problems: list[OSError] = []
         options = {"on_error": problems.append} if self.local else {}
-        folder = f"{self.root}/{below}" if below else self.root
         with self._errors():
-            try:
-                listing = self.fs.find(folder, detail=True, **options)
-            except FileNotFoundError as error:
-                raise UnrollError(f"{self.address} cannot be listed: the bucket does not exist") from error
-            found = [self._describe(key, info) for key, info in listing.items() if not key.endswith("/")]
+            found = [self._describe(key, info) for key, info in self._find(self.root, **options).items()]
             for problem in problems:
-                if problem.filename == self.root and not isinstance(problem, FileNotFoundError):
+                if problem.filename != self.root:
+                    name = os.path.relpath(problem.filename, self.root)
+                    found.append(StoredFile(name, problem=f"cannot be listed: {problem.strerror}"))
+                elif not isinstance(problem, FileNotFoundError):
                     raise problem
-                name = os.path.relpath(problem.filename, self.root)
-                found.append(StoredFile(name, problem=f"cannot be listed: {problem.strerror}"))
-        return sorted((file for file in found if file.name not in ("", ".")), key=lambda file: file.name)
+        return sorted(found, key=lambda file: file.name)
+
+    def names(self, below: str) -> list[str]:
+        """Return the names of all files below a folder, relative to that folder."""
+        folder = f"{self.root}/{below}"
+        with self._errors():
+            return [key.removeprefix(f"{folder}/") for key in self._find(folder)]
+
+    def _find(self, folder: str, **options: Any) -> dict[str, dict[str, Any]]:
+        try:
+            listing = self.fs.find(folder, detail=True, **options)
+        except FileNotFoundError as error:
+            raise UnrollError(f"{self.address} cannot be listed: the bucket does not exist") from error
+        # Consoles of object stores make objects whose names end in `/` to show folders.
+        return {key: info for key, info in listing.items() if key != folder and not key.endswith("/")}
 
     def fetch(self, file: StoredFile, folder: Path) -> tuple[Path, str]:
         """Return the file on this machine (where it is, or a copy in `folder`) and its SHA-256.

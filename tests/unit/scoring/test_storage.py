@@ -30,7 +30,8 @@ def test_files_are_put_listed_fetched_and_removed(storage: Storage, tmp_path: Pa
         put(storage, tmp_path, name, name.encode())
     assert not (tmp_path / "staged").exists()
     assert [file.name for file in storage.files()] == ["_scored/a.csv@1.json", "a.csv", "b/c.csv"]
-    assert [file.name for file in storage.files("_scored")] == ["_scored/a.csv@1.json"]
+    assert storage.names("_scored") == ["a.csv@1.json"]
+    assert storage.names("nothing") == []
     copy, sha256 = storage.fetch(storage.files()[1], tmp_path)
     assert (copy.name, copy.read_bytes(), len(sha256)) == ("a.csv", b"a.csv", 64)
     storage.remove("a.csv")
