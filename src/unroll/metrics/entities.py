@@ -10,7 +10,7 @@ Entity = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class Scores:
-    """Figures of entities, from 0 to 1; `count` is the number of true entities."""
+    """Scores of entities, from 0 to 1; `count` is the number of true entities."""
 
     precision: float
     recall: float
@@ -48,21 +48,21 @@ def entity_scores(
 
     Args:
         true: Tags of each sentence.
-        predicted: Tags of the same sentences, as many of each.
+        predicted: Predicted tags of each sentence, one for each true tag.
 
     Returns:
         Scores over all entities (micro-averaged), and those of each type, by name. A ratio without cases is 0.
     """
     counts: dict[str, Counter[str]] = {"true": Counter(), "predicted": Counter(), "right": Counter()}
-    for meant, said in zip(true, predicted, strict=True):
-        expected, found = set(find_entities(meant)), set(find_entities(said))
+    for one, other in zip(true, predicted, strict=True):
+        expected, found = set(find_entities(one)), set(find_entities(other))
         for name, entities in (("true", expected), ("predicted", found), ("right", expected & found)):
             counts[name].update(kind for kind, _, _ in entities)
 
-    def scores(right: int, said: int, meant: int) -> Scores:
-        precision, recall = right / said if said else 0.0, right / meant if meant else 0.0
+    def scores(right: int, predicted: int, true: int) -> Scores:
+        precision, recall = right / predicted if predicted else 0.0, right / true if true else 0.0
         f1 = 2 * precision * recall / (precision + recall) if right else 0.0
-        return Scores(precision, recall, f1, meant)
+        return Scores(precision, recall, f1, true)
 
     types = sorted(counts["true"].keys() | counts["predicted"].keys())
     by_type = {kind: scores(*(counts[name][kind] for name in ("right", "predicted", "true"))) for kind in types}

@@ -1,4 +1,4 @@
-"""Predictions from files beside the truth from files, as arrays that metrics take."""
+"""Metrics of predictions whose truth came later, from tables with the columns row_id, prediction and truth."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,11 @@ Live = dict[str, float]
 """Metrics of live predictions, by name."""
 
 
-def numbers_of(rows: "pd.DataFrame", name: str) -> NDArray[np.float64]:
-    """Numbers of a column, which may be text.
+def finite_numbers(rows: "pd.DataFrame", name: str) -> NDArray[np.float64]:
+    """Return a column of numbers, which may be text.
 
     Raises:
-        DataError: A value is no finite number.
+        DataError: A value is not a finite number.
     """
     import pandas as pd
 
@@ -32,29 +32,34 @@ def numbers_of(rows: "pd.DataFrame", name: str) -> NDArray[np.float64]:
 
 
 def label_lists(rows: "pd.DataFrame") -> tuple[list[list[str]], list[list[str]]]:
-    """True and predicted labels of each row, as many of the one as of the other."""
-    true, said = ([_split(value) for value in rows[name]] for name in ("truth", "prediction"))
-    for row, ours, theirs in zip(rows["row_id"], said, true, strict=True):
+    """Return the true and the predicted labels of each row.
+
+    Raises:
+        DataError: A row has more labels of one than of the other.
+    """
+    true, predicted = ([_split(value) for value in rows[name]] for name in ("truth", "prediction"))
+    for row, ours, theirs in zip(rows["row_id"], predicted, true, strict=True):
         if len(ours) != len(theirs):
             raise DataError(f"row_id {row}: {len(theirs)} true labels, but {len(ours)} were predicted")
-    return true, said
+    return true, predicted
 
 
 def _split(value: Any) -> list[str]:
-    return value.split() if isinstance(value, str) else [str(one) for one in value]
+    return value.split() if isinstance(value, str) else [str(label) for label in value]
 
 
-def share_of_equal(true: list[list[str]], said: list[list[str]]) -> float:
-    pairs = [ours == theirs for row in zip(true, said, strict=True) for ours, theirs in zip(*row, strict=True)]
+def label_accuracy(true: list[list[str]], predicted: list[list[str]]) -> float:
+    """Return the share of right labels, over the labels of all rows."""
+    pairs = [one == other for rows in zip(true, predicted, strict=True) for one, other in zip(*rows, strict=True)]
     return float(np.mean(pairs))
 
 
-def live_classes(rows: "pd.DataFrame") -> Live:
-    """Share of right classes, and the mean F1 of those that were predicted or true."""
+def class_metrics(rows: "pd.DataFrame") -> Live:
+    """Return accuracy and macro-F1; a class counts if it was predicted or true."""
     from sklearn.metrics import accuracy_score, f1_score
 
-    true, said = (rows[name].astype(str).to_numpy() for name in ("truth", "prediction"))
+    true, predicted = (rows[name].astype(str).to_numpy() for name in ("truth", "prediction"))
     return {
-        "accuracy": float(accuracy_score(true, said)),
-        "macro_f1": float(f1_score(true, said, average="macro", zero_division=0)),
+        "accuracy": float(accuracy_score(true, predicted)),
+        "macro_f1": float(f1_score(true, predicted, average="macro", zero_division=0)),
     }

@@ -1,4 +1,4 @@
-"""How the predictions of a task are judged; torch-free, so that baselines and live predictions are judged alike."""
+"""What the metrics of a task are. They need no torch: baselines and live predictions are scored by the same code."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from unroll.features.samples import Samples, Tensors
 
 Prediction = NDArray[Any]
-"""Raw outputs of a model or a baseline on test rows, [sample, …]. A class number counts as a certain prediction."""
+"""Raw outputs of a model or a baseline for test rows, [sample, …]; class numbers stand for probabilities of 0 and 1."""
 
 Test = Literal["diebold_mariano", "mcnemar", "paired_t_test"]
 """A statistical test of the difference between two models, from their losses on the same rows."""
@@ -27,13 +27,12 @@ class Metrics:
     Attributes:
         headline: The metric that experiments are compared by.
         higher_is_better: Whether a higher headline metric is better.
-        score: (predictions, their rows) → metrics by name; some are nested.
-        per_sample_loss: (predictions, their rows) → float64 [sample], lower is better; the test of the difference
-            between two models is made on these.
-        baselines: Samples → the predictions of each baseline for the test rows, fold after fold.
-        test: The test that suits the losses: `mcnemar` for losses of 0 or 1, `diebold_mariano` for forecasts of a time
-            series, `paired_t_test` otherwise.
-        periods: Rows → masks of the parts of the test split that get metrics of their own. The first part gives the
+        score: (predictions, rows) → metrics by name, some of them nested.
+        per_sample_loss: (predictions, rows) → float64 [sample], lower is better; the statistical test compares these.
+        baselines: Samples → predictions of each baseline for the test rows, fold after fold.
+        test: The statistical test for the losses: `mcnemar` for losses of 0 or 1, `diebold_mariano` for forecasts of a
+            time series, `paired_t_test` otherwise.
+        periods: Rows → masks of the periods of the test split that get metrics of their own. The first one gives the
             headline.
         score_texts: Generated texts → metrics of them by name, where there is something to measure.
     """
@@ -57,7 +56,7 @@ class Metrics:
         if not periods:
             return self.score(prediction, rows)
         parts = {
-            name: self.score(prediction[inside], {key: value[inside] for key, value in rows.items()})
-            for name, inside in periods.items()
+            name: self.score(prediction[mask], {key: value[mask] for key, value in rows.items()})
+            for name, mask in periods.items()
         }
         return {**next(iter(parts.values())), "periods": parts}

@@ -1,4 +1,4 @@
-"""What tasks share whose networks tell each next token: figures of log probabilities, and n-gram baselines."""
+"""Metrics of language models, computed from the log probability of each next token, and n-gram baselines."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,40 +13,32 @@ from unroll.metrics.ngrams import ngram_log_probabilities
 from unroll.metrics.tokens import by_group
 
 Groups = Callable[[Tensors], Mapping[str, NDArray[np.bool_]]]
-"""Rows → parts of their targets, as masks [sample, time]."""
+"""Rows → groups of their targets, as masks [sample, time]."""
 
 
-def metrics(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
-    """How well each next token was foretold.
+def score_by_group(groups: Groups, name: str) -> Callable[[Prediction, Tensors], dict[str, Any]]:
+    """Return a function that scores next-token predictions, and under `name` groups of the targets.
 
-    Args:
-        prediction: Log probability (nats) of each target, float32 [sample, time]; 0 where it is IGNORE_INDEX.
-        rows: `targets`, int64 [sample, time].
-
-    Returns:
-        nll_per_token: mean negative log probability, in nats; perplexity: e to the power of it; tokens: how many.
+    The function takes the log probability (nats) of each target, float32 [sample, time], and rows with `targets` int64
+    [sample, time]; targets of IGNORE_INDEX are not counted. It returns nll_per_token (mean negative log probability),
+    perplexity (e to the power of it) and tokens (their number).
     """
-    return _figures(prediction, rows["targets"] != IGNORE_INDEX)
 
-
-def grouped(groups: Groups, name: str) -> Callable[[Prediction, Tensors], dict[str, Any]]:
-    """`metrics`, and under `name` the same for parts of the targets."""
-
-    def figures(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
+    def score(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
         counted = rows["targets"] != IGNORE_INDEX
-        parts = {part: inside & counted for part, inside in groups(rows).items()}
-        return {**_figures(prediction, counted), name: by_group(parts, lambda inside: _figures(prediction, inside))}
+        masks = {group: mask & counted for group, mask in groups(rows).items()}
+        return {**_score(prediction, counted), name: by_group(masks, lambda mask: _score(prediction, mask))}
 
-    return figures
+    return score
 
 
-def _figures(prediction: Prediction, inside: NDArray[np.bool_]) -> dict[str, Any]:
-    nll = float(-prediction[inside].mean(dtype=np.float64))
-    return {"nll_per_token": nll, "perplexity": float(np.exp(nll)), "tokens": int(np.count_nonzero(inside))}
+def _score(prediction: Prediction, mask: NDArray[np.bool_]) -> dict[str, Any]:
+    nll = float(-prediction[mask].mean(dtype=np.float64))
+    return {"nll_per_token": nll, "perplexity": float(np.exp(nll)), "tokens": int(np.count_nonzero(mask))}
 
 
 def per_sample_loss(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
-    """Mean negative log probability (nats) of each row's targets, float64 [sample]."""
+    """Return the mean negative log probability (nats) of each row's targets, float64 [sample]."""
     counted = rows["targets"] != IGNORE_INDEX
     sums = np.where(counted, prediction, 0).sum(1, dtype=np.float64)
     losses: NDArray[np.float64] = -sums / np.maximum(counted.sum(1), 1)
@@ -54,24 +46,24 @@ def per_sample_loss(prediction: Prediction, rows: Tensors) -> NDArray[np.float64
 
 
 def ngram_baselines(samples: Samples, orders: Mapping[str, int], size: int, *, stream: bool) -> dict[str, Prediction]:
-    """n-gram models of the training split.
+    """Return the log probabilities that n-gram models of the training split give to the test targets.
 
     Args:
-        samples: With `inputs` and `targets` of tokens.
-        orders: Name of each baseline, and the length of its grams.
-        size: Of the vocabulary.
-        stream: Whether the rows of a split are windows of one text, so that a gram may reach into the row before.
+        samples: Samples with `inputs` and `targets` of token numbers.
+        orders: Order of each baseline, by name.
+        size: Size of the vocabulary.
+        stream: Whether the rows of a split are windows of one text, so that an n-gram may begin in the row before.
     """
 
     def tokens(index: Index) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         inputs, targets = samples.tensors["inputs"][index], samples.tensors["targets"][index]
         return (inputs.reshape(1, -1), targets.reshape(1, -1)) if stream else (inputs, targets)
 
-    def judged(order: int) -> Prediction:
+    def log_probabilities(order: int) -> Prediction:
         parts = [
             ngram_log_probabilities(tokens(fold.train), tokens(fold.test), order, size).reshape(len(fold.test), -1)
             for fold in samples.folds
         ]
         return np.concatenate(parts)
 
-    return {name: judged(order) for name, order in orders.items()}
+    return {name: log_probabilities(order) for name, order in orders.items()}

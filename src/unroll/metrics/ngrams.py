@@ -1,4 +1,4 @@
-"""Count-based language models: what a network that predicts the next token is measured against."""
+"""n-gram language models, the baselines of networks that predict the next token."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,29 +11,29 @@ Ids = NDArray[np.int64]
 def ngram_log_probabilities(
     train: tuple[Ids, Ids], test: tuple[Ids, Ids], order: int, size: int
 ) -> NDArray[np.float32]:
-    """Log probabilities (nats) of the test targets by an n-gram model with interpolated absolute discounting.
+    """Return the log probabilities (nats) of the test targets by an n-gram model with absolute discounting.
 
-    The lower orders count after how many different tokens a gram stands, not how often (Kneser & Ney), and the lowest
-    is mixed with the uniform distribution, so that no token of the vocabulary is impossible.
+    The model is interpolated. Its lower orders count the different tokens before an n-gram, not its occurrences (Kneser
+    & Ney), and the lowest one is mixed with the uniform distribution, so that every token has some probability.
 
     Args:
-        train: Inputs and targets int64 [row, time]: each target follows the input at its position; IGNORE_INDEX counts
-            for nothing.
-        test: The same, to be judged.
+        train: Inputs and targets int64 [row, time]; each target follows the input at its position. Targets of
+            IGNORE_INDEX are not counted.
+        test: The same of the test split.
         order: 1 for unigrams, 2 for bigrams, 3 for trigrams.
-        size: Of the vocabulary.
+        size: Size of the vocabulary.
 
     Returns:
         float32 [test row, time]; 0 where the target is IGNORE_INDEX.
 
     Raises:
-        ValueError: So many grams of so large a vocabulary have no numbers of 63 bits.
+        ValueError: The n-grams of this vocabulary cannot be numbered with 63 bits.
 
-    Source: Kneser & Ney 1995; Chen & Goodman 1999, section 2.7, with one discount n1 / (n1 + 2·n2) an order.
+    Source: Kneser & Ney 1995; Chen & Goodman 1999, section 2.7, with one discount n1 / (n1 + 2·n2) for each order.
 
     Example:
-        Bigrams a·b twice and a·c once, with discount D: P(b | a) = (2 − D)/3 + 2·D/3 · P(b), because what is taken from
-        the two kinds of bigrams after a goes to the unigrams.
+        Bigrams a·b twice and a·c once, with discount D: P(b | a) = (2 − D)/3 + 2·D/3 · P(b): what the two different
+        bigrams after a are discounted by goes to the unigrams.
     """
     if size**order >= 2**63:
         raise ValueError(f"{order}-grams of {size} tokens are more than 63 bits can tell apart")
@@ -52,14 +52,14 @@ def ngram_log_probabilities(
 
 
 def _interpolated(grams: Ids, counts: Ids, wanted: Ids, lower: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Probabilities of the wanted grams' last tokens: discounted counts, and what that frees for the lower order.
+    """Return the probabilities of the last tokens of n-grams: discounted counts plus a share of the lower order.
 
     Args:
-        grams: Different grams, sorted, int64 [gram].
-        counts: int64 [gram].
-        wanted: Grams int64 [target].
-        lower: What the next lower order says, float64 [target].
-        size: Of the vocabulary.
+        grams: Different n-grams of the training split, sorted, int64 [gram].
+        counts: Their counts, int64 [gram].
+        wanted: n-grams of the test split, int64 [target].
+        lower: Probabilities by the next lower order, float64 [target].
+        size: Size of the vocabulary.
     """
     once, twice = np.count_nonzero(counts == 1), np.count_nonzero(counts == 2)
     discount = once / (once + 2 * twice) if once and twice else 0.5
@@ -73,7 +73,7 @@ def _interpolated(grams: Ids, counts: Ids, wanted: Ids, lower: NDArray[np.float6
 
 
 def _grams(inputs: Ids, targets: Ids, order: int, size: int) -> Ids:
-    """Each target that counts with the tokens before it as one number, int64 [target]; before a row stands PAD.
+    """Return each target with the tokens before it as one number, int64 [target]; PAD precedes a row.
 
     Example:
         With order 3 and size 10: …4, 5 before 6 → 456; without its first token 456 % 100 = 56, its context 456 // 10.
@@ -89,6 +89,6 @@ def _grams(inputs: Ids, targets: Ids, order: int, size: int) -> Ids:
 
 
 def _find(keys: Ids, wanted: Ids) -> tuple[NDArray[np.bool_], Ids]:
-    """Whether each wanted key is among sorted keys, and where."""
+    """Return whether each wanted key is among the sorted keys, and at which position."""
     position = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return keys[position] == wanted, position

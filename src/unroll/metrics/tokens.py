@@ -1,6 +1,6 @@
-"""Token sequences compared: trimming, edit distance, groups by length."""
+"""Comparison of token sequences: removal of padding, edit distance, groups by length."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from unroll.features.special_tokens import EOS, IGNORE_INDEX, PAD
 
 
-def written(ids: NDArray[np.int64]) -> list[list[int]]:
-    """Rows of token numbers → those before `<eos>` or padding.
+def without_padding(ids: NDArray[np.int64]) -> list[list[int]]:
+    """Return the token numbers of each row before `<eos>` or padding.
 
     Example:
         [[7, 8, EOS, PAD], [9, EOS, IGNORE_INDEX, IGNORE_INDEX]] → [[7, 8], [9]]
@@ -20,16 +20,16 @@ def written(ids: NDArray[np.int64]) -> list[list[int]]:
     return [row[:length].tolist() for row, length in zip(ids, lengths, strict=True)]
 
 
-def ended(rows: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-    """Rows of token numbers → int64 [row, time] with `<eos>` after each and padding after that."""
+def with_eos(rows: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Return rows of token numbers as int64 [row, time], with `<eos>` and then padding after each."""
     table = np.full((len(rows), max(map(len, rows), default=0) + 1), PAD, np.int64)
-    for place, row in enumerate(rows):
-        table[place, : len(row) + 1] = [*row, EOS]
+    for padded, row in zip(table, rows, strict=True):
+        padded[: len(row) + 1] = [*row, EOS]
     return table
 
 
 def edit_distance(one: Sequence[int], other: Sequence[int]) -> int:
-    """Fewest insertions, deletions and substitutions that turn one sequence into the other (Levenshtein 1966)."""
+    """Return the least number of insertions, deletions and substitutions between two sequences (Levenshtein 1966)."""
     above = list(range(len(other) + 1))
     for row, left in enumerate(one, start=1):
         current = [row]
@@ -39,16 +39,16 @@ def edit_distance(one: Sequence[int], other: Sequence[int]) -> int:
     return above[-1]
 
 
-def by_group(groups: Mapping[str, NDArray[np.bool_]], figures: Any) -> dict[str, Any]:
-    """Figures of parts of the rows: name → `figures(mask)`; a part without rows is left out."""
-    return {name: figures(inside) for name, inside in groups.items() if inside.any()}
+def by_group(groups: Mapping[str, NDArray[np.bool_]], score: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """Return the score of each group of rows, given as a mask; groups without rows are left out."""
+    return {name: score(mask) for name, mask in groups.items() if mask.any()}
 
 
 def length_groups(lengths: NDArray[Any], ends: Sequence[int]) -> dict[str, NDArray[np.bool_]]:
-    """Rows by length: `1-5`, `6-10`, … and `over 50`, say, as masks; groups without rows are left out."""
+    """Group rows by length into `1-5`, `6-10`, …, `over 50`, as masks; groups without rows are left out."""
     groups, first = {}, 1
     for end in ends:
         groups[f"{first}-{end}"] = (lengths >= first) & (lengths <= end)
         first = end + 1
     groups[f"over {ends[-1]}"] = lengths > ends[-1]
-    return {name: inside for name, inside in groups.items() if inside.any()}
+    return {name: mask for name, mask in groups.items() if mask.any()}

@@ -3,7 +3,7 @@
 import numpy as np
 
 from unroll.metrics.classification import accuracy, confusion, labels_of, majority
-from unroll.metrics.live import live_classes
+from unroll.metrics.live import class_metrics
 from unroll.metrics.metrics import Metrics
 
 
@@ -31,4 +31,4 @@ def baselines(samples):
 
 def live_metrics(kind, rows):
     """Return accuracy and macro-F1 of predictions whose truth is known."""
-    return live_classes(rows)
+    return class_metrics(rows)

@@ -10,7 +10,7 @@ from unroll.config.sources import SplitDataset
 from unroll.config.tokenizer import TokenizerConfig
 
 SAMPLING = DecodingConfig(temperature=0.8, top_k=40)
-"""Texts are sampled by default: the likeliest text repeats itself."""
+"""Texts are sampled by default, because the most probable text repeats itself."""
 
 
 class ArticleDataset(SplitDataset):
@@ -20,11 +20,11 @@ class ArticleDataset(SplitDataset):
 
 
 class LanguageTask(TaskSection):
-    """The next word of running text, with the state carried from window to window."""
+    """The next word of running text; the state is carried from window to window."""
 
     domain: Literal["articles"]
     kind: Literal["language_model"]
     tokenizer: TokenizerConfig
     window: Annotated[int, Field(ge=2)] = 35
-    """Tokens of a window, which is also how far gradients reach back."""
+    """Tokens in a window, through which gradients are backpropagated."""
     decoding: Annotated[DecodingConfig, AfterValidator(SAMPLING.override)] = SAMPLING

@@ -14,18 +14,17 @@ def write_examples(folder: Path, texts: Sequence[str]) -> None:
 
 
 def plot(results: Results) -> None:
-    """How well frequent and rare tokens are foretold, beside the n-gram models."""
-    folder, title, evaluation = results.folder, results.title, results.evaluation
+    """Plot how well frequent and rare tokens are predicted, beside the n-gram models."""
     from unroll.plotting.figures import by_group_bars
 
-    test, others = evaluation["test"], evaluation["baseline"]
-    told = ", ".join(f"{name.split('_')[0]} {others[name]['perplexity']:.0f}" for name in ORDERS)
+    test, baselines = results.evaluation["test"], results.evaluation["baseline"]
+    figures = ", ".join(f"{name.split('_')[0]} {baselines[name]['perplexity']:.0f}" for name in ORDERS)
     by_group_bars(
-        folder / "frequency.png",
-        f"{title}: perplexity {test['perplexity']:.1f} on {test['tokens']:,} test tokens; {told}",
+        results.folder / "frequency.png",
+        f"{results.title}: perplexity {test['perplexity']:.1f} on {test['tokens']:,} test tokens; {figures}",
         {
             "network": test["by_frequency"],
-            **{name.replace("_", " "): others[name]["by_frequency"] for name in reversed(ORDERS)},
+            **{name.replace("_", " "): baselines[name]["by_frequency"] for name in reversed(ORDERS)},
         },
         "nll_per_token",
         xlabel="tokens by their frequency in training (test tokens)",

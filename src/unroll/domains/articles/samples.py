@@ -15,22 +15,22 @@ from unroll.features.text import Vocabulary
 
 
 def make_samples(table: pa.Table, section: LanguageTask, name: str) -> Samples:
-    """Running text, cut into windows; each continues the one before it in its split.
+    """Return windows of running text, each the continuation of the one before it in its split.
 
-    The tokens of a line are followed by `<eos>`, which is also what the first token of a split follows.
+    Each line ends with `<eos>`, and each split begins with one.
 
     Example:
-        Lines "a b", "c" and windows of 3: the stream a b <eos> c <eos> is read as (<eos> a b), (<eos> c PAD) to tell
-        (a b <eos>), (c <eos> IGNORE_INDEX).
+        Lines "a b", "c" and windows of 3: the stream is <eos> a b <eos> c <eos>, the inputs are (<eos> a b) and
+        (<eos> c PAD), the targets (a b <eos>) and (c <eos> IGNORE_INDEX).
 
     Args:
-        table: Columns split, text; a line of text a row, in order.
-        task: Its parameters.
-        name: Its name, for error messages.
+        table: Columns row_id, split, text; each row is a line of the text.
+        section: Parameters of the task.
+        name: Name of the task, for error messages.
 
     Returns:
-        inputs and targets int64 [window, time]: the windows of train, then of valid, then of test. Notes: tokens and
-        share of unknown ones of each split.
+        inputs and targets int64 [window, time], the windows of train, then of valid, then of test. Notes: number of
+        tokens and share of unknown tokens in each split.
 
     Raises:
         DataError: A line is empty.
@@ -56,7 +56,7 @@ def make_samples(table: pa.Table, section: LanguageTask, name: str) -> Samples:
 
 
 def _windows(stream: NDArray[np.int64], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Inputs and the tokens after them, int64 [window, time]."""
+    """Return inputs and the tokens after them, int64 [window, time]."""
     count = -(-(len(stream) - 1) // length)
     inputs = np.full(count * length, PAD, np.int64)
     targets = np.full(count * length, IGNORE_INDEX, np.int64)

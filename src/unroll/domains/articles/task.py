@@ -9,11 +9,11 @@ from unroll.models.heads import LinearHead
 from unroll.models.preprocessing import Tokens
 
 PROMPT = 1000
-"""The longest prompt, in tokens."""
+"""Maximum length of a prompt, in tokens."""
 
 
 def make_task(name: str, section: LanguageTask, samples: Samples) -> Task:
-    """Return the task, one to many: each next token from all before it, the state carried from window to window."""
+    """Return the task, one to many: from a prompt to a text, token by token."""
     vocabulary = samples.vocabularies["text"]
     return Task(
         name=name,

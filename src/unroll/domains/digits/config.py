@@ -18,16 +18,16 @@ class DigitExpectations(Section):
 
 
 class DigitDataset(DatasetSection):
-    """Labelled grey images of 28 × 28 bytes."""
+    """Labeled gray images of 28 × 28 bytes."""
 
     domain: Literal["digits"]
     expectations: DigitExpectations = DigitExpectations()
 
 
 class DigitTask(TaskSection):
-    """Which digit an image shows: its rows are the time steps, its columns the features."""
+    """The digit in an image, whose rows are the time steps and whose columns the features."""
 
     domain: Literal["digits"]
     kind: Literal["classification"]
     valid_rows: Annotated[int, Field(ge=1)] = 5000
-    """Number of images at the end of the training split on which the best epoch is chosen."""
+    """Images at the end of the training split that are used for validation."""

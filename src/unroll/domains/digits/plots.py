@@ -8,28 +8,28 @@ from unroll.plotting.results import Results
 
 
 def plot(results: Results) -> None:
-    """Confusion matrix, and the mistakes that the model was surest of."""
-    folder, title, prediction, rows = results.folder, results.title, results.prediction, results.rows
-    evaluation = results.evaluation
+    """Plot the confusion matrix and the most confident mistakes."""
     from unroll.plotting.figures import confusion_matrix, figure, save
 
+    folder, title, prediction, rows = results.folder, results.title, results.prediction, results.rows
     targets, labels = rows["targets"], labels_of(prediction)
-    reached, base = evaluation["test"]["accuracy"], evaluation["baseline"]["logistic_regression"]["accuracy"]
+    accuracy = results.evaluation["test"]["accuracy"]
+    baseline = results.evaluation["baseline"]["logistic_regression"]["accuracy"]
     confusion_matrix(
         folder / "confusion.png",
-        f"{title}: {reached:.2%} of {len(targets):,} test digits; logistic regression {base:.2%}",
+        f"{title}: {accuracy:.2%} of {len(targets):,} test digits; logistic regression {baseline:.2%}",
         confusion(targets, labels, CLASSES),
         [str(digit) for digit in range(CLASSES)],
     )
 
     wrong = np.flatnonzero(labels != targets)
-    sureness = prediction[wrong, labels[wrong]]
-    order = np.argsort(-sureness, kind="stable")[:20]
+    confidence = prediction[wrong, labels[wrong]]
+    order = np.argsort(-confidence, kind="stable")[:20]
     drawn, grid = figure(4, 5, width=7.5, height=6.8)
     for axis in grid.flat:
         axis.set_axis_off()
-    for axis, row, sure in zip(grid.flat, wrong[order], sureness[order], strict=False):
+    for axis, row, probability in zip(grid.flat, wrong[order], confidence[order], strict=False):
         axis.imshow(255 - rows["inputs"][row], cmap="gray", vmin=0, vmax=255)
-        axis.set_title(f"{targets[row]} read as {labels[row]} ({sure:.0%})", size=8)
-    drawn.suptitle(f"{title}: the mistakes it was surest of", size=10)
+        axis.set_title(f"{targets[row]} read as {labels[row]} ({probability:.0%})", size=8)
+    drawn.suptitle(f"{title}: the most confident mistakes", size=10)
     save(drawn, folder / "mistakes.png")

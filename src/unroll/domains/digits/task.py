@@ -1,4 +1,4 @@
-"""Which digit an image shows, its rows read one after the other."""
+"""The digit in an image, whose rows are read one after the other."""
 
 import torch.nn.functional as F
 

@@ -17,11 +17,11 @@ class PairDataset(RowDataset):
 
 
 class TranslationTask(TextTask):
-    """A sentence into its translation, with one tokenizer for both languages."""
+    """The translation of a sentence, with one tokenizer for both languages."""
 
     domain: Literal["pairs"]
     kind: Literal["translation"]
     max_words: Annotated[int, Field(ge=1)] = 12
-    """Pairs with a longer side are left out."""
+    """Pairs in which a side has more words are left out."""
     splits: ShareSplits = ShareSplits()
     decoding: BeamSearch = DecodingConfig()

@@ -1,4 +1,4 @@
-"""BLEU and chrF of translations, and their baselines."""
+"""BLEU and chrF of translations, and baselines."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,13 @@ from unroll.features.text import Vocabulary
 from unroll.metrics.classification import WORDS
 from unroll.metrics.live import Live
 from unroll.metrics.metrics import Metrics, Prediction
-from unroll.metrics.tokens import by_group, ended, length_groups, written
+from unroll.metrics.tokens import by_group, length_groups, with_eos, without_padding
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CHUNK = 100
-"""Sentences that are compared with all training sentences at once."""
+"""Sentences that are compared with all training sentences in one matrix product."""
 
 
 def make_metrics(section: TranslationTask, samples: Samples) -> Metrics:
@@ -34,15 +34,15 @@ def make_metrics(section: TranslationTask, samples: Samples) -> Metrics:
 
 
 def score(prediction: Prediction, rows: Tensors, vocabulary: Vocabulary) -> dict[str, Any]:
-    """BLEU and chrF of the corpus, 0 to 100, by sacrebleu; detokenised, as people would read them.
+    """Return BLEU and chrF of the corpus, 0 to 100, computed by sacrebleu on detokenized texts.
 
     Args:
         prediction: Token numbers int64 [sample, time], padded after `<eos>`.
         rows: `source` and `target`, texts.
-        vocabulary: What the tokens mean.
+        vocabulary: Vocabulary of the tokens.
 
     Returns:
-        bleu, chrf, their signatures, rows, and under by_length both scores by the number of the source's words.
+        bleu and chrf with their signatures, rows, and under by_length both scores by the number of words in the source.
     """
     from sacrebleu import BLEU, CHRF
 
@@ -50,24 +50,24 @@ def score(prediction: Prediction, rows: Tensors, vocabulary: Vocabulary) -> dict
     texts = np.array([vocabulary.decode(row) for row in prediction], object)
     references = rows["target"]
 
-    def scores(inside: Any) -> dict[str, Any]:
-        said, meant = list(texts[inside]), [list(references[inside])]
+    def scores(mask: Any) -> dict[str, Any]:
+        hypotheses, corpus = list(texts[mask]), [list(references[mask])]
         return {
-            "bleu": bleu.corpus_score(said, meant).score,
-            "chrf": chrf.corpus_score(said, meant).score,
-            "rows": len(said),
+            "bleu": bleu.corpus_score(hypotheses, corpus).score,
+            "chrf": chrf.corpus_score(hypotheses, corpus).score,
+            "rows": len(hypotheses),
         }
 
     return {
         **scores(slice(None)),
         "bleu_signature": str(bleu.get_signature()),
         "chrf_signature": str(chrf.get_signature()),
-        "by_length": by_group(length_groups(_words(rows["source"]), (3, 5, 7, 9, 12, 20)), scores),
+        "by_length": by_group(length_groups(_word_counts(rows["source"]), (3, 5, 7, 9, 12, 20)), scores),
     }
 
 
 def per_sample_loss(prediction: Prediction, rows: Tensors, vocabulary: Vocabulary) -> NDArray[np.float64]:
-    """1 − chrF / 100 of each sentence: BLEU is made for a corpus."""
+    """Return 1 − chrF / 100 of each sentence, float64 [sample]; BLEU is made for a whole corpus."""
     from sacrebleu import CHRF
 
     chrf = CHRF()
@@ -78,36 +78,36 @@ def per_sample_loss(prediction: Prediction, rows: Tensors, vocabulary: Vocabular
     return 1 - np.array(scores) / 100
 
 
-def _words(texts: NDArray[Any]) -> NDArray[np.int64]:
+def _word_counts(texts: NDArray[Any]) -> NDArray[np.int64]:
     return np.array([len(text.split()) for text in texts])
 
 
 def baselines(samples: Samples) -> dict[str, Prediction]:
-    """The source as it stands, and the translation of the training source that is nearest by TF-IDF."""
+    """Return the source itself, and the translation of the training source that is nearest by TF-IDF."""
     tensors = samples.tensors
     copied, retrieved = [], []
     for fold in samples.folds:
         past = np.concatenate([fold.train, fold.valid])
         nearest = past[_nearest(tensors["source"][past], tensors["source"][fold.test])]
-        copied += written(tensors["inputs"][fold.test])
-        retrieved += written(tensors["targets"][nearest])
-    return {"copy": ended(copied), "retrieval": ended(retrieved)}
+        copied += without_padding(tensors["inputs"][fold.test])
+        retrieved += without_padding(tensors["targets"][nearest])
+    return {"copy": with_eos(copied), "retrieval": with_eos(retrieved)}
 
 
-def _nearest(known: NDArray[Any], asked: NDArray[Any]) -> NDArray[np.int64]:
-    """Of each text asked for, the place of the known one with the greatest cosine of TF-IDF vectors."""
+def _nearest(known: NDArray[Any], texts: NDArray[Any]) -> NDArray[np.int64]:
+    """Return for each text the index of the known text with the greatest cosine of TF-IDF vectors."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(token_pattern=WORDS, ngram_range=(1, 2), dtype=np.float32)
-    # Rows of length 1, so that a product is a cosine. With the few asked for as columns of a dense matrix, a product
-    # takes a third of the time that one of two sparse matrices takes.
-    vectors = vectorizer.fit_transform(known)
-    wanted = vectorizer.transform(asked)
-    places = [
-        (vectors @ np.ascontiguousarray(wanted[start : start + CHUNK].toarray().T)).argmax(axis=0)
-        for start in range(0, wanted.shape[0], CHUNK)
+    # The vectors have norm 1, so that a product is a cosine. A product with a dense matrix of a few columns takes a
+    # third of the time of one of two sparse matrices.
+    known_vectors = vectorizer.fit_transform(known)
+    vectors = vectorizer.transform(texts)
+    nearest = [
+        (known_vectors @ np.ascontiguousarray(vectors[start : start + CHUNK].toarray().T)).argmax(axis=0)
+        for start in range(0, vectors.shape[0], CHUNK)
     ]
-    return np.concatenate(places)
+    return np.concatenate(nearest)
 
 
 def live_metrics(kind: str, rows: "pd.DataFrame") -> Live:
@@ -115,5 +115,8 @@ def live_metrics(kind: str, rows: "pd.DataFrame") -> Live:
     del kind
     from sacrebleu import BLEU, CHRF
 
-    said, true = (rows[name].astype(str).tolist() for name in ("prediction", "truth"))
-    return {"bleu": BLEU().corpus_score(said, [true]).score, "chrf": CHRF().corpus_score(said, [true]).score}
+    texts, references = (rows[name].astype(str).tolist() for name in ("prediction", "truth"))
+    return {
+        "bleu": BLEU().corpus_score(texts, [references]).score,
+        "chrf": CHRF().corpus_score(texts, [references]).score,
+    }

@@ -8,22 +8,21 @@ from unroll.plotting.results import Results
 
 
 def plot(results: Results) -> None:
-    """Quality by length of the source, and translations from the best to the worst."""
-    folder, title, prediction, rows = results.folder, results.title, results.prediction, results.rows
-    evaluation = results.evaluation
-    vocabulary = results.samples.vocabularies["text"]
+    """Plot BLEU by length of the source, and translations from the best to the worst."""
     from unroll.plotting.figures import by_group_bars
     from unroll.plotting.tables import table_figure
 
-    test, others = evaluation["test"], evaluation["baseline"]
+    folder, title, prediction, rows = results.folder, results.title, results.prediction, results.rows
+    vocabulary = results.samples.vocabularies["text"]
+    test, baselines = results.evaluation["test"], results.evaluation["baseline"]
     by_group_bars(
         folder / "lengths.png",
         f"{title}: BLEU {test['bleu']:.1f} on {test['rows']:,} test sentences; "
-        f"nearest training sentence {others['retrieval']['bleu']:.1f}, source copied {others['copy']['bleu']:.1f}",
+        f"nearest training pair {baselines['retrieval']['bleu']:.1f}, copied source {baselines['copy']['bleu']:.1f}",
         {
             "network": test["by_length"],
-            "nearest training sentence": others["retrieval"]["by_length"],
-            "source copied": others["copy"]["by_length"],
+            "nearest training sentence": baselines["retrieval"]["by_length"],
+            "copied source": baselines["copy"]["by_length"],
         },
         "bleu",
         xlabel="words of the source (sentences)",

@@ -1,4 +1,4 @@
-"""A sentence into its translation."""
+"""The translation of a sentence."""
 
 from unroll.domains.pairs.config import TranslationTask
 from unroll.domains.pairs.metrics import make_metrics

@@ -25,9 +25,9 @@ class PriceDataset(DatasetSection):
 
     domain: Literal["prices"]
     ticker: str
-    """Used for files without a ticker column."""
+    """Ticker of files without a ticker column."""
     rescale_close: bool = False
-    """Bring a close that is on another scale than open, high and low back to their scale, and record it."""
+    """Rescale a close that is on another scale than open, high and low, and record the change."""
     expectations: PriceExpectations = PriceExpectations()
 
 
@@ -51,7 +51,7 @@ class LevelTask(_ColumnTask):
     kind: Literal["level"]
     window: Annotated[int, Field(ge=2)]
     every_step: bool = False
-    """Forecast the next day at each step of the window (many to many), not only at the last one."""
+    """Forecast the next day at every step of the window (many to many), not only at the last one."""
     splits: TimeSplits
 
 
@@ -78,7 +78,7 @@ class QuantileTask(TaskSection):
     window: Annotated[int, Field(ge=3)]
     """Days of standardized returns that the network reads."""
     volatility_window: Annotated[int, Field(ge=10)] = 120
-    """Days of returns that each volatility is estimated from; the model reads window + volatility_window + 1 days."""
+    """Days of returns in each volatility estimate; the model reads window + volatility_window + 1 days."""
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.94
     quantiles: Annotated[tuple[float, ...], Field(min_length=3)] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     splits: TimeSplits

@@ -1,4 +1,4 @@
-"""Errors of price forecasts beside persistence, and their baselines."""
+"""Errors of price and quantile forecasts, and baselines."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,15 +10,17 @@ from unroll.domains.prices.config import LevelTask, LogReturnTask, QuantileTask
 from unroll.errors import DataError
 from unroll.features.samples import Fold, Samples, Tensors
 from unroll.features.splits import named_periods
-from unroll.metrics.live import Live, numbers_of
+from unroll.metrics.live import Live, finite_numbers
 from unroll.metrics.metrics import Metrics, Prediction
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Levels = tuple[float, ...]
+
 
 def make_metrics(section: LevelTask | LogReturnTask | QuantileTask, samples: Samples) -> Metrics:
-    """Return the metrics of a task of any kind."""
+    """Return the metrics of a task."""
 
     def periods(rows: Tensors) -> Mapping[str, NDArray[np.bool_]]:
         return named_periods(section.splits, rows)
@@ -37,15 +39,15 @@ def make_metrics(section: LevelTask | LogReturnTask | QuantileTask, samples: Sam
 
 
 def price_scores(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
-    """Errors in the price's unit and beside persistence.
+    """Return errors of prices, absolute and relative to persistence.
 
     Args:
         prediction: float [sample] or [sample, step].
-        rows: `targets` and `last`, as `prediction`.
+        rows: `targets` and `last` (the last known price), of the shape of `prediction`.
 
     Returns:
-        rmse, mae, ratio_to_persistence (RMSE over the RMSE of the last known price), rows; for outputs at each step
-        also `by_step`.
+        rmse and mae in the unit of the price, ratio_to_persistence (RMSE over the RMSE of the last known price), rows;
+        for forecasts at every step also `by_step`.
     """
     target, last = rows["targets"].astype(np.float64), rows["last"].astype(np.float64)
     error, naive = prediction.astype(np.float64) - target, last - target
@@ -65,14 +67,14 @@ def price_scores(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
 
 
 def squared_error(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
-    """Squared error of each row; of outputs at each step, of the last: the others are known by then."""
+    """Return the squared error of each row, float64 [sample]; of forecasts at every step, that of the last step."""
     error = prediction.astype(np.float64) - rows["targets"]
     squares: NDArray[np.float64] = (error[:, -1] if error.ndim == 2 else error) ** 2
     return squares
 
 
 def price_baselines(samples: Samples) -> dict[str, Prediction]:
-    """Persistence (the last known price), persistence with the training split's mean growth, and a 5-day mean."""
+    """Return the last known price, the same with the mean growth of the training split, and a mean of 5 days."""
     persistence, drift, mean = [], [], []
     tensors = samples.tensors
     for fold in samples.folds:
@@ -86,13 +88,13 @@ def price_baselines(samples: Samples) -> dict[str, Prediction]:
 
 
 def _recent_mean(samples: Samples, index: Any, days: int = 5) -> Prediction:
-    """Mean of the target's last days: [sample] or [sample, step]; at a window's first steps, of those there are."""
+    """Return the mean of the last days, [sample] or [sample, step]; of fewer days at the first steps of a window."""
     last = samples.tensors["last"]
     if last.ndim == 2:
         sums = np.cumsum(np.pad(last[index], ((0, 0), (days, 0))), axis=1, dtype=np.float64)
         counts = np.minimum(np.arange(1, last.shape[1] + 1), days)
         return ((sums[:, days:] - sums[:, :-days]) / counts).astype(np.float32)
-    # The samples of a ticker follow each other by a day, so the days before a sample's are in the samples before it.
+    # The samples of a ticker are consecutive days: the days before a sample are in the samples before it.
     series = samples.tensors["series"]
     starts = np.searchsorted(series, series[index])
     return np.array(
@@ -107,21 +109,14 @@ def live_metrics(kind: str, rows: "pd.DataFrame") -> Live:
 
 
 def _live_prices(rows: "pd.DataFrame") -> Live:
-    """Errors in the price's unit; beside persistence, where the predicted return tells the last known price."""
-    true, said, last = numbers_of(rows, "truth"), numbers_of(rows, "prediction"), _last_prices(rows)
-    error, naive = said - true, last - true
-    found = {"rmse": float(np.sqrt(np.mean(error**2))), "mae": float(np.mean(np.abs(error)))}
-    base = np.mean(naive**2)
-    if np.isfinite(base) and base > 0:
-        found["ratio_to_persistence"] = float(np.sqrt(np.mean(error**2) / base))
-    return found
-
-
-Levels = tuple[float, ...]
+    """Return errors of prices; relative to persistence only if all last known prices are known and some are wrong."""
+    known = {"targets": finite_numbers(rows, "truth"), "last": _last_prices(rows)}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = price_scores(finite_numbers(rows, "prediction"), known)
+    return {name: found[name] for name in ("rmse", "mae", "ratio_to_persistence") if np.isfinite(found[name])}
 
 
 def _quantile_metrics(section: QuantileTask, periods: Callable[[Tensors], Mapping[str, NDArray[np.bool_]]]) -> Metrics:
-    """Return the metrics of a task of kind return_quantiles."""
     levels = section.quantiles
     return Metrics(
         "pinball",
@@ -135,7 +130,7 @@ def _quantile_metrics(section: QuantileTask, periods: Callable[[Tensors], Mappin
 
 
 def quantile_scores(prediction: Prediction, rows: Tensors, levels: Levels) -> dict[str, Any]:
-    """Pinball loss, coverage of intervals, and the share below each quantile.
+    """Return pinball loss, coverage of the 80 % interval, and the share of targets below each quantile.
 
     Args:
         prediction: float [sample, level].
@@ -143,8 +138,8 @@ def quantile_scores(prediction: Prediction, rows: Tensors, levels: Levels) -> di
         levels: Quantile levels.
 
     Returns:
-        pinball: mean over rows and levels, in log return; coverage_80 where 0.1 and 0.9 are among the levels; below:
-        the share of rows under each quantile, which should be its level.
+        pinball: mean over rows and levels, in log return; coverage_80 if 0.1 and 0.9 are among the levels; below: the
+        share of targets below each quantile, ideally its level; rows.
     """
     target = rows["targets"].astype(np.float64)[:, None]
     quantiles = prediction.astype(np.float64)
@@ -160,7 +155,7 @@ def quantile_scores(prediction: Prediction, rows: Tensors, levels: Levels) -> di
 
 
 def pinball_loss(prediction: Prediction, rows: Tensors, levels: Levels) -> NDArray[np.float64]:
-    """Pinball loss of each row, float64 [sample]."""
+    """Return the pinball loss of each row, float64 [sample]."""
     error = rows["targets"].astype(np.float64)[:, None] - prediction.astype(np.float64)
     level = np.asarray(levels)
     losses: NDArray[np.float64] = np.maximum(level * error, (level - 1) * error).mean(1)
@@ -168,11 +163,11 @@ def pinball_loss(prediction: Prediction, rows: Tensors, levels: Levels) -> NDArr
 
 
 def quantile_baselines(samples: Samples, section: QuantileTask) -> dict[str, Prediction]:
-    """What a sceptic would forecast with.
+    """Return simple quantile forecasts, float32 [sample, level] each.
 
-    constant: quantiles of all past returns; rolling_60 and rolling_250: of the last days'; ewma: the volatility of the
-    moment times the quantiles of past standardized returns; linear: quantile regression of the standardized return on
-    recent standardized returns and their size.
+    constant: quantiles of all past returns; rolling_60 and rolling_250: of the last 60 and 250 returns; ewma: the
+    current volatility times the quantiles of past standardized returns; linear_quantile_regression: of the standardized
+    return on recent standardized returns and their size.
     """
     found: dict[str, list[Prediction]] = {
         name: [] for name in ("constant", "rolling_60", "rolling_250", "ewma", "linear_quantile_regression")
@@ -190,10 +185,10 @@ def quantile_baselines(samples: Samples, section: QuantileTask) -> dict[str, Pre
         found["constant"].append(np.tile(constant, (rows, 1)))
         found["rolling_60"].append(_rolling(samples, fold, levels, 60, constant))
         found["rolling_250"].append(_rolling(samples, fold, levels, 250, constant))
-        standardized = returns[past] / volatility[past]
-        found["ewma"].append(today * np.quantile(standardized, levels))
+        past_targets = returns[past] / volatility[past]
+        found["ewma"].append(today * np.quantile(past_targets, levels))
         found["linear_quantile_regression"].append(
-            today * _linear_quantiles(features[past], standardized, features[fold.test], levels)
+            today * _linear_quantiles(features[past], past_targets, features[fold.test], levels)
         )
     return {name: np.concatenate(parts).astype(np.float32) for name, parts in found.items()}
 
@@ -201,7 +196,7 @@ def quantile_baselines(samples: Samples, section: QuantileTask) -> dict[str, Pre
 def ewma_returns(
     closes: NDArray[np.float32], decay: float, window: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Compute what `unroll.models.preprocessing.EwmaReturns` computes, without torch.
+    """Return standardized returns and the volatility, as `unroll.models.preprocessing.EwmaReturns` does with torch.
 
     Args:
         closes: float32 [sample, day].
@@ -220,16 +215,16 @@ def ewma_returns(
 
 
 def _rolling(samples: Samples, fold: Fold, levels: Levels, days: int, constant: NDArray[np.float64]) -> Prediction:
-    """Quantiles of a ticker's last days; `constant` for a ticker without a past."""
+    """Return quantiles of the last returns of each ticker; `constant` for a ticker without any."""
     returns, series = samples.tensors["targets"].astype(np.float64), samples.tensors["series"]
-    # A ticker's samples follow each other by a day: the returns before a sample's are the targets before it.
+    # The samples of a ticker are consecutive days: the returns before a sample are the targets before it.
     starts = np.maximum(np.searchsorted(series, series[fold.test]), fold.test - days)
     pasts = [returns[start:row] for start, row in zip(starts, fold.test, strict=True)]
     return np.stack([np.quantile(past, levels) if len(past) else constant for past in pasts])
 
 
 def _linear_features(standardized: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Standardised returns [sample, day] → the last three, and the mean size of the last 1, 5 and all days."""
+    """Return the last three standardized returns, and the mean size of the last 1, 5 and all of them."""
     size = np.abs(standardized)
     return np.column_stack([standardized[:, -3:], size[:, -1], size[:, -5:].mean(1), size.mean(1)])
 
@@ -243,30 +238,26 @@ def _linear_quantiles(
         QuantileRegressor(quantile=level, alpha=0.0, solver="highs").fit(features, target).predict(wanted)
         for level in levels
     ]
-    # Lines of single quantiles may cross.
+    # The quantiles are fitted one by one and may cross.
     return np.sort(np.column_stack(columns), axis=1)
 
 
 def _live_quantiles(rows: "pd.DataFrame") -> Live:
-    """Pinball loss of the log return; coverage of the interval from 10 % to 90 %, where it was predicted."""
-    true = numbers_of(rows, "truth")
+    """Return the pinball loss of the log return, and the coverage of the 80 % interval if it was predicted."""
+    true = finite_numbers(rows, "truth")
     if not (true > 0).all():
         row = int((true <= 0).argmax())
         raise DataError(f"row_id {rows['row_id'].iloc[row]}: the true price is {true[row]:g}, expected more than 0")
     returns = np.log(true / _last_prices(rows))
     names = [name for name in rows.columns if name.startswith("q") and name[1:].replace(".", "", 1).isdigit()]
-    levels = np.array([float(name[1:]) / 100 for name in names])
+    levels = tuple(float(name[1:]) / 100 for name in names)
     quantiles = rows[names].astype(np.float64).to_numpy()  # [row, level]
-    error = returns[:, None] - quantiles
-    found = {"pinball": float(np.maximum(levels * error, (levels - 1) * error).mean())}
-    if {"q10", "q90"} <= set(names):
-        low, high = quantiles[:, names.index("q10")], quantiles[:, names.index("q90")]
-        found["coverage_80"] = float(((returns >= low) & (returns <= high)).mean())
-    return found
+    found = quantile_scores(quantiles, {"targets": returns}, levels)
+    return {name: found[name] for name in ("pinball", "coverage_80") if name in found}
 
 
 def _last_prices(rows: "pd.DataFrame") -> NDArray[np.float64]:
-    """The last known price of each row: a prediction is that price × e^score."""
+    """Return the last known price of each row: a prediction is that price × e^score."""
     scores = rows["score"].astype(np.float64).to_numpy()
-    prices: NDArray[np.float64] = numbers_of(rows, "prediction") / np.exp(scores)
+    prices: NDArray[np.float64] = finite_numbers(rows, "prediction") / np.exp(scores)
     return prices

@@ -10,22 +10,21 @@ from unroll.features.splits import named_periods
 from unroll.plotting.results import Results
 
 _CURVES = (("k", 1.2, "real"), ("0.65", 0.9, "persistence: the day before's price"), ("C3", 1.1, "predicted"))
-"""Colour, width and name of each curve."""
+"""Color, width and name of each curve."""
 
 
 def plot(results: Results) -> None:
-    """Predicted against real, with what the figures mean in the caption; for each step, its error."""
+    """Plot predicted and real prices, and the error of each step; or quantiles."""
     if isinstance(results.section, QuantileTask):
         _plot_quantiles(results.section, results)
         return
+    from unroll.plotting.figures import dates, figure, save
+
     folder, title, prediction, rows = results.folder, results.title, results.prediction, results.rows
-    evaluation = results.evaluation
     section = cast(LevelTask | LogReturnTask, results.section)
     levels = isinstance(section, LevelTask)
     periods = named_periods(section.splits, rows)
-    from unroll.plotting.figures import dates, figure, save
-
-    test = evaluation["test"]
+    test = results.evaluation["test"]
     curves = [array if array.ndim == 1 else array[:, -1] for array in (rows["targets"], rows["last"], prediction)]
     masks = periods or {"the test split": np.ones(len(prediction), bool)}
     figures = test.get("periods", {"the test split": test})
@@ -33,9 +32,9 @@ def plot(results: Results) -> None:
     for axis, (name, inside) in zip(np.atleast_1d(panels), masks.items(), strict=True):
         for number, one in enumerate(np.unique(rows["series"][inside])):
             shown = inside & (rows["series"] == one)
-            for curve, (colour, width, label) in zip(curves, _CURVES, strict=True):
-                told = label if number == 0 else None
-                axis.plot(dates(rows["day"][shown]), curve[shown], colour, lw=width, label=told)
+            for curve, (color, width, label) in zip(curves, _CURVES, strict=True):
+                once = label if number == 0 else None
+                axis.plot(dates(rows["day"][shown]), curve[shown], color, lw=width, label=once)
         axis.set_title(
             f"{name}: RMSE {figures[name]['rmse']:.2f}, MAE {figures[name]['mae']:.2f}, "
             f"{figures[name]['ratio_to_persistence']:.3f} × persistence",
@@ -45,7 +44,7 @@ def plot(results: Results) -> None:
         axis.tick_params(axis="x", labelrotation=20, labelsize=8)
     np.atleast_1d(panels)[0].legend(frameon=False, fontsize=8)
     drawn.suptitle(title, size=10)
-    drawn.supxlabel(_caption(evaluation, levels), size=8.5)
+    drawn.supxlabel(_caption(results.evaluation, levels), size=8.5)
     save(drawn, folder / "forecast.png")
 
     if "by_step" in test:
@@ -53,7 +52,7 @@ def plot(results: Results) -> None:
         steps = test["by_step"]
         axis.bar([one["step"] for one in steps], [one["ratio_to_persistence"] for one in steps], color="C0")
         axis.axhline(1, color="k", lw=0.8)
-        axis.set(xlabel="step of the window", ylabel="RMSE / persistence's", title=f"{title}: error at each step")
+        axis.set(xlabel="step of the window", ylabel="RMSE / RMSE of persistence", title=f"{title}: error at each step")
         axis.set_xticks([one["step"] for one in steps])
         save(drawn, folder / "by_step.png")
 
@@ -63,33 +62,33 @@ def _caption(evaluation: Mapping[str, Any], levels: bool) -> str:
     ratios = [part["ratio_to_persistence"] for part in test.get("periods", {"": test}).values()]
     if levels and max(ratios) > 1:
         return (
-            "Yesterday's price alone is nearer than the network, which has to bring a whole price level through\n"
-            "saturating cells. Beyond the range of the training days it cannot, and the error grows the further\n"
-            "prices leave that range."
+            "Yesterday's price alone is a better forecast. The network has to pass the price level through saturating\n"
+            "cells, which cannot represent prices beyond the range of the training days: the farther prices leave\n"
+            "that range, the larger the error."
         )
-    proven, told = True, []
+    significant, lines = True, []
     for name, against in evaluation["against"].items():
         parts = against.get("periods", {"": against}).values()
-        proven &= all((part["skill"] or 0) > 0 and (part["p_value"] or 1) < 0.05 for part in parts)
+        significant &= all((part["skill"] or 0) > 0 and (part["p_value"] or 1) < 0.05 for part in parts)
         figures = "; ".join(f"{part['skill'] or 0:+.2%}, p {_two_digits(part['p_value'])}" for part in parts)
-        told.append(f"against {name.replace('_', ' ')}: {figures}")
-    claim = "Better than every baseline in every period." if proven else "No skill is claimed over every baseline."
-    return f"{claim} Squared error saved, with Diebold–Mariano p, by period:\n" + "\n".join(told)
+        lines.append(f"against {name.replace('_', ' ')}: {figures}")
+    verdict = "Significantly better" if significant else "Not significantly better"
+    first = f"{verdict} than every baseline in every period. Reduction of the squared error, with the p-value of"
+    return "\n".join([first, "Diebold and Mariano's test, by period:", *lines])
 
 
-def _two_digits(chance: float | None) -> str:
-    if chance is None:
+def _two_digits(p_value: float | None) -> str:
+    if p_value is None:
         return "= 1"
-    return f"= {chance:.2f}" if chance >= 0.01 else "< 0.01"
+    return f"= {p_value:.2f}" if p_value >= 0.01 else "< 0.01"
 
 
 def _plot_quantiles(section: QuantileTask, results: Results) -> None:
-    """A fan of quantiles around what happened, and how often each quantile held."""
-    folder, title, prediction, rows = results.folder, results.title, results.prediction, results.rows
-    evaluation = results.evaluation
-    levels = section.quantiles
+    """Plot the quantiles of the last days around the real returns, and the calibration."""
     from unroll.plotting.figures import dates, figure, save
 
+    folder, title, prediction, rows = results.folder, results.title, results.prediction, results.rows
+    levels = section.quantiles
     days, real = dates(rows["day"]), rows["targets"] * 100
     shown = slice(-125, None)
     drawn, axis = figure(width=10, height=4.4)
@@ -105,10 +104,10 @@ def _plot_quantiles(section: QuantileTask, results: Results) -> None:
             label=f"{levels[rank]:g} to {levels[-1 - rank]:g}" if rank in (0, half - 1) else None,
         )
     axis.plot(days[shown], prediction[shown, half] * 100, "C0", lw=1, label="median")
-    axis.plot(days[shown], real[shown], "k.", ms=3.5, label="what happened")
+    axis.plot(days[shown], real[shown], "k.", ms=3.5, label="real")
     axis.set(ylabel="log return of the day, %")
     axis.legend(frameon=False, ncols=4, fontsize=8)
-    test, ewma = evaluation["test"], evaluation["baseline"]["ewma"]
+    test, ewma = results.evaluation["test"], results.evaluation["baseline"]["ewma"]
     skill = 1 - test["pinball"] / ewma["pinball"]
     axis.set_title(
         f"{title}: the last {len(days[shown])} of {len(days):,} test days. Pinball skill against EWMA "
@@ -121,6 +120,6 @@ def _plot_quantiles(section: QuantileTask, results: Results) -> None:
     axis.plot([0, 1], [0, 1], "0.6", lw=1)
     axis.plot(levels, [test["below"][f"{level:g}"] for level in levels], "C0o-", label="network")
     axis.plot(levels, [ewma["below"][f"{level:g}"] for level in levels], "C1.--", label="EWMA")
-    axis.set(xlabel="quantile", ylabel="share of days below it", title=f"{title}: calibration")
+    axis.set(xlabel="quantile", ylabel="share of days below the quantile", title=f"{title}: calibration")
     axis.legend(frameon=False)
     save(drawn, folder / "calibration.png")

@@ -14,15 +14,19 @@ from unroll.features.windows import Series, windows
 
 
 def make_samples(table: pa.Table, section: LevelTask | LogReturnTask | QuantileTask, name: str) -> Samples:
-    """Windows of daily prices, and what follows each of them.
+    """Return windows of daily prices, and the price after each of them.
 
     Args:
-        table: Columns ticker, date, and the task's; sorted by ticker and date.
-        section: The task.
+        table: Columns ticker, date, and those of the task; sorted by ticker and date.
+        section: Parameters of the task.
         name: Name of the task, for error messages.
 
     Returns:
-        What `windows` gives. For quantiles the targets are log returns (1 = 100 %), else prices.
+        The tensors of `windows`. For quantiles the targets are log returns (1 = 100 %), otherwise prices.
+
+    Raises:
+        DataError: A column has empty cells.
+        SplitError: A ticker is shorter than a window, a split is empty, or test days would be trained on.
     """
     if isinstance(section, QuantileTask):
         columns, target, length = ["close"], "close", section.volatility_window + section.window + 1
@@ -39,7 +43,7 @@ def make_samples(table: pa.Table, section: LevelTask | LogReturnTask | QuantileT
 
 
 def known_column(target: str) -> str:
-    """The column whose last value is the nearest known price: for an opening price, the close before it."""
+    """Return the column with the last known price: for the next opening price it is the last close."""
     return "close" if target == "open" else target
 
 
@@ -50,13 +54,13 @@ def _series(table: pa.Table, columns: Sequence[str], target: str, name: str) -> 
         if empty:
             raise DataError(
                 f"tasks.{name} needs the column {column}, which is empty in {empty} of {table.num_rows} rows; "
-                f"leave it out of tasks.{name}.columns or bring data that has it"
+                f"remove it from tasks.{name}.columns or use data that has it"
             )
-    found = []
+    series = []
     for ticker in pc.unique(table["ticker"]).to_pylist():
         rows = table.filter(pc.equal(table["ticker"], ticker))
         values = np.stack([rows[column].to_numpy().astype(np.float64) for column in columns], axis=1)
         days = rows["date"].cast(pa.int32()).to_numpy()
-        forecast, nearest = (rows[column].to_numpy().astype(np.float64) for column in (target, known))
-        found.append(Series(ticker, days, values, forecast, nearest))
-    return tuple(found)
+        forecast, last = (rows[column].to_numpy().astype(np.float64) for column in (target, known))
+        series.append(Series(ticker, days, values, forecast, last))
+    return tuple(series)

@@ -14,18 +14,18 @@ from unroll.models.preprocessing import EwmaReturns, LogReturns, PriceLevels
 
 
 def make_task(name: str, section: LevelTask | LogReturnTask | QuantileTask, samples: Samples) -> Task:
-    """Return the task of any kind."""
+    """Return the task, many to one, or many to many in step."""
     if isinstance(section, QuantileTask):
         return _quantile_task(name, section, samples)
     return _price_task(name, section, samples)
 
 
 def _price_task(name: str, section: LevelTask | LogReturnTask, samples: Samples) -> Task:
-    """Levels scaled to the training range, or a residual on the log scale, for which a zero output is persistence."""
+    """Return a task on levels scaled to the training range, or on residuals, where an output of 0 is persistence."""
     columns, target = section.columns, section.target
     levels = isinstance(section, LevelTask)
     every_step = isinstance(section, LevelTask) and section.every_step
-    # Only a residual forecast reads the known price; a level has the scale of the target itself.
+    # A residual is added to the last known price; a level has the scale of the target itself.
     position = columns.index(target if levels else known_column(target))
     volumes = tuple(index for index, column in enumerate(columns) if column == "volume")
     return Task(
@@ -58,7 +58,7 @@ def _price_task(name: str, section: LevelTask | LogReturnTask, samples: Samples)
             }
         },
         every_step=every_step,
-        # The target of each step is the price of the next day, which a backward layer would read.
+        # The target of each step is the price of the next day, which is an input of the next step.
         causal=every_step,
         min_steps=1 if levels else 2,
     )
@@ -101,7 +101,7 @@ def _squared_error(output: Tensor, target: Tensor) -> Tensor:
 
 
 def pinball(output: Tensor, target: Tensor, levels: Tensor) -> Tensor:
-    """Mean pinball loss of quantiles [batch, level] for targets [batch].
+    """Return the mean pinball loss of quantiles [batch, level] for targets [batch], a scalar.
 
     Source: Koenker & Bassett 1978.
     """

@@ -15,19 +15,19 @@ class RecordingDataset(RowDataset):
 
 
 class RecordingTask(TaskSection):
-    """Which class a recording belongs to, tested on voices that were not in training."""
+    """The class of a recording, tested on voices that are not in training."""
 
     domain: Literal["recordings"]
     kind: Literal["classification"]
     voices: Annotated[int, Field(ge=2)] = 6
-    """Number of clusters that are used as speakers where the data names none."""
+    """Number of clusters of recordings that stand in for speakers, whom the data does not name."""
     valid_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Test share of the random split, which gives the second figure."""
+    """Test share of the random split, which gives `accuracy_random_split`."""
     normalize: bool = True
     """Scale each recording's features to mean 0 and standard deviation 1."""
     deltas: bool = True
-    """Add the features' differences in time."""
+    """Append the change of each feature over time."""
     seed: int = 0
 
     @model_validator(mode="after")

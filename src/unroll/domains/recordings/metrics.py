@@ -1,4 +1,4 @@
-"""Accuracy of recordings on voices that were not in training, and baselines."""
+"""Accuracy of recordings on voices that are not in training, and baselines."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from unroll.domains.recordings.config import RecordingTask
 from unroll.features.samples import Samples, Tensors
 from unroll.metrics.classification import accuracy, confusion, labels_of, logistic_regression, macro_f1, majority
-from unroll.metrics.live import Live, live_classes
+from unroll.metrics.live import Live, class_metrics
 from unroll.metrics.metrics import Metrics, Prediction
 
 if TYPE_CHECKING:
@@ -34,31 +34,31 @@ def class_count(samples: Samples) -> int:
 
 
 def score(prediction: Prediction, rows: Tensors, classes: int) -> dict[str, Any]:
-    """Accuracy on voices that training has not heard, and on a random split.
+    """Return the accuracy on voices that are not in training, and on a random split.
 
     Args:
         prediction: Probabilities float32 [sample, class], or class numbers [sample].
-        rows: `targets`, `voice` and `held_out` int64 [sample]; held_out is 1 where training has not heard the voice.
+        rows: `targets`, `voice` and `held_out` int64 [sample]; held_out is 1 if the voice is not in training.
         classes: Number of classes.
 
     Returns:
-        accuracy: mean over the held-out voices of the share of right classes, each voice counting as much; by_voice:
-        those shares; macro_f1: over the same recordings; accuracy_random_split: of the others. Where no voice was held
-        out (while a network is trained on all of them), accuracy and macro_f1 are the others'.
+        accuracy: the mean of the accuracies on each held-out voice, which are under by_voice; macro_f1: over the same
+        recordings; accuracy_random_split: over the other recordings, which also give accuracy and macro_f1 where no
+        voice is held out (during the training on all voices).
     """
     targets, labels = rows["targets"], labels_of(prediction)
     held_out = rows["held_out"] == 1
-    unheard = held_out if held_out.any() else ~held_out
+    counted = held_out if held_out.any() else ~held_out
     right = labels == targets
     found: dict[str, Any] = {
-        "accuracy": float(right[unheard].mean()),
-        "macro_f1": macro_f1(confusion(targets[unheard], labels[unheard], classes)),
-        "rows": int(unheard.sum()),
+        "accuracy": float(right[counted].mean()),
+        "macro_f1": macro_f1(confusion(targets[counted], labels[counted], classes)),
+        "rows": int(counted.sum()),
     }
     if held_out.any():
         voices = np.unique(rows["voice"][held_out])
-        shares = {f"voice-{voice}": float(right[held_out & (rows["voice"] == voice)].mean()) for voice in voices}
-        found |= {"accuracy": float(np.mean(list(shares.values()))), "by_voice": shares}
+        by_voice = {f"voice-{voice}": float(right[held_out & (rows["voice"] == voice)].mean()) for voice in voices}
+        found |= {"accuracy": float(np.mean(list(by_voice.values()))), "by_voice": by_voice}
     if not held_out.all():
         counts = confusion(targets[~held_out], labels[~held_out], classes)
         found |= {"accuracy_random_split": accuracy(counts), "rows_random_split": int(counts.sum())}
@@ -66,9 +66,9 @@ def score(prediction: Prediction, rows: Tensors, classes: int) -> dict[str, Any]
 
 
 def per_sample_loss(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
-    """1 where the class of a recording is wrong whose voice was held out, else 0.
+    """Return 1 for each wrong class of a recording whose voice is held out, else 0, float64 [sample].
 
-    Rows of the random split are nobody's errors here: what is compared are unheard voices.
+    Errors in the random split are not counted: models are compared on held-out voices.
     """
     wrong = (labels_of(prediction) != rows["targets"]) & (rows["held_out"] == 1)
     losses: NDArray[np.float64] = wrong.astype(np.float64)
@@ -76,7 +76,7 @@ def per_sample_loss(prediction: Prediction, rows: Tensors) -> NDArray[np.float64
 
 
 def baselines(samples: Samples, classes: int) -> dict[str, Prediction]:
-    """The most frequent class; logistic regression on mean and deviation of each feature over a recording's frames."""
+    """Return the most frequent class, and a logistic regression on mean and deviation of each feature over time."""
     frequent, linear = [], []
     targets = samples.tensors["targets"]
     statistics = frame_statistics(samples.tensors["inputs"], samples.tensors["lengths"])
@@ -90,7 +90,7 @@ def baselines(samples: Samples, classes: int) -> dict[str, Prediction]:
 
 
 def frame_statistics(inputs: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Mean and deviation of each feature over the valid frames.
+    """Return mean and deviation of each feature over the valid frames.
 
     Args:
         inputs: float32 [sample, time, feature].
@@ -109,4 +109,4 @@ def frame_statistics(inputs: NDArray[np.float32], lengths: NDArray[np.int64]) ->
 def live_metrics(kind: str, rows: "pd.DataFrame") -> Live:
     """Return accuracy and macro-F1 of predictions whose truth is known."""
     del kind
-    return live_classes(rows)
+    return class_metrics(rows)

@@ -1,4 +1,4 @@
-"""Recordings, and whose voice is in them."""
+"""Samples of recordings, with inferred voices."""
 
 import numpy as np
 import pyarrow as pa
@@ -13,37 +13,37 @@ MIXED = "voices-mixed"
 """Name of the fold whose splits share voices; it sorts behind the others."""
 
 
-def make_samples(table: pa.Table, task: RecordingTask, name: str) -> Samples:
-    """Recordings of varying length, once to be judged on voices held out, once on a random split.
+def make_samples(table: pa.Table, section: RecordingTask, name: str) -> Samples:
+    """Return recordings of varying length, with splits by voice and a random split.
 
-    Every recording stands here twice: first all with `held_out` 1, for the folds `voice-1`, `voice-2`, …, each of which
-    tests on one voice and trains on the others; then all with `held_out` 0, for the fold `voices-mixed`.
+    Each recording is there twice: first with `held_out` 1, for the folds `voice-1`, `voice-2`, …, each of which tests
+    on one voice and trains on the others; then with `held_out` 0, for the fold `voices-mixed`.
 
     Args:
         table: Columns row_id, split, label int64, frames list<fixed_size_list<float32>>.
-        task: Its parameters.
-        name: Its name, for error messages.
+        section: Parameters of the section.
+        name: Name of the task, for error messages.
 
     Returns:
         inputs float32 [sample, time, feature] (0 after the end), lengths int64 [sample], targets int64 [sample],
-        voice int64 [sample] (1, 2, …; inferred), held_out int64 [sample]. Notes: voices (recordings of each).
+        voice int64 [sample] (inferred, from 1), held_out int64 [sample]. Notes: voices (number of recordings of each).
 
     Raises:
-        DataError: A recording has no frames, or one is no finite number.
-        SplitError: There are fewer recordings than voices, or a split is empty.
+        DataError: A recording has no frames, or a number that is not finite.
+        SplitError: There are fewer different recordings than voices, or a split is empty.
     """
     inputs, lengths = _frames(table, name)
     labels = table["label"].to_numpy().astype(np.int64)
-    voice = inferred_voices(inputs, lengths, labels, task.voices, task.seed, name)
+    voice = inferred_voices(inputs, lengths, labels, section.voices, section.seed, name)
     count = len(labels)
-    width = len(str(task.voices))
+    width = len(str(section.voices))
     # Sorted by name, the ninth comes before the tenth.
     folds = [
-        _without_voice(f"voice-{one:0{width}}", voice == one, task.valid_share, task.seed + one)
-        for one in range(1, task.voices + 1)
+        _without_voice(f"voice-{one:0{width}}", voice == one, section.valid_share, section.seed + one)
+        for one in range(1, section.voices + 1)
     ]
     given = given_splits(table, name)
-    mixed = _given(given) if given is not None else _by_class(labels, task)
+    mixed = _given(given) if given is not None else _by_class(labels, section)
     folds.append(Fold(MIXED, mixed.train + count, mixed.valid + count, mixed.test + count))
     check_splits(tuple(folds), name)
     tensors = {
@@ -53,7 +53,7 @@ def make_samples(table: pa.Table, task: RecordingTask, name: str) -> Samples:
         "voice": np.tile(voice, 2),
         "held_out": np.repeat(np.array([1, 0], np.int64), count),
     }
-    sizes = np.bincount(voice, minlength=task.voices + 1)[1:]
+    sizes = np.bincount(voice, minlength=section.voices + 1)[1:]
     return Samples(tensors, tuple(folds), notes={"voices": {str(one + 1): int(size) for one, size in enumerate(sizes)}})
 
 
@@ -65,22 +65,22 @@ def inferred_voices(
     seed: int,
     name: str,
 ) -> NDArray[np.int64]:
-    """Guesses who speaks, where the data does not say: int64 [recording], from 1.
+    """Infer the voice of each recording: int64 [recording], from 1.
 
-    A recording's mean over time tells what is said and who says it. Without the mean of all recordings of the same
-    class, and each feature scaled to deviation 1, k-means finds the voices. On the default data this gives groups of
-    about 50 recordings of each class, as many as each of its six speakers recorded.
+    The mean of a recording over time depends on what is said and on who says it. After the mean of all recordings of
+    the class is subtracted and each feature is scaled to deviation 1, k-means finds the voices. In the default data,
+    the clusters have about 50 recordings of each class, the number that each of its six speakers recorded.
 
     Args:
         inputs: float32 [recording, time, feature], 0 after the end.
         lengths: int64 [recording].
         labels: int64 [recording].
-        voices: How many.
-        seed: Of the first guesses.
-        name: The task's, for error messages.
+        voices: Number of voices.
+        seed: Seed of k-means.
+        name: Name of the task, for error messages.
 
     Raises:
-        SplitError: The recordings are fewer, or as many of them are alike that there are fewer voices.
+        SplitError: There are fewer different recordings than voices.
     """
     from sklearn.cluster import KMeans
 
@@ -92,14 +92,14 @@ def inferred_voices(
     different = len(np.unique(means, axis=0))
     if different < voices:
         raise SplitError(
-            f"tasks.{name}: {different} different recordings cannot be of {voices} voices; lower tasks.{name}.voices "
-            "or bring more data"
+            f"tasks.{name}: found {different} different recordings, expected at least {voices}, one for each voice; "
+            f"lower tasks.{name}.voices or use more data"
         )
     found = KMeans(voices, n_init=10, random_state=seed).fit_predict(means)
-    # Numbered by their first recordings: the clusters' own numbers mean nothing.
-    _, first, place = np.unique(found, return_index=True, return_inverse=True)
-    ranks: NDArray[np.int64] = first.argsort().argsort()[place].astype(np.int64) + 1
-    return ranks
+    # Number the voices in the order of their first recordings: the numbers of k-means are arbitrary.
+    _, first, cluster = np.unique(found, return_index=True, return_inverse=True)
+    voice: NDArray[np.int64] = first.argsort().argsort()[cluster].astype(np.int64) + 1
+    return voice
 
 
 def _frames(table: pa.Table, name: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -109,11 +109,11 @@ def _frames(table: pa.Table, name: str) -> tuple[NDArray[np.float32], NDArray[np
     values = column.flatten().flatten().to_numpy(zero_copy_only=False).reshape(-1, features)
     rows = table["row_id"].to_numpy()
     if not lengths.all():
-        raise DataError(f"tasks.{name}: the recording of row {rows[int(lengths.argmin())]} has no frames; take it out")
+        raise DataError(f"tasks.{name}: the recording of row {rows[int(lengths.argmin())]} has no frames; remove it")
     if not np.isfinite(values).all():
         frame = int((~np.isfinite(values)).any(1).argmax())
         row = rows[int(np.searchsorted(lengths.cumsum(), frame, side="right"))]
-        raise DataError(f"tasks.{name}: the recording of row {row} has a number that is not finite; take it out")
+        raise DataError(f"tasks.{name}: the recording of row {row} has a number that is not finite; remove it")
     inputs = np.zeros((len(lengths), int(lengths.max()), features), np.float32)
     inputs[np.arange(inputs.shape[1]) < lengths[:, None]] = values
     return inputs, lengths
@@ -129,13 +129,13 @@ def _given(splits: NDArray[np.object_]) -> Fold:
     return Fold(MIXED, *(np.flatnonzero(splits == part) for part in ("train", "valid", "test")))
 
 
-def _by_class(labels: NDArray[np.int64], task: RecordingTask) -> Fold:
-    """By chance, with the same shares of every class."""
-    rng = np.random.default_rng(task.seed)
+def _by_class(labels: NDArray[np.int64], section: RecordingTask) -> Fold:
+    """Split at random, with equal shares of each class."""
+    rng = np.random.default_rng(section.seed)
     parts: tuple[list[int], list[int], list[int]] = ([], [], [])
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
-        ends = np.cumsum([round(task.test_share * len(rows)), round(task.valid_share * len(rows))])
+        ends = np.cumsum([round(section.test_share * len(rows)), round(section.valid_share * len(rows))])
         test, valid, train = np.split(rows, ends)
         for part, own in zip(parts, (train, valid, test), strict=True):
             part.extend(own)

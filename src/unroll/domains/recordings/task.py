@@ -1,4 +1,4 @@
-"""Which class a recording belongs to."""
+"""The class of a recording."""
 
 import torch.nn.functional as F
 

@@ -1,4 +1,4 @@
-"""Sections of params.yaml for strips of several digits; they are composed from a dataset of the digits domain."""
+"""Sections of params.yaml for strips of several digits, which are composed from a dataset of domain digits."""
 
 from typing import Annotated, Literal, Self
 
@@ -15,10 +15,10 @@ class _StripTask(TaskSection):
     columns: Annotated[int, Field(ge=60)] = 140
     """Width of a strip in pixels."""
     train: Annotated[int, Field(ge=1)] = 12_000
-    """Number of strips composed for the training split."""
+    """Number of training strips."""
     valid: Annotated[int, Field(ge=1)] = 1_000
     test: Annotated[int, Field(ge=1)] = 2_000
-    """Number of test strips; they are composed of test images."""
+    """Number of test strips, composed of test images."""
     seed: int = 0
 
     @model_validator(mode="after")
@@ -30,13 +30,13 @@ class _StripTask(TaskSection):
 
 
 class StripColumnTask(_StripTask):
-    """Which digit each pixel column of a strip belongs to, if any."""
+    """The digit that each pixel column of a strip belongs to, if any."""
 
     kind: Literal["column_labels"]
 
 
 class StripCaptionTask(_StripTask):
-    """The digits of a strip, written out as words."""
+    """The digits of a strip as words."""
 
     kind: Literal["captions"]
     decoding: BeamSearch = DecodingConfig(max_length=8)

@@ -1,4 +1,4 @@
-"""Right columns and right digits of strips, and baselines."""
+"""Accuracy of column labels and captions of strips, and baselines."""
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -10,20 +10,22 @@ from unroll.domains.strips.config import StripCaptionTask, StripColumnTask
 from unroll.domains.strips.samples import BETWEEN
 from unroll.features.samples import Index, Samples, Tensors
 from unroll.metrics.classification import labels_of, logistic_regression, majority
-from unroll.metrics.live import Live, label_lists, share_of_equal
+from unroll.metrics.live import Live, label_accuracy, label_lists
 from unroll.metrics.metrics import Metrics, Prediction
-from unroll.metrics.tokens import by_group, edit_distance, ended, written
+from unroll.metrics.tokens import by_group, edit_distance, with_eos, without_padding
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CLASSES = 11
-LEAST_RUN = 3
-"""Columns of one label that make a digit; shorter runs are noise."""
-REACH = 7
-"""Columns on each side that the linear baseline sees."""
+MIN_RUN = 3
+"""Least number of columns with one label that count as a digit; shorter runs are noise."""
+CONTEXT = 7
+"""Columns on each side that the linear baseline reads."""
 FITTED = 60_000
-"""Columns that it is fitted on, drawn from the training strips."""
+"""Columns of training strips that the linear baseline is fitted on."""
+CHUNK = 250
+"""Strips that are compared with all training strips in one matrix product."""
 
 
 def make_metrics(section: StripColumnTask | StripCaptionTask, samples: Samples) -> Metrics:
@@ -41,7 +43,7 @@ def make_metrics(section: StripColumnTask | StripCaptionTask, samples: Samples) 
 
 
 def column_scores(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
-    """Right columns, and right digits when the columns are read off.
+    """Return the accuracy of column labels, and the error rate of the digits read off from them.
 
     Args:
         prediction: Labels int64 [sample, column], or their probabilities float32 [sample, column, label].
@@ -49,9 +51,9 @@ def column_scores(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
 
     Returns:
         frame_accuracy; digit_error_rate: edit distance between the digits read off and the true ones, over the number
-        of true ones; exact_match: share of strips without such an error; least_digit_error_rate: what reading off the
-        true labels gives, because equal digits that touch look like one; by_place: frame accuracy by the column's
-        place in its digit.
+        of true ones; exact_match: share of strips without such an error; least_digit_error_rate: error rate of the true
+        labels, where equal digits that touch are read as one; by_place: frame accuracy by the column's place in its
+        digit.
     """
     targets, labels = rows["targets"], labels_of(prediction)
     right = labels == targets
@@ -66,46 +68,46 @@ def column_scores(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
         "least_digit_error_rate": float(digit_errors(targets, true).sum() / digits),
         "rows": len(targets),
         "by_place": {
-            name: {"frame_accuracy": float(right[inside].mean()), "columns": int(inside.sum())}
-            for name, inside in places.items()
-            if inside.any()
+            name: {"frame_accuracy": float(right[mask].mean()), "columns": int(mask.sum())}
+            for name, mask in places.items()
+            if mask.any()
         },
     }
 
 
 def wrong_columns(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
-    """Share of wrong columns in each strip."""
+    """Return the share of wrong columns in each strip, float64 [sample]."""
     wrong: NDArray[np.float64] = (labels_of(prediction) != rows["targets"]).mean(1)
     return wrong
 
 
 def true_digits(rows: Tensors) -> list[list[int]]:
-    """The digits of each strip, without padding."""
+    """Return the digits of each strip, without padding."""
     return [row[row >= 0].tolist() for row in rows["digits"]]
 
 
 def digit_errors(labels: NDArray[np.int64], true: list[list[int]]) -> NDArray[np.int64]:
-    """Edit distance of the digits read off each row of labels to the true ones, int64 [sample]."""
+    """Return the edit distance of the digits read off from labels to the true digits, int64 [sample]."""
     return np.array([edit_distance(read_off(row), digits) for row, digits in zip(labels, true, strict=True)])
 
 
 def read_off(labels: NDArray[np.int64]) -> list[int]:
-    """Labels of columns → digits: short runs are dropped, then neighbours that are equal are one.
+    """Return the digits of column labels: short runs are dropped, then equal neighbors are merged.
 
     Example:
-        With runs of three: 7 7 7 10 10 10 3 3 3 1 3 3 3 → 7, 3: the single 1 is noise, the 3 goes on after it.
+        7 7 7 10 10 10 3 3 3 1 3 3 3 → 7, 3: the run of a single 1 is noise.
     """
     starts = np.flatnonzero(np.diff(labels, prepend=-1))
     lengths = np.diff(starts, append=len(labels))
-    runs = labels[starts][lengths >= LEAST_RUN]
+    runs = labels[starts][lengths >= MIN_RUN]
     digits: list[int] = runs[(np.diff(runs, prepend=-1) != 0) & (runs != BETWEEN)].tolist()
     return digits
 
 
 def place_in_digit(targets: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
-    """Columns by their place in the digit that they belong to: its first columns, its last, those between, none.
+    """Group columns by their place in their digit: `1-3`, `4-6`, …, and `between` for columns between digits.
 
-    What a one-way network cannot know is in the first.
+    A one-way network knows little of a digit in its first columns.
     """
     starts = np.diff(targets, axis=1, prepend=-1) != 0
     columns = np.broadcast_to(np.arange(targets.shape[1]), targets.shape)
@@ -119,7 +121,7 @@ def place_in_digit(targets: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
 
 
 def column_baselines(samples: Samples) -> dict[str, Prediction]:
-    """The most frequent label; logistic regression on the pixels of a column and of seven on each side of it."""
+    """Return the most frequent label, and a logistic regression on the pixels of a column and of seven on each side."""
     frequent, linear = [], []
     inputs, targets = samples.tensors["inputs"], samples.tensors["targets"]
     columns = targets.shape[1]
@@ -131,7 +133,7 @@ def column_baselines(samples: Samples) -> dict[str, Prediction]:
         known = surroundings(inputs[past], strip, column)
         predict = logistic_regression(known, targets[past[strip], column], CLASSES, max_iter=60)
         frequent.append(np.full((len(fold.test), columns), majority(targets[past].ravel())))
-        # Strip by strip: the surroundings of all columns at once would fill half a gigabyte.
+        # Strip by strip: the pixels around all columns take half a gigabyte.
         for row in fold.test:
             new = surroundings(inputs[row : row + 1], np.zeros(columns, np.int64), np.arange(columns))
             linear.append(labels_of(predict(new)))
@@ -139,18 +141,18 @@ def column_baselines(samples: Samples) -> dict[str, Prediction]:
 
 
 def surroundings(strips: NDArray[np.uint8], strip: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Pixels of columns and of their neighbours on both sides; beyond a strip's ends there is paper.
+    """Return the pixels of columns and of their neighbors on both sides; beyond the ends of a strip there is paper.
 
     Args:
         strips: uint8 [strip, column, row].
-        strip: Which strips, int64 [place].
-        column: Which of their columns, int64 [place].
+        strip: Index of the strip of each column, int64 [sample].
+        column: Index of each column, int64 [sample].
 
     Returns:
-        float32 [place, (2 × REACH + 1) × row], 0 to 1.
+        float32 [sample, (2 × CONTEXT + 1) × row], 0 to 1.
     """
-    padded = np.pad(strips, ((0, 0), (REACH, REACH), (0, 0)))
-    windows = padded[strip[:, None], column[:, None] + np.arange(2 * REACH + 1)]
+    padded = np.pad(strips, ((0, 0), (CONTEXT, CONTEXT), (0, 0)))
+    windows = padded[strip[:, None], column[:, None] + np.arange(2 * CONTEXT + 1)]
     pixels: NDArray[np.float32] = windows.reshape(len(strip), -1) / np.float32(255)
     return pixels
 
@@ -159,17 +161,12 @@ def live_metrics(kind: str, rows: "pd.DataFrame") -> Live:
     """Return the metrics of strips whose truth is known."""
     if kind == "captions":
         pairs = zip(rows["prediction"].astype(str), rows["truth"].astype(str), strict=True)
-        return {"exact_match": float(np.mean([said.split() == true.split() for said, true in pairs]))}
+        return {"exact_match": float(np.mean([caption.split() == true.split() for caption, true in pairs]))}
     true, predicted = label_lists(rows)
-    return {"frame_accuracy": share_of_equal(true, predicted)}
-
-
-CHUNK = 250
-"""Strips that are compared with all training strips at once."""
+    return {"frame_accuracy": label_accuracy(true, predicted)}
 
 
 def _caption_metrics() -> Metrics:
-    """Return the metrics of a task of kind captions."""
     return Metrics(
         "exact_match",
         higher_is_better=True,
@@ -181,58 +178,58 @@ def _caption_metrics() -> Metrics:
 
 
 def caption_scores(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
-    """Right sentences, and right words.
+    """Return the share of right captions, and the error rate of their words.
 
     Args:
         prediction: Token numbers int64 [sample, time], padded after `<eos>`.
-        rows: `targets`, the same of the true sentences.
+        rows: `targets`, token numbers of the true captions.
 
     Returns:
-        exact_match: share of sentences right from beginning to end; digit_error_rate: edit distance to the true words
-        over their number; by_digits: both by the number of digits.
+        exact_match: share of captions without an error; digit_error_rate: edit distance to the true words over their
+        number; by_digits: both by the number of digits.
     """
-    true = written(rows["targets"])
-    errors = np.array([edit_distance(*pair) for pair in zip(written(prediction), true, strict=True)])
+    true = without_padding(rows["targets"])
+    errors = np.array([edit_distance(*pair) for pair in zip(without_padding(prediction), true, strict=True)])
     counts = np.array([len(words) for words in true])
 
-    def figures(inside: Any) -> dict[str, Any]:
+    def score(mask: Any) -> dict[str, Any]:
         return {
-            "exact_match": float((errors[inside] == 0).mean()),
-            "digit_error_rate": float(errors[inside].sum() / counts[inside].sum()),
-            "rows": len(errors[inside]),
+            "exact_match": float((errors[mask] == 0).mean()),
+            "digit_error_rate": float(errors[mask].sum() / counts[mask].sum()),
+            "rows": len(errors[mask]),
         }
 
     groups = {str(count): counts == count for count in np.unique(counts)}
-    return {**figures(slice(None)), "by_digits": by_group(groups, figures)}
+    return {**score(slice(None)), "by_digits": by_group(groups, score)}
 
 
 def wrong_caption(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
-    """1 where any word of a sentence is wrong, else 0."""
-    pairs = zip(written(prediction), written(rows["targets"]), strict=True)
-    return np.array([said != true for said, true in pairs], np.float64)
+    """Return 1 for each caption with a wrong word, else 0, float64 [sample]."""
+    pairs = zip(without_padding(prediction), without_padding(rows["targets"]), strict=True)
+    return np.array([caption != true for caption, true in pairs], np.float64)
 
 
 def caption_baselines(samples: Samples) -> dict[str, Prediction]:
-    """The most frequent sentence, and that of the training strip with the nearest pixels."""
+    """Return the most frequent caption, and the caption of the training strip with the nearest pixels."""
     inputs, targets = samples.tensors["inputs"], samples.tensors["targets"]
     frequent, nearest = [], []
     for fold in samples.folds:
         past = np.concatenate([fold.train, fold.valid])
-        sentences = written(targets[past])
-        common, _ = Counter(map(tuple, sentences)).most_common(1)[0]
+        captions = without_padding(targets[past])
+        common, _ = Counter(map(tuple, captions)).most_common(1)[0]
         frequent += [list(common)] * len(fold.test)
-        nearest += [sentences[place] for place in _nearest(inputs, past, fold.test)]
-    return {"most_frequent": ended(frequent), "nearest_strip": ended(nearest)}
+        nearest += [captions[index] for index in _nearest(inputs, past, fold.test)]
+    return {"most_frequent": with_eos(frequent), "nearest_strip": with_eos(nearest)}
 
 
-def _nearest(inputs: NDArray[np.uint8], known: Index, asked: Index) -> NDArray[np.int64]:
-    """Of each strip asked for, the place among the known ones of that with the least squared difference of pixels."""
+def _nearest(inputs: NDArray[np.uint8], known: Index, wanted: Index) -> NDArray[np.int64]:
+    """Return for each wanted strip the position in `known` of the one with the least squared difference of pixels."""
     pixels = inputs.reshape(len(inputs), -1)
-    there = pixels[known].astype(np.float32)
+    known_pixels = pixels[known].astype(np.float32)
     # |x − m|² = |x|² − 2·x·m + |m|²; the first term is the same for every known strip.
-    squares = (there**2).sum(1)
-    places = [
-        (squares - 2 * pixels[asked[start : start + CHUNK]].astype(np.float32) @ there.T).argmin(1)
-        for start in range(0, len(asked), CHUNK)
+    squares = (known_pixels**2).sum(1)
+    nearest = [
+        (squares - 2 * pixels[wanted[start : start + CHUNK]].astype(np.float32) @ known_pixels.T).argmin(1)
+        for start in range(0, len(wanted), CHUNK)
     ]
-    return np.concatenate(places)
+    return np.concatenate(nearest)

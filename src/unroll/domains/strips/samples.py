@@ -1,4 +1,4 @@
-"""Strips of handwritten digits side by side, composed from single images."""
+"""Samples of strips: handwritten digits side by side, composed from single images."""
 
 import itertools
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ BETWEEN = 10
 """Label of a column that no digit covers."""
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 OVERLAP, GAP = 4, 10
-"""Columns that two neighbours share at most, and columns between them at most."""
+"""Largest number of columns that two neighbors share, and largest number of columns between them."""
 
 Pixels = NDArray[np.uint8]
 
@@ -31,7 +31,7 @@ class Strips:
     Attributes:
         pixels: uint8 [strip, column, row of the image].
         labels: Digit of each column or `BETWEEN`, int64 [strip, column].
-        digits: From left to right, IGNORE_INDEX after the last, int64 [strip, digit].
+        digits: Digits from left to right, IGNORE_INDEX after the last, int64 [strip, digit].
     """
 
     pixels: Pixels
@@ -40,75 +40,52 @@ class Strips:
 
 
 def make_samples(table: pa.Table, section: StripColumnTask | StripCaptionTask, name: str) -> Samples:
-    """Return the samples of a task of either kind."""
-    if isinstance(section, StripCaptionTask):
-        return _caption_samples(table, section, name)
-    return _column_samples(table, section, name)
-
-
-def _column_samples(table: pa.Table, task: StripColumnTask, name: str) -> Samples:
-    """Strips, and which digit each of their pixel columns belongs to.
+    """Return strips with a label for each pixel column, or with a caption.
 
     Args:
         table: Columns row_id, split, label, pixels (uint8 [784]).
-        task: Its parameters.
-        name: Its name, for error messages.
+        section: Parameters of the section.
+        name: Name of the task, for error messages.
 
     Returns:
-        inputs uint8 [sample, column, 28], targets int64 [sample, column] (10 between digits), digits int64
-        [sample, digit] (IGNORE_INDEX after the last).
+        inputs uint8 [sample, column, 28] and digits int64 [sample, digit] (IGNORE_INDEX after the last). For column
+        labels targets int64 [sample, column] (10 between digits). For captions caption (text "seven three one"),
+        targets int64 [sample, step] (`<eos>` at the end, IGNORE_INDEX after it) and target_lengths int64 [sample] (with
+        `<eos>`).
 
     Raises:
-        DataError: An image has no ink.
+        DataError: An image is blank.
         SplitError: There are too few images, or a split is empty.
     """
-    strips, fold = _all_strips(table, task, name)
-    return Samples({"inputs": strips.pixels, "targets": strips.labels, "digits": strips.digits}, (fold,))
-
-
-def _caption_samples(table: pa.Table, task: StripCaptionTask, name: str) -> Samples:
-    """Strips, and their digits as a sentence.
-
-    Args:
-        table: As `strip_column_samples` has it.
-        task: Its parameters.
-        name: Its name, for error messages.
-
-    Returns:
-        inputs uint8 [sample, column, 28], targets int64 [sample, step] (`<eos>` at the end, IGNORE_INDEX after it),
-        target_lengths int64 [sample] (with `<eos>`), digits int64 [sample, digit], caption (text "seven three one").
-
-    Raises:
-        DataError: An image has no ink.
-        SplitError: There are too few images, or a split is empty.
-    """
-    strips, fold = _all_strips(table, task, name)
+    strips, fold = _all_strips(table, section, name)
+    tensors: Tensors = {"inputs": strips.pixels, "digits": strips.digits}
+    if isinstance(section, StripColumnTask):
+        return Samples(tensors | {"targets": strips.labels}, (fold,))
     captions = [" ".join(WORDS[digit] for digit in row if digit != IGNORE_INDEX) for row in strips.digits]
     vocabulary = Vocabulary.fit([" ".join(WORDS)], TokenizerConfig(kind="split", vocabulary_size=50))
     targets, lengths = pad([[*ids, EOS] for ids in vocabulary.encode(captions)], IGNORE_INDEX)
-    tensors: Tensors = {"inputs": strips.pixels, "targets": targets, "target_lengths": lengths, "digits": strips.digits}
-    tensors["caption"] = np.array(captions, object)
+    tensors |= {"targets": targets, "target_lengths": lengths, "caption": np.array(captions, object)}
     return Samples(tensors, (fold,), {"caption": vocabulary})
 
 
 def compose(images: Sequence[Pixels], digits: Sequence[int], gaps: Sequence[int], start: int, columns: int) -> Strips:
-    """One strip.
+    """Compose one strip.
 
-    Where two digits overlap, the darker ink wins, and a column belongs to the digit whose middle is nearer.
+    Where two digits overlap, the darker ink is kept, and a column belongs to the digit whose middle is nearer.
 
     Example:
         A digit 7 of 3 columns at 1 and a digit 2 of 4 columns, gap −1: columns 1 to 3 and 3 to 6. Column 3 is 1 away
         from the middle of the 7 (2) and 1.5 from that of the 2 (4.5), so it is a 7: labels 10 7 7 7 2 2 2 10.
 
     Args:
-        images: Their ink, uint8 [column of the digit, row].
-        digits: What they show.
+        images: Ink of each digit, uint8 [column of the digit, row].
+        digits: The digits.
         gaps: Columns between neighbours; negative ones overlap.
         start: First column of the first digit.
         columns: Width of the strip.
 
     Returns:
-        One strip, without the first axis.
+        Arrays of `Strips` without the first axis.
     """
     pixels = np.zeros((columns, images[0].shape[1]), np.uint8)
     labels = np.full(columns, BETWEEN, np.int64)
@@ -124,23 +101,23 @@ def compose(images: Sequence[Pixels], digits: Sequence[int], gaps: Sequence[int]
     return Strips(pixels, labels, np.asarray(digits, np.int64))
 
 
-def _all_strips(table: pa.Table, task: StripColumnTask | StripCaptionTask, name: str) -> tuple[Strips, Fold]:
-    """Strips of the training split, then of validation, then of the test split; no image stands in two of them."""
+def _all_strips(table: pa.Table, section: StripColumnTask | StripCaptionTask, name: str) -> tuple[Strips, Fold]:
+    """Return the strips of train, then of valid, then of test; no image is in two of them."""
     split = np.array(table["split"].to_pylist(), object)
     train, test = np.flatnonzero(split == "train"), np.flatnonzero(split == "test")
-    # Enough for validation strips that rarely share an image, and never more than a tenth of the images.
-    held = min(task.valid * task.digits[1], len(train) // 10)
+    # Validation strips rarely share an image, but take at most a tenth of the images.
+    held = min(section.valid * section.digits[1], len(train) // 10)
     if not held or not len(test):
         raise SplitError(
-            f"tasks.{name}: dataset {task.dataset} has {len(train)} training and {len(test)} test images; strips need "
+            f"tasks.{name}: dataset {section.dataset} has {len(train)} training and {len(test)} test images, expected "
             "at least 10 and 1"
         )
     parts = []
-    sources = ((train[:-held], task.train), (train[-held:], task.valid), (test, task.test))
-    for place, (rows, count) in enumerate(sources):
-        rng = np.random.default_rng([task.seed, place])
-        parts.append(_strips(_ink(table.take(rows), name), table["label"].to_numpy()[rows], count, task, rng))
-    ends = np.cumsum([0, task.train, task.valid, task.test])
+    sources = ((train[:-held], section.train), (train[-held:], section.valid), (test, section.test))
+    for number, (rows, count) in enumerate(sources):
+        rng = np.random.default_rng([section.seed, number])
+        parts.append(_strips(_ink(table.take(rows), name), table["label"].to_numpy()[rows], count, section, rng))
+    ends = np.cumsum([0, section.train, section.valid, section.test])
     fold = Fold("all", *(np.arange(first, last) for first, last in itertools.pairwise(ends)))
     check_splits((fold,), name)
     return Strips(*(np.concatenate(kind) for kind in zip(*parts, strict=True))), fold
@@ -150,38 +127,38 @@ def _strips(
     images: Sequence[Pixels],
     labels: NDArray[np.integer],
     count: int,
-    task: StripColumnTask | StripCaptionTask,
+    section: StripColumnTask | StripCaptionTask,
     rng: np.random.Generator,
 ) -> tuple[Pixels, NDArray[np.int64], NDArray[np.int64]]:
-    """Strips of digits, gaps and a start drawn by chance: what `Strips` has."""
-    least, most = task.digits
-    pixels = np.zeros((count, task.columns, images[0].shape[1]), np.uint8)
-    columns = np.full((count, task.columns), BETWEEN, np.int64)
+    """Return pixels, labels and digits of strips with random digits, gaps and start."""
+    least, most = section.digits
+    pixels = np.zeros((count, section.columns, images[0].shape[1]), np.uint8)
+    columns = np.full((count, section.columns), BETWEEN, np.int64)
     digits = np.full((count, most), IGNORE_INDEX, np.int64)
     for strip in range(count):
         chosen = rng.integers(len(images), size=rng.integers(least, most + 1))
         pieces = [images[one] for one in chosen]
-        free = task.columns - sum(map(len, pieces))
-        # Half of a narrow digit stays its own.
+        free = section.columns - sum(map(len, pieces))
+        # At least half of a narrow digit is not overlapped.
         overlaps = [min(OVERLAP, len(one) // 2, len(other) // 2) for one, other in itertools.pairwise(pieces)]
         gaps = [int(rng.integers(-overlap, min(GAP, free // len(pieces)) + 1)) for overlap in overlaps]
         start = int(rng.integers(free - sum(gaps) + 1))
-        one = compose(pieces, labels[chosen].tolist(), gaps, start, task.columns)
+        one = compose(pieces, labels[chosen].tolist(), gaps, start, section.columns)
         pixels[strip], columns[strip] = one.pixels, one.labels
         digits[strip, : len(chosen)] = one.digits
     return pixels, columns, digits
 
 
 def _ink(table: pa.Table, name: str) -> list[Pixels]:
-    """Each image from its first to its last column with ink, uint8 [column, row]."""
+    """Return each image from its first to its last column with ink, uint8 [column, row]."""
     flat = table["pixels"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    turned = flat.reshape(-1, 28, 28).transpose(0, 2, 1)
-    inked = turned.any(2)
-    empty = ~inked.any(1)
-    if empty.any():
+    columns = flat.reshape(-1, 28, 28).transpose(0, 2, 1)
+    inked = columns.any(2)
+    blank = ~inked.any(1)
+    if blank.any():
         raise DataError(
-            f"tasks.{name}: the image of row {table['row_id'][int(empty.argmax())]} is blank (blank ones: "
-            f"{empty.sum():,}); take it out of the dataset"
+            f"tasks.{name}: the image of row {table['row_id'][int(blank.argmax())]} is blank (blank images: "
+            f"{blank.sum():,}); remove it from the dataset"
         )
     first, last = inked.argmax(1), 28 - inked[:, ::-1].argmax(1)
-    return [image[one:other] for image, one, other in zip(turned, first, last, strict=True)]
+    return [image[one:other] for image, one, other in zip(columns, first, last, strict=True)]

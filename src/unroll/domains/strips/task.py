@@ -17,7 +17,7 @@ def make_task(name: str, section: StripColumnTask | StripCaptionTask, samples: S
 
 
 def _column_task(name: str, section: StripColumnTask, samples: Samples) -> Task:
-    """Many to many in step: the pixel columns of a strip from left to right → a label for each."""
+    """Return the task, many to many in step: the pixel columns of a strip from left to right → a label for each."""
     return Task(
         name=name,
         domain=section.domain,
@@ -45,7 +45,7 @@ def _column_task(name: str, section: StripColumnTask, samples: Samples) -> Task:
 
 
 def _caption_task(name: str, section: StripCaptionTask, samples: Samples) -> Task:
-    """One to many: a strip, read as a whole → its digits, word by word."""
+    """Return the task, one to many: a strip, read as a whole → its digits as words."""
     vocabulary = samples.vocabularies["caption"]
     return Task(
         name=name,

@@ -20,7 +20,7 @@ class TaggingTask(TextTask):
     domain: Literal["tagged"]
     kind: Literal["token_classification"]
     characters: Annotated[int, Field(ge=0)] = 12
-    """Number of characters of each token that are read beside it; 0 for none."""
+    """First characters of each token that the model reads besides the token; 0 for none."""
 
     @model_validator(mode="after")
     def _tokens_as_given(self) -> Self:

@@ -11,7 +11,7 @@ from unroll.features.samples import Samples, Tensors
 from unroll.features.special_tokens import IGNORE_INDEX, PAD
 from unroll.metrics.classification import labels_of, majority
 from unroll.metrics.entities import entity_scores
-from unroll.metrics.live import Live, label_lists, share_of_equal
+from unroll.metrics.live import Live, label_accuracy, label_lists
 from unroll.metrics.metrics import Metrics, Prediction
 
 if TYPE_CHECKING:
@@ -32,20 +32,20 @@ def make_metrics(section: TaggingTask, samples: Samples) -> Metrics:
 
 
 def score(prediction: Prediction, rows: Tensors, tags: Sequence[str]) -> dict[str, Any]:
-    """Whole entities, and single tokens.
+    """Return scores of entities, and the accuracy of tokens.
 
     Args:
         prediction: Tag numbers int64 [sample, time], or probabilities float32 [sample, time, tag].
-        rows: `targets` int64 [sample, time], IGNORE_INDEX beyond each sentence's end.
-        tags: Their names.
+        rows: `targets` int64 [sample, time], IGNORE_INDEX after the end of a sentence.
+        tags: Names of the tags.
 
     Returns:
-        entity_f1, entity_precision and entity_recall: an entity counts where its type and both its ends are right;
-        token_accuracy; entities: how many there are; by_type: F1 of each type of entity and how many there are.
+        entity_f1, entity_precision and entity_recall: an entity is right if its type and both its ends are; entities:
+        the number of true ones; by_type: F1 and number of entities of each type; token_accuracy.
     """
     labels, targets = labels_of(prediction), rows["targets"]
     inside = targets != IGNORE_INDEX
-    total, by_type = entity_scores(_named(targets, inside, tags), _named(labels, inside, tags))
+    total, by_type = entity_scores(_tag_names(targets, inside, tags), _tag_names(labels, inside, tags))
     return {
         "entity_f1": total.f1,
         "entity_precision": total.precision,
@@ -58,7 +58,7 @@ def score(prediction: Prediction, rows: Tensors, tags: Sequence[str]) -> dict[st
 
 
 def per_sample_loss(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
-    """Share of wrong tokens in each sentence."""
+    """Return the share of wrong tokens in each sentence, float64 [sample]."""
     targets = rows["targets"]
     inside = targets != IGNORE_INDEX
     wrong = (labels_of(prediction) != targets) & inside
@@ -66,12 +66,12 @@ def per_sample_loss(prediction: Prediction, rows: Tensors) -> NDArray[np.float64
     return losses
 
 
-def _named(numbers: NDArray[np.int64], inside: NDArray[np.bool_], tags: Sequence[str]) -> list[list[str]]:
-    return [[tags[tag] for tag in row[there]] for row, there in zip(numbers, inside, strict=True)]
+def _tag_names(numbers: NDArray[np.int64], inside: NDArray[np.bool_], tags: Sequence[str]) -> list[list[str]]:
+    return [[tags[tag] for tag in row[mask]] for row, mask in zip(numbers, inside, strict=True)]
 
 
 def baselines(samples: Samples) -> dict[str, Prediction]:
-    """Each token's most frequent tag in training; the most frequent of all where the token was not seen."""
+    """Return the most frequent tag of each token in training; for unknown tokens, the most frequent tag of all."""
     inputs, targets = samples.tensors["inputs"], samples.tensors["targets"]
     found = []
     for fold in samples.folds:
@@ -81,19 +81,19 @@ def baselines(samples: Samples) -> dict[str, Prediction]:
         counts = np.zeros((int(inputs[:, :, 0].max()) + 1, int(tags.max()) + 1), np.int64)
         np.add.at(counts, (tokens, tags), 1)
         best = np.where(counts.any(1), counts.argmax(1), majority(tags))
-        asked = inputs[fold.test][:, :, 0]
-        found.append(np.where(asked == PAD, 0, best[asked]))
+        test = inputs[fold.test][:, :, 0]
+        found.append(np.where(test == PAD, 0, best[test]))
     return {"most_frequent_tag": np.concatenate(found)}
 
 
 def live_metrics(kind: str, rows: "pd.DataFrame") -> Live:
     """Return entity metrics of sentences whose tags are known."""
     del kind
-    true, said = label_lists(rows)
-    total, _ = entity_scores(true, said)
+    true, predicted = label_lists(rows)
+    total, _ = entity_scores(true, predicted)
     return {
         "entity_f1": total.f1,
         "entity_precision": total.precision,
         "entity_recall": total.recall,
-        "token_accuracy": share_of_equal(true, said),
+        "token_accuracy": label_accuracy(true, predicted),
     }

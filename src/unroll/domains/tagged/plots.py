@@ -11,13 +11,12 @@ from unroll.plotting.results import Results
 
 
 def plot(results: Results) -> None:
-    """F1 of each type of entity, and sentences with the most wrong tokens."""
-    folder, title, prediction, rows = results.folder, results.title, results.prediction, results.rows
-    evaluation = results.evaluation
-    tags = list(results.samples.notes["tags"])
+    """Plot F1 of each type of entity, and the sentences with the most wrong tokens."""
     from unroll.plotting.figures import by_group_bars
     from unroll.plotting.tables import table_figure
 
+    folder, title, prediction, rows = results.folder, results.title, results.prediction, results.rows
+    evaluation, tags = results.evaluation, list(results.samples.notes["tags"])
     test, base = evaluation["test"], evaluation["baseline"]["most_frequent_tag"]
     by_group_bars(
         folder / "types.png",
@@ -39,13 +38,13 @@ def plot(results: Results) -> None:
         folder / "mistakes.png",
         f"{title}: the test sentences with the most wrong tokens",
         ("sentence", "token: true tag, predicted tag"),
-        [(rows["text"][row], _told(rows["text"][row], targets[row], labels[row], tags)) for row in order],
+        [(rows["text"][row], _mistakes(rows["text"][row], targets[row], labels[row], tags)) for row in order],
         widths=(70, 56),
     )
 
 
-def _told(text: str, targets: NDArray[np.int64], labels: NDArray[np.int64], tags: Sequence[str]) -> str:
-    """The wrong tokens of a sentence with both tags."""
+def _mistakes(text: str, targets: NDArray[np.int64], labels: NDArray[np.int64], tags: Sequence[str]) -> str:
+    """Return the wrong tokens of a sentence, each with its true and its predicted tag."""
     return "; ".join(
         f"{token}: {tags[true]}, {tags[label]}"
         for token, true, label in zip(text.split(), targets, labels, strict=False)

@@ -1,4 +1,4 @@
-"""Files of sentences to be tagged."""
+"""Files of sentences to tag."""
 
 from unroll.inference.columns import LABELS
 from unroll.inference.interface import Interface

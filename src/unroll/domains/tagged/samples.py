@@ -1,4 +1,4 @@
-"""Sentences with a tag for each token."""
+"""Samples of sentences with a tag for each token."""
 
 import numpy as np
 import pyarrow as pa
@@ -15,21 +15,21 @@ from unroll.features.text import Vocabulary, pad
 OUTSIDE = "O"
 
 
-def make_samples(table: pa.Table, task: TaggingTask, name: str) -> Samples:
-    """Tokens with their characters, and their tags.
+def make_samples(table: pa.Table, section: TaggingTask, name: str) -> Samples:
+    """Return tokens with their first characters, and their tags.
 
     Args:
         table: Columns row_id, split, tokens, tags.
-        task: Its parameters.
-        name: Its name, for error messages.
+        section: Parameters of the section.
+        name: Name of the task, for error messages.
 
     Returns:
         inputs int64 [sample, time, 1 + character]: the token, then its first characters (PAD after them). targets int64
-        [sample, time], a place in the note `tags`, IGNORE_INDEX after the end.
-        lengths int64 [sample], text (tokens joined by blanks). Notes: tags, cut.
+        [sample, time]: index into the note `tags`, IGNORE_INDEX after the end. lengths int64 [sample], text (tokens
+        joined by blanks). Notes: tags, cut (truncated sentences).
 
     Raises:
-        DataError: A sentence is empty, too long where that is refused, or has another number of tags.
+        DataError: A sentence has no tokens, too many without truncation, or another number of tags than of tokens.
         SplitError: A split is empty, or a row has none.
     """
     splits = required_splits(table, name)
@@ -37,32 +37,29 @@ def make_samples(table: pa.Table, task: TaggingTask, name: str) -> Samples:
     check_splits((fold,), name)
     sentences, tags = table["tokens"].to_pylist(), table["tags"].to_pylist()
     texts = [" ".join(tokens) for tokens in sentences]
-    vocabulary = Vocabulary.fit((texts[row] for row in fold.train), task.tokenizer)
-    ids, too_long = encode(vocabulary, texts, table, "sentence", task, name)
+    vocabulary = Vocabulary.fit((texts[row] for row in fold.train), section.tokenizer)
+    ids, too_long = encode(vocabulary, texts, table, "sentence", section, name)
     for row, text, one, own in zip(table["row_id"].to_pylist(), texts, ids, tags, strict=True):
-        if len(one) != min(len(own), task.max_tokens):
+        if len(one) != min(len(own), section.max_tokens):
             raise DataError(
                 f"tasks.{name}: row {row} has {len(own)} tags for {len(one)} tokens ({text[:60]!r}); "
-                "give each token one, and let no token have a blank in it"
+                "each token needs a tag, and no token may contain a blank"
             )
     inputs, lengths = pad(ids)
-    # Outside comes first, so that it is what the untrained say.
+    # "Outside" is number 0, which follows the end of a sentence.
     known = sorted({tag for own in tags for tag in own}, key=lambda tag: (tag != OUTSIDE, tag))
     number = {tag: place for place, tag in enumerate(known)}
-    targets, _ = pad([[number[tag] for tag in own[: task.max_tokens]] for own in tags], IGNORE_INDEX)
+    targets, _ = pad([[number[tag] for tag in own[: section.max_tokens]] for own in tags], IGNORE_INDEX)
     vocabularies = {"token": vocabulary}
     inputs = inputs[:, :, np.newaxis]
-    if task.characters:
-        spelt = [[" ".join(token) for token in tokens[: task.max_tokens]] for tokens in sentences]
+    if section.characters:
+        spelled = [[" ".join(token) for token in tokens[: section.max_tokens]] for tokens in sentences]
         settings = TokenizerConfig(kind="split", vocabulary_size=50_000, min_count=1)
-        characters = Vocabulary.fit((token for row in fold.train for token in spelt[row]), settings)
-        vocabularies["character"] = characters
-        table_of = np.full((*inputs.shape[:2], 1 + task.characters), PAD, np.int64)
-        table_of[:, :, :1] = inputs
-        letters = characters.encode([token for row in spelt for token in row])
-        first, _ = pad([one[: task.characters] for one in letters])
-        inside = np.arange(inputs.shape[1]) < lengths[:, None]
-        table_of[inside, 1 : 1 + first.shape[1]] = first
-        inputs = table_of
+        vocabularies["character"] = Vocabulary.fit((token for row in fold.train for token in spelled[row]), settings)
+        ids = vocabularies["character"].encode([token for row in spelled for token in row])
+        first, _ = pad([one[: section.characters] for one in ids])
+        characters = np.full((*inputs.shape[:2], section.characters), PAD, np.int64)
+        characters[np.arange(inputs.shape[1]) < lengths[:, None], : first.shape[1]] = first
+        inputs = np.concatenate([inputs, characters], axis=2)
     tensors = {"inputs": inputs, "lengths": lengths, "targets": targets, "text": np.array(texts, object)}
     return Samples(tensors, (fold,), vocabularies, {"tags": known, "cut": int(too_long.sum())})

@@ -10,27 +10,27 @@ from unroll.config.tokenizer import TextTask
 
 
 class TextDataset(RowDataset):
-    """Labelled texts: CSV, TSV or JSONL, one text a row."""
+    """Labeled texts: CSV, TSV or JSONL, one text a row."""
 
     domain: Literal["texts"]
     text_column: str = "text"
     label_column: str = "label"
     labels: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
-    """Allowed names of labels; None where labels are numbers (ratings)."""
+    """Allowed labels; null if labels are numbers (ratings)."""
 
 
 class TextClassTask(TextTask):
-    """Which class a text belongs to."""
+    """The class of a text."""
 
     domain: Literal["texts"]
     kind: Literal["classification"]
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
-    """In the order of the outputs; classes of ratings from low to high."""
+    """Classes in the order of the outputs; of ratings, from low to high."""
     thresholds: tuple[float, ...] | None = None
-    """Ratings that separate the classes, one fewer than classes. A rating on a threshold belongs to the class in the
-    middle."""
+    """Ratings that separate the classes, one fewer than there are classes. A rating on a threshold belongs to the class
+    nearer to the middle."""
     rating_noise: Annotated[float, Field(ge=0)] = 0.0
-    """Standard deviation of a rating's error. Above 0, it spreads each rating over the classes (soft labels)."""
+    """Standard deviation of a rating's error. Above 0, each rating is spread over the classes (soft labels)."""
     splits: ShareSplits = ShareSplits()
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Accuracy of text classification, and its baselines."""
+"""Accuracy of text classification, and baselines."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from unroll.domains.texts.config import TextClassTask
 from unroll.features.samples import Samples, Tensors
 from unroll.metrics.classification import WORDS, accuracy, confusion, labels_of, logistic_regression, macro_f1, majority
-from unroll.metrics.live import Live, live_classes
+from unroll.metrics.live import Live, class_metrics
 from unroll.metrics.metrics import Metrics, Prediction
 from unroll.metrics.tokens import by_group, length_groups
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STRENGTH = 10.0
-"""C of the logistic regressions; of 1, 3 and 10 the best by cross-validation on the training split of the reviews."""
+"""C of the logistic regressions: the best of 1, 3 and 10 by cross-validation on the training split of the reviews."""
 LENGTHS = (5, 10, 15, 20, 30, 50)
-"""Ends of the groups of texts by number of tokens."""
+"""Last lengths, in tokens, of the groups of texts by length."""
 
 
 def make_metrics(section: TextClassTask, samples: Samples) -> Metrics:
@@ -35,23 +35,24 @@ def make_metrics(section: TextClassTask, samples: Samples) -> Metrics:
 
 
 def middle_of(section: TextClassTask) -> float | None:
-    """Return the rating between the lower and the upper classes; None where the texts have labels."""
+    """Return the rating between the lower and the upper classes; None if the texts have labels."""
     return None if section.thresholds is None else float(np.median(section.thresholds))
 
 
 def score(prediction: Prediction, rows: Tensors, classes: int, middle: float | None) -> dict[str, Any]:
-    """Accuracy, macro-F1 and figures by length.
+    """Return accuracy and macro-F1, and accuracy by length.
 
     Args:
-        prediction: Probabilities float32 [sample, class]; of baselines that decide on the side of the middle apart
-            from the class, with a last column P(above the middle); or class numbers [sample].
-        rows: `label` int64 [sample], `lengths`, and of ratings `rating` float32 [sample].
+        prediction: Class numbers [sample], or probabilities float32 [sample, class]. A further column is the
+            probability that the rating is above the middle, from baselines that predict the side apart from the class.
+        rows: `label` int64 [sample], `lengths`, and for ratings `rating` float32 [sample].
         classes: Number of classes.
-        middle: Rating between the lower and the upper classes; None where the texts have labels.
+        middle: Rating between the lower and the upper classes; None if the texts have labels.
 
     Returns:
-        accuracy: of labels the share of right classes; of ratings the share on the right side of the middle, without
-        those exactly on it. class_accuracy and macro_f1: over the classes. accuracy_rows: those that accuracy counts.
+        accuracy: for labels the share of right classes, for ratings the share on the right side of the middle, ratings
+        on the middle not counted; accuracy_rows: the number of rows counted; class_accuracy and macro_f1: over the
+        classes.
     """
     counts = confusion(rows["label"], class_numbers(prediction, classes), classes)
     right, counted = ~_wrong(prediction, rows, classes, middle), _counted(rows, middle)
@@ -63,14 +64,14 @@ def score(prediction: Prediction, rows: Tensors, classes: int, middle: float | N
         "accuracy_rows": int(counted.sum()),
         "rows": len(right),
         "by_length": by_group(
-            {name: inside & counted for name, inside in length_groups(lengths, LENGTHS).items()},
-            lambda inside: {"accuracy": float(right[inside].mean()), "rows": int(inside.sum())},
+            {name: mask & counted for name, mask in length_groups(lengths, LENGTHS).items()},
+            lambda mask: {"accuracy": float(right[mask].mean()), "rows": int(mask.sum())},
         ),
     }
 
 
 def per_sample_loss(prediction: Prediction, rows: Tensors, classes: int, middle: float | None) -> NDArray[np.float64]:
-    """1 where `accuracy` counts an error, else 0; a rating exactly on the middle is an error of nobody."""
+    """Return 1 where `accuracy` counts an error, else 0, float64 [sample]."""
     return (_wrong(prediction, rows, classes, middle) & _counted(rows, middle)).astype(np.float64)
 
 
@@ -87,10 +88,10 @@ def _wrong(prediction: Prediction, rows: Tensors, classes: int, middle: float | 
 
 
 def _above(prediction: Prediction, classes: int) -> NDArray[np.bool_]:
-    """Whether a text is told to be above the middle; where neither side is likelier, it is not.
+    """Return whether each text is predicted to be above the middle; where both sides are equally likely, it is not.
 
     Example:
-        Of negative, neutral and positive, (0.3, 0.3, 0.4) is above: 0.4 against 0.3. Neutral says nothing.
+        Negative, neutral, positive: (0.3, 0.3, 0.4) is above, 0.4 against 0.3; the neutral class is not counted.
     """
     half = classes // 2
     if prediction.ndim == 1:
@@ -110,9 +111,9 @@ def _counted(rows: Tensors, middle: float | None) -> NDArray[np.bool_]:
 
 
 def baselines(samples: Samples, classes: int, middle: float | None) -> dict[str, Prediction]:
-    """The most frequent class and side; logistic regression on TF-IDF of words and pairs of words.
+    """Return the most frequent class, and a logistic regression on TF-IDF of words and pairs of words.
 
-    Of ratings both have a model for the classes and one for the side of the middle: [row, class + 1].
+    For ratings, both predict the side of the middle as well, in a further column: float32 [row, class + 1].
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -141,4 +142,4 @@ def baselines(samples: Samples, classes: int, middle: float | None) -> dict[str,
 def live_metrics(kind: str, rows: "pd.DataFrame") -> Live:
     """Return accuracy and macro-F1 of predictions whose truth is known."""
     del kind
-    return live_classes(rows)
+    return class_metrics(rows)

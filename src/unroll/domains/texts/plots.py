@@ -11,14 +11,14 @@ from unroll.plotting.results import Results
 
 
 def plot(results: Results) -> None:
-    """Confusion matrix, quality by length, and the mistakes that the model was surest of."""
-    section = cast(TextClassTask, results.section)
-    folder, title, prediction, rows = results.folder, results.title, results.prediction, results.rows
-    evaluation = results.evaluation
-    classes, middle = section.classes, middle_of(section)
+    """Plot the confusion matrix, accuracy by length, and the most confident mistakes."""
     from unroll.plotting.figures import by_group_bars, confusion_matrix
     from unroll.plotting.tables import table_figure
 
+    section = cast(TextClassTask, results.section)
+    classes, middle = section.classes, middle_of(section)
+    folder, title, prediction, rows = results.folder, results.title, results.prediction, results.rows
+    evaluation = results.evaluation
     test, base = evaluation["test"], evaluation["baseline"]["tfidf_logistic_regression"]
     labels = class_numbers(prediction, len(classes))
     caption = (
@@ -27,7 +27,7 @@ def plot(results: Results) -> None:
     )
     if middle is not None:
         caption += (
-            f"\nOf {test['accuracy_rows']:,} rated above or below {middle:g} on their side: {test['accuracy']:.1%}; "
+            f"\nRight side of {middle:g} for {test['accuracy_rows']:,} ratings: {test['accuracy']:.1%}; "
             f"TF-IDF + logistic regression {base['accuracy']:.1%}."
         )
     confusion_matrix(
@@ -47,19 +47,19 @@ def plot(results: Results) -> None:
         "accuracy",
         xlabel="tokens (texts)",
     )
-    sure = prediction[np.arange(len(labels)), labels]
+    confidence = prediction[np.arange(len(labels)), labels]
     wrong = np.flatnonzero(labels != rows["label"])
-    order = wrong[np.argsort(-sure[wrong], kind="stable")][:12]
+    order = wrong[np.argsort(-confidence[wrong], kind="stable")][:12]
     table_figure(
         folder / "mistakes.png",
-        f"{title}: the mistakes it was surest of",
-        ("text", "is" if middle is None else "rated", "taken for", "sure"),
+        f"{title}: the most confident mistakes",
+        ("text", "label" if middle is None else "rating", "prediction", "prob."),
         [
             (
                 rows["text"][row],
                 classes[rows["label"][row]] + ("" if middle is None else f" ({rows['rating'][row]:+.1f})"),
                 classes[labels[row]],
-                f"{sure[row]:.0%}",
+                f"{confidence[row]:.0%}",
             )
             for row in order
         ],

@@ -1,4 +1,4 @@
-"""Files of texts to be classified."""
+"""Files of texts to classify."""
 
 from unroll.inference.columns import CLASSES
 from unroll.inference.interface import Interface

@@ -1,4 +1,4 @@
-"""Texts with a class, running text, and what all tasks that read text share."""
+"""Samples of texts with a class."""
 
 import math
 from collections.abc import Sequence
@@ -15,64 +15,66 @@ from unroll.features.samples import Samples, Tensors, check_splits
 from unroll.features.text import Vocabulary, pad
 
 
-def make_samples(table: pa.Table, task: TextClassTask, name: str) -> Samples:
-    """Texts and their classes; texts that say the same stand in one split.
+def make_samples(table: pa.Table, section: TextClassTask, name: str) -> Samples:
+    """Return texts and their classes; nearly equal texts are in one split.
 
     Args:
         table: Columns row_id, split, text, and label or rating.
-        task: Its parameters.
-        name: Its name, for error messages.
+        section: Parameters of the task.
+        name: Name of the task, for error messages.
 
     Returns:
         inputs int64 [sample, time] (PAD after the end), lengths int64 [sample], targets float32 [sample, class]
-        (probabilities), label int64 [sample], rating float32 [sample] (of ratings alone), text. Notes: cut, left_out.
+        (probabilities), label int64 [sample], text, and for ratings rating float32 [sample]. Notes: cut (truncated
+        texts), left_out (rows that would leak).
 
     Raises:
-        DataError: A text is empty, too long where that is refused, or has no class.
-        SplitError: A split is empty, or rows with and without a split are mixed.
+        DataError: A text has no tokens, too many without truncation, or no class.
+        SplitError: A split is empty, or only some rows have a split.
     """
     texts = table["text"].to_pylist()
-    classes = _classes(table, task, name)
-    fold, left_out = share_fold(connected([normalized(text)] for text in texts), given_splits(table, name), task.splits)
+    classes = _classes(table, section, name)
+    fold, left_out = share_fold(
+        connected([normalized(text)] for text in texts), given_splits(table, name), section.splits
+    )
     check_splits((fold,), name)
-    vocabulary = Vocabulary.fit((texts[row] for row in fold.train), task.tokenizer)
-    ids, too_long = encode(vocabulary, texts, table, "text", task, name)
+    vocabulary = Vocabulary.fit((texts[row] for row in fold.train), section.tokenizer)
+    ids, too_long = encode(vocabulary, texts, table, "text", section, name)
     inputs, lengths = pad(ids)
     tensors = {"inputs": inputs, "lengths": lengths, **classes, "text": np.array(texts, object)}
     return Samples(tensors, (fold,), {"text": vocabulary}, {"cut": int(too_long.sum()), "left_out": left_out})
 
 
-def _classes(table: pa.Table, task: TextClassTask, name: str) -> Tensors:
-    """`targets` float32 [row, class], `label` int64 [row], and `rating` float32 [row] of ratings."""
-    column = "label" if task.thresholds is None else "rating"
+def _classes(table: pa.Table, section: TextClassTask, name: str) -> Tensors:
+    """Return targets float32 [row, class], label int64 [row], and for ratings rating float32 [row]."""
+    column = "label" if section.thresholds is None else "rating"
     values = table[column].to_pylist()
-    numbers = {label: number for number, label in enumerate(task.classes)}
+    numbers = {label: number for number, label in enumerate(section.classes)}
     for row, value in zip(table["row_id"].to_pylist(), values, strict=True):
         if value is None:
             raise DataError(
-                f"tasks.{name}: row {row} has no {column}; ratings need tasks.{name}.thresholds, labels must go "
-                "without, and a dataset has one of them"
+                f"tasks.{name}: row {row} has no {column}; set tasks.{name}.thresholds if the dataset has ratings, and "
+                "leave them out if it has labels"
             )
         if column == "label" and value not in numbers:
             raise DataError(
                 f"tasks.{name}: row {row} has the label {value!r}, which is not among tasks.{name}.classes: "
-                f"{', '.join(task.classes)}"
+                f"{', '.join(section.classes)}"
             )
-    if task.thresholds is None:
+    if section.thresholds is None:
         label = np.array([numbers[value] for value in values], np.int64)
         return {"targets": np.eye(len(numbers), dtype=np.float32)[label], "label": label}
     rating = np.array(values, np.float64)
-    label = rating_classes(rating, task.thresholds)
-    targets = soft_labels(rating, task.thresholds, task.rating_noise)
+    label = rating_classes(rating, section.thresholds)
+    targets = soft_labels(rating, section.thresholds, section.rating_noise)
     return {"targets": targets, "label": label, "rating": rating.astype(np.float32)}
 
 
 def rating_classes(ratings: NDArray[np.float64], thresholds: Sequence[float]) -> NDArray[np.int64]:
-    """The class of each rating, int64 [row]; a rating on a threshold is of the class nearer to the middle one.
+    """Return the class of each rating, int64 [row]; a rating on a threshold is in the class nearer to the middle.
 
     Example:
-        Thresholds −1 and 1: −1.5 → 0, −1 → 1, 0 → 1, 1 → 1, 1.5 → 2. Where both classes are as near (one threshold), it
-        is the upper one.
+        Thresholds −1 and 1: −1.5 → 0, −1 → 1, 0 → 1, 1 → 1, 1.5 → 2. A single threshold is in the upper class.
     """
     label = np.zeros(len(ratings), np.int64)
     for place, threshold in enumerate(thresholds):
@@ -82,7 +84,7 @@ def rating_classes(ratings: NDArray[np.float64], thresholds: Sequence[float]) ->
 
 
 def soft_labels(ratings: NDArray[np.float64], thresholds: Sequence[float], noise: float) -> NDArray[np.float32]:
-    """Probability of each class if a rating is known up to a normal error of deviation `noise`, float32 [row, class].
+    """Return the probability of each class given ratings with normal errors of deviation `noise`, float32 [row, class].
 
     Example:
         Thresholds −1 and 1, noise 1, rating 1: Φ(−2), Φ(0) − Φ(−2) and 1 − Φ(0) → 0.023, 0.477, 0.5.

@@ -1,4 +1,4 @@
-"""Which class a text belongs to: a label, or a rating that thresholds divide into classes."""
+"""The class of a text: a label, or the range of its rating."""
 
 import torch.nn.functional as F
 
@@ -27,7 +27,7 @@ def make_task(name: str, section: TextClassTask, samples: Samples) -> Task:
         features=0,
         make_preprocessing=Tokens,
         make_head=lambda size: LinearHead(size, len(classes)),
-        # Targets are probabilities: a rating near a threshold may count for the classes on both sides.
+        # Targets are probabilities: a rating near a threshold is shared between the classes on both sides.
         loss=F.cross_entropy,
         details={
             "labels": list(classes),

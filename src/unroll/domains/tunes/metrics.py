@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from unroll.domains.tunes.config import TuneTask
 from unroll.features.samples import Samples, Tensors
 from unroll.metrics.metrics import Metrics
-from unroll.metrics.next_tokens import grouped, ngram_baselines, per_sample_loss
+from unroll.metrics.next_tokens import ngram_baselines, per_sample_loss, score_by_group
 from unroll.metrics.tokens import length_groups
 
 ORDERS = {"unigram": 1, "bigram": 2, "trigram": 3, "fivegram": 5}
@@ -24,7 +24,7 @@ def make_metrics(section: TuneTask, samples: Samples) -> Metrics:
     return Metrics(
         "nll_per_token",
         higher_is_better=False,
-        score=grouped(_by_position, "by_position"),
+        score=score_by_group(_by_position, "by_position"),
         per_sample_loss=per_sample_loss,
         baselines=lambda samples: ngram_baselines(samples, ORDERS, size, stream=False),
         test="paired_t_test",

@@ -118,7 +118,7 @@ def test_given_splits_are_those_of_the_mixed_fold(tiny):
 
 
 def test_fewer_different_recordings_than_voices(tiny):
-    with pytest.raises(SplitError, match=r"tasks\.t: 1 .* 3 voices"):
+    with pytest.raises(SplitError, match=r"tasks\.t: .*1 .*3"):
         make_samples(table([FRAMES[0]] * 10, [1] * 10), tiny.section("recording_class"), "t")
 
 
