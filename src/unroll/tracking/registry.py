@@ -81,25 +81,13 @@ class Version:
 
     @property
     def artifacts(self) -> str:
-        """The folder of its files among the run's artifacts."""
+        """The folder of its files among the run's artifacts: `bundle/`, and `provenance.json` beside it."""
         return f"versions/{self.model_sha256[:12]}"
 
-
-@dataclass(frozen=True)
-class Resolved:
-    """A version whose files are on this machine, complete and verified.
-
-    Attributes:
-        name: Name of the registered model.
-        version: Its number.
-        run_id: The MLflow run that made it.
-        folder: Holds `bundle/`, and `provenance.json` beside it.
-    """
-
-    name: str
-    version: str
-    run_id: str
-    folder: Path
+    @property
+    def folder(self) -> Path:
+        """The same folder on this machine, once `resolve` has downloaded it."""
+        return paths.registered(self.name, self.version)
 
 
 def versions(name: str | None = None) -> list[Version]:
@@ -195,11 +183,10 @@ def run_of(run_id: str) -> dict[str, Any] | None:
         return {"name": run.info.run_name, "status": run.info.status, "started": started, "tags": dict(run.data.tags)}
 
 
-def resolve(uri: str) -> Resolved:
-    """Find the version of `models:/NAME@ALIAS` or `models:/NAME/VERSION`, and download its files once.
+def resolve(uri: str) -> Version:
+    """Find the version of `models:/NAME@ALIAS` or `models:/NAME/VERSION`, and download its files into its folder once.
 
-    They are kept in `.unroll/models/NAME/VERSION/` and verified at each call: the checksums of all files, and that of
-    the graph against the registry's.
+    The files are verified at each call: all checksums, and that of the graph against the registry's.
 
     Raises:
         VersionError: The files are missing or are not what was registered; the next call would find the same.
@@ -214,15 +201,13 @@ def resolve(uri: str) -> Resolved:
             f"{found.name} version {found.version} was not registered by unroll: it has no tag {_SHA256}; "
             "choose another one of `unroll models list`"
         )
-    folder = paths.registered(found.name, found.version)
     paths.STATE.mkdir(exist_ok=True)
     with FileLock(paths.STATE / "models.lock"):
+        with contextlib.suppress(BundleError):
+            _verify(found.folder, found)
+            return found
         try:
-            if folder.is_dir():
-                with contextlib.suppress(BundleError):
-                    _verify(folder, found)
-                    return Resolved(found.name, found.version, found.run_id, folder)
-            with replacing(folder) as part, _downloaded(found) as files:
+            with replacing(found.folder) as part, _downloaded(found) as files:
                 _verify(files, found)
                 files.rename(part)
         except BundleError as error:
@@ -232,7 +217,7 @@ def resolve(uri: str) -> Resolved:
                 f"the files of {found.name} version {found.version} are not what was registered: {error} "
                 f"Make another version champion: `unroll models rollback {found.name}` or `unroll models promote`"
             ) from error
-    return Resolved(found.name, found.version, found.run_id, folder)
+    return found
 
 
 @contextlib.contextmanager
