@@ -2,7 +2,6 @@
 
 import json
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ import tiny_bundles
 from hostile import lists, parquet, pickle_trap, scored_elsewhere
 from inboxes import Inbox
 
-from unroll.errors import DataError, FormatError, SourceError, UnrollError
+from unroll.errors import DataError, FormatError, UnrollError
 from unroll.inference.file_scorer import Scored
 from unroll.inference.predict import predict
-from unroll.sources.fetch import _extract
 
 Bundle = Callable[[Path], Path]
 ONE = tiny_bundles.images(1)
@@ -137,41 +135,6 @@ def test_a_name_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     source.write_bytes(parquet({"pixels": lists([784], pa.array(ONE.reshape(-1)))}))
     with pytest.raises(UnrollError, match="cannot be written: File name too long"):
         predict(tiny_bundles.digits(tmp_path / "bundle"), source, tmp_path / "out")
-
-
-def wheel(path: Path, names: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in names.items():
-            archive.writestr(name, content)
-    return path
-
-
-@pytest.mark.parametrize(
-    "name", ["pkg/../../x.csv", "../x.csv", "/x.csv", "pkg/..", "pkg/.", "pkg\\..\\x.csv", "pkg/a\0b.csv"]
-)
-def test_members_of_an_archive_cannot_leave_their_folder(tmp_path: Path, name: str) -> None:
-    packed = wheel(tmp_path / "a.whl", {"pkg/a.csv": b"1", name: b"2"})
-    (tmp_path / "out").mkdir()
-    _extract(packed, "pkg/*", tmp_path / "out/inner")
-    assert {path.name for path in tmp_path.iterdir()} == {"a.whl", "out"}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"inner"}
-    assert all(path.is_file() for path in (tmp_path / "out/inner").iterdir())
-
-
-def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "a.whl", "w") as archive:
-        archive.writestr("pkg/a.csv", b"1")
-        with pytest.warns(UserWarning, match="Duplicate name"):
-            archive.writestr("pkg/a.csv", b"2")
-    with pytest.raises(SourceError, match=r"two members 'pkg/a\.csv'"):
-        _extract(tmp_path / "a.whl", "pkg/a.csv", tmp_path / "a.csv")
-
-
-def test_a_member_that_is_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
-    packed = wheel(tmp_path / "a.whl", {"pkg/a.csv": bytes(100 << 20)})
-    with pytest.raises(SourceError, match=r"pkg/a\.csv has [0-9,]+ bytes and would become 104,857,600"):
-        _extract(packed, "pkg/a.csv", tmp_path / "a.csv")
-    assert not (tmp_path / "a.csv").exists()
 
 
 # What is no file

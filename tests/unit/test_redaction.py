@@ -45,10 +45,11 @@ def test_secrets_of_the_environment_are_replaced(name: str, monkeypatch: pytest.
 def test_an_address_is_recorded_without_its_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from unroll.sources import fetch as sources
 
-    monkeypatch.setattr(sources, "download", lambda _, part: part.write_bytes(b"1"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sources, "_download", lambda _, path: path.write_bytes(b"1"))
     digest = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
     source = UrlSource(kind="url", url="https://u:hunter2@example.com/a.csv?token=t0ken", sha256=digest)
-    fetched = sources.fetch(source, tmp_path / "work", tmp_path / "downloads")
+    fetched = sources.fetch(source)
     assert json.dumps(fetched.record).count("***") == 2
     assert "hunter2" not in json.dumps(fetched.record)
     assert fetched.path.name == "a.csv"

@@ -1,8 +1,9 @@
 """Sections that datasets of every domain share: where the bytes come from, and the bounds of a table of rows."""
 
+from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from unroll.config.section import Section
 
@@ -22,9 +23,19 @@ class PackageSource(Section):
     """Checksum of the file, or of the names and contents of the folder."""
     split: Split | None = None
 
+    @field_validator("member")
+    @classmethod
+    def _is_inside_the_wheel(cls, member: str) -> str:
+        path = PurePosixPath(member)
+        if not path.parts or ".." in path.parts or path.is_absolute() or "\\" in member:
+            raise ValueError("expected a path inside the wheel, such as package/folder/file.csv")
+        if "*" in str(path.parent) or member.startswith("*"):
+            raise ValueError("expected `*` only in the last part of the path, as in package/folder/*.csv")
+        return member
+
 
 class UrlSource(Section):
-    """A file behind a URL; an interrupted download is resumed."""
+    """A file at an HTTP or HTTPS URL."""
 
     kind: Literal["url"]
     url: Annotated[str, Field(pattern=r"^https?://")]

@@ -1,4 +1,4 @@
-"""Text files as people have them, plain or gzipped: decoded strictly, cut into lines, in one form of Unicode."""
+"""Text files, plain or gzipped: decoded strictly, split into lines, normalized."""
 
 import unicodedata
 import zlib
@@ -6,43 +6,37 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unroll.errors import FormatError
-from unroll.sources.packed import open_plain
+from unroll.sources.packed import is_packed, open_plain
 
-_BOM = b"\xef\xbb\xbf"
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u00ad\ufeff"))
-"""Zero-width space, soft hyphen, byte-order mark: they split words that look whole. Joiners (Devanagari) stay."""
+"""Zero-width space, soft hyphen and byte-order mark, which split words invisibly. Joiners are letters in Devanagari."""
 
 
 def read_text(path: Path) -> str:
-    """Reads a file as UTF-8, with or without a byte-order mark; gzip is told by its first bytes, not by the name.
+    """Read a UTF-8 file, with or without a byte-order mark, gzipped or not. An empty file is "".
 
     Raises:
-        FormatError: It cannot be read or unpacked, or is no UTF-8: then the message names the byte and its line.
+        FormatError: It cannot be read or decompressed, or is not UTF-8; then the message has the byte and its line.
     """
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror}") from None
-    packed = raw[:2] == b"\x1f\x8b"
-    if packed:
-        try:
-            with open_plain(path) as file:
-                raw = file.read()
-        except (EOFError, OSError, zlib.error) as error:
-            raise FormatError(f"{path} cannot be unpacked: {error}; fetch it again") from None
+        if not path.stat().st_size:
+            return ""
+        with open_plain(path) as file:
+            raw = file.read()
+    except (EOFError, OSError, zlib.error) as error:
+        raise FormatError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:
-        text = raw.decode("utf-8")
+        return raw.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        where = f"byte offset {error.start:,}" + (" of its unpacked content" if packed else "")
+        where = f"byte offset {error.start:,}" + (" of its unpacked content" if is_packed(path) else "")
         raise FormatError(
-            f"{path} is no UTF-8 text: byte 0x{raw[error.start]:02x} at {where}, in line {line:,}; save it as UTF-8"
+            f"{path} is not UTF-8: byte 0x{raw[error.start]:02x} at {where}, in line {line:,}; save it as UTF-8"
         ) from None
-    return text[1:] if raw.startswith(_BOM) else text
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines as an editor counts them: a line ends at LF or CRLF, and at no other character that Unicode calls a break.
+    """Read the lines of a file. A line ends at LF or CRLF only, as in an editor, not at other Unicode line breaks.
 
     Raises:
         FormatError: As `read_text`.
@@ -52,20 +46,20 @@ def read_lines(path: Path) -> list[str]:
 
 
 def normal(text: str) -> str:
-    """Unicode NFC without invisible characters, stripped of outer blanks."""
+    """Return a text in Unicode's NFC form, stripped, without invisible characters."""
     return unicodedata.normalize("NFC", text).translate(_INVISIBLE).strip()
 
 
 def one_line(text: str) -> str:
-    """`normal`, and every run of blanks, no-break and narrow ones too, becomes one plain blank."""
+    """Return a `normal` text with one plain blank for each run of white space."""
     return " ".join(normal(text).split())
 
 
 def files_of(path: Path, endings: Sequence[str]) -> list[Path]:
-    """A file itself, or the files of a folder that have one of `endings`, with or without `.gz`, by name.
+    """Return a file itself, or the files of a folder that have one of `endings`, with or without `.gz`, by name.
 
     Raises:
-        FormatError: The folder has none.
+        FormatError: The folder has no such file.
     """
     if not path.is_dir():
         return [path]

@@ -1,4 +1,4 @@
-"""What reading the sources of a dataset gives."""
+"""What reading the sources of a dataset returns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +14,8 @@ class Ingested:
     Attributes:
         table: All rows.
         sources: What was read from each source, for ingest.json: no times, no absolute paths.
-        changes: What was changed in the values, for ingest.json; by name, empty where nothing was.
-        notes: Sentences about what was changed or left out, for the terminal.
+        changes: Changes of values, by name, for ingest.json.
+        notes: Sentences for the terminal about what was changed or left out.
     """
 
     table: pa.Table

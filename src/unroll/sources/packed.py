@@ -1,4 +1,4 @@
-"""Files that may be gzipped, unpacked as they are read, and no further than data would go."""
+"""Files that may be gzipped, decompressed while they are read, up to a limit."""
 
 import gzip
 import io
@@ -8,32 +8,32 @@ from typing import Any, BinaryIO, cast
 from unroll.errors import FormatError
 
 RATIO = 200
-"""Bytes that a packed byte may become. Text and digits become 3 to 20; gzip can make 1,032 of one."""
-FLOOR = 1 << 20
-"""Bytes below which the ratio is not asked for: small files may repeat themselves."""
+"""Largest accepted ratio of decompressed to compressed bytes. Text and digits have 3 to 20, gzip can reach 1,032."""
 
+_SMALL = 1 << 20
+"""Bytes up to which any ratio is accepted: small files may repeat themselves."""
 _GZIP = b"\x1f\x8b"
 _BUFFER = 1 << 17
 
 
 def open_plain(path: Path) -> BinaryIO:
-    """Opens a file for reading, gunzipped where it is gzipped; told by its bytes, not by its name.
+    """Open a file for reading, decompressed if it is gzipped, whatever its name.
 
-    What is read of a gzipped file raises a FormatError where it unpacks to more than `RATIO` times its size.
+    Reading raises a FormatError when a gzipped file grows beyond `RATIO` times its size.
 
     Raises:
-        FormatError: The file is not there, or is empty.
+        FormatError: The file does not exist, cannot be read, or is empty.
     """
     if not is_packed(path):
         return path.open("rb")
-    return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, _Unpacking(path)), _BUFFER))
+    return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, _Decompressed(path)), _BUFFER))
 
 
 def is_packed(path: Path) -> bool:
-    """Whether a file is gzipped.
+    """Return whether a file is gzipped, by its first bytes.
 
     Raises:
-        FormatError: The file is not there, or is empty.
+        FormatError: The file does not exist, cannot be read, or is empty.
     """
     try:
         with path.open("rb") as file:
@@ -45,14 +45,12 @@ def is_packed(path: Path) -> bool:
     return head == _GZIP
 
 
-class _Unpacking(io.RawIOBase):
-    """A gzipped file as a stream of plain bytes."""
-
+class _Decompressed(io.RawIOBase):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
-        self._packed = path.open("rb")
-        self._plain = gzip.GzipFile(fileobj=self._packed)
+        self._compressed = path.open("rb")
+        self._plain = gzip.GzipFile(fileobj=self._compressed)
         self._count = 0
 
     def readable(self) -> bool:
@@ -61,11 +59,11 @@ class _Unpacking(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         content = self._plain.read1(len(buffer))
         self._count += len(content)
-        read = self._packed.tell()
-        if self._count > max(FLOOR, RATIO * read):
+        read = self._compressed.tell()
+        if self._count > max(_SMALL, RATIO * read):
             raise FormatError(
-                f"{self._path} is not unpacked any further: its first {read:,} bytes have become {self._count:,}, and "
-                f"{RATIO} times as many are the most that data are taken for; unpack it yourself if it is meant"
+                f"{self._path} is not unpacked further: its first {read:,} bytes grew to {self._count:,}, the limit is "
+                f"{RATIO} times; decompress it yourself if this is intended"
             )
         buffer[: len(content)] = content
         return len(content)
@@ -73,5 +71,5 @@ class _Unpacking(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             self._plain.close()
-            self._packed.close()
+            self._compressed.close()
         super().close()

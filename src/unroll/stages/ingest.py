@@ -1,6 +1,5 @@
-"""Stage `ingest`: read a dataset's sources, whatever their form, into one typed Parquet table."""
+"""Stage `ingest`: read the sources of a dataset into one typed Parquet table."""
 
-import tempfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,10 +18,10 @@ def run(name: str) -> None:
     for source in section.sources:
         if isinstance(source, PathSource) and not (source.sha256 or Path(source.path).is_relative_to(paths.OWN)):
             print(f"{name}: DVC does not watch {source.path}; move it below {paths.OWN} to have changes ingested")
-    with tempfile.TemporaryDirectory(prefix="unroll-ingest-") as work, files.replacing(paths.raw(name)) as folder:
+    fetched = [fetch(source) for source in section.sources]
+    ingested: Ingested = domain_of(section.domain).part("dataset").read_dataset(fetched, section)
+    with files.replacing(paths.raw(name)) as folder:
         folder.mkdir()
-        fetched = [fetch(source, Path(work) / str(number)) for number, source in enumerate(section.sources)]
-        ingested: Ingested = domain_of(section.domain).part("dataset").read_dataset(fetched, section)
         _write_table(ingested.table, folder / paths.table(name, section.domain).name)
         record = {"domain": section.domain, "sources": ingested.sources, "rows": ingested.table.num_rows}
         files.write_json(folder / "ingest.json", record | dict(ingested.changes))
