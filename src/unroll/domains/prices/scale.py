@@ -1,10 +1,10 @@
 """Closing prices on another scale than the open, high and low of their day.
 
-It happens where a site adjusts three of the columns for a split and forgets the fourth: up to the split, every close
+This happens where a site adjusts three of the columns for a split and forgets the fourth: up to the split, every close
 is the same multiple of its day's range.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
@@ -14,10 +14,10 @@ import pyarrow as pa
 _FAR = 0.05
 """|log(close / middle of the day's range)| from which a close outside its range may be on another scale."""
 _SPREAD = 0.15
-"""How far a log ratio may stray from the mean of its stretch; daily ranges beyond 30 % are rare."""
+"""How far a log ratio may be from the mean of its stretch; daily ranges beyond 30 % are rare."""
 _LEAST_ROWS = 5
 _ROUNDING = 1e-3
-"""Share of a price by which a mended close may miss its day's range: the file's prices were rounded."""
+"""Share of a price by which a rescaled close may miss its day's range: the file's prices were rounded."""
 
 
 @dataclass(frozen=True)
@@ -30,32 +30,21 @@ class OtherScale:
     rows: int
     ratio: float
     start: int
-    """Place of the first row in the table; the stretch has no holes."""
-
-    def record(self) -> dict[str, Any]:
-        """For ingest.json."""
-        return {
-            "ticker": self.ticker,
-            "first": self.first.isoformat(),
-            "last": self.last.isoformat(),
-            "rows": self.rows,
-            "ratio": self.ratio,
-        }
+    """Position of the first row in the table; the rows follow each other."""
 
     def __str__(self) -> str:
-        """One readable clause."""
+        """Return a readable clause."""
         days = f"{self.first} to {self.last} ({self.rows} rows)"
         return f"the close of {self.ticker} is {self.ratio:.4g} times the scale of open, high and low from {days}"
 
 
 def find(table: pa.Table) -> list[OtherScale]:
-    """Finds the stretches, in a table sorted by ticker and date.
+    """Find the stretches in a table that is sorted by ticker and date.
 
     Worked example: middles 10, 10, …, closes 20, 20.1, 19.9, 20, 20, 10 → one stretch of five rows, ratio 2.
     """
     low, high, close = (table.column(name).to_numpy() for name in ("low", "high", "close"))
-    tickers = table.column("ticker").to_pylist()
-    dates = table.column("date").to_pylist()
+    tickers, dates = table.column("ticker").to_pylist(), table.column("date").to_pylist()
     usable = (low > 0) & (high >= low) & (close > 0)
     ratio = np.ones(len(close))
     np.divide(close, (low + high) / 2, out=ratio, where=usable)
@@ -64,7 +53,7 @@ def find(table: pa.Table) -> list[OtherScale]:
 
     found: list[OtherScale] = []
     start = 0
-    # A cumulated sum gives the mean of the stretch so far: a single day at the edge of a wide range must not end it.
+    # A cumulative sum gives the mean of the stretch so far: a single day at the edge of a wide range must not end it.
     total = np.concatenate([[0.0], np.cumsum(distance)])
     for stop in range(1, len(close) + 1):
         goes_on = (
@@ -75,50 +64,44 @@ def find(table: pa.Table) -> list[OtherScale]:
         )
         if goes_on:
             continue
-        here = slice(start, stop)
-        if off[start] and stop - start >= _LEAST_ROWS and np.ptp(distance[here]) <= 2 * _SPREAD:
-            found.append(
-                OtherScale(
-                    ticker=tickers[start],
-                    first=dates[start],
-                    last=dates[stop - 1],
-                    rows=stop - start,
-                    ratio=_ratio(low[here], high[here], close[here]),
-                    start=start,
-                )
-            )
+        rows, here = stop - start, slice(start, stop)
+        if off[start] and rows >= _LEAST_ROWS and np.ptp(distance[here]) <= 2 * _SPREAD:
+            ratio_of_all = _ratio(low[here], high[here], close[here])
+            found.append(OtherScale(tickers[start], dates[start], dates[stop - 1], rows, ratio_of_all, start))
         start = stop
     return found
 
 
 def _ratio(low: np.ndarray, high: np.ndarray, close: np.ndarray) -> float:
-    """The median ratio, held to where every mended close stands within its day's range, if there is such a ratio."""
+    """Return the median ratio, clipped to ratios that put every close into its day's range, if there are any."""
     middle = float(np.median(close / ((low + high) / 2)))
     least, most = float(np.max(close / high)), float(np.min(close / low))
     if least <= most:
         return min(max(middle, least), most)
-    # Prices rounded to cents may leave none, by a hair: then the one that misses the ranges least. Else some close is
-    # wrong by itself, and must not drag the others along.
+    # Prices that were rounded may leave none, by a hair: then the one that misses the ranges least. Otherwise some
+    # close is wrong by itself, and must not move the ratio of the others.
     return (least + most) / 2 if least / most - 1 <= 2 * _ROUNDING else middle
 
 
-def mend(table: pa.Table) -> tuple[pa.Table, list[dict[str, Any]]]:
-    """Divides the closes of each stretch by its ratio.
+def rescale(table: pa.Table) -> tuple[pa.Table, list[dict[str, Any]]]:
+    """Divide the closes of each stretch by its ratio.
 
-    A mended close that misses its day's range by no more than rounding is set to the range's edge.
+    A rescaled close that misses its day's range by no more than rounding is set to the edge of the range.
 
     Returns:
-        The mended table, and a record of every stretch: ticker, first, last, rows, ratio, rounded_rows.
+        The table, and a record of every stretch: ticker, first, last, rows, ratio, rounded_rows.
     """
     close = table.column("close").to_numpy().copy()
     low, high = table.column("low").to_numpy(), table.column("high").to_numpy()
     records: list[dict[str, Any]] = []
     for stretch in find(table):
         here = slice(stretch.start, stretch.start + stretch.rows)
-        mended = close[here] / stretch.ratio
-        edge = np.clip(mended, low[here], high[here])
-        rounded = (edge != mended) & (np.abs(edge - mended) <= _ROUNDING * mended)
-        close[here] = np.where(rounded, edge, mended)
-        records.append({**stretch.record(), "rounded_rows": int(rounded.sum())})
+        rescaled = close[here] / stretch.ratio
+        edge = np.clip(rescaled, low[here], high[here])
+        rounded = (edge != rescaled) & (np.abs(edge - rescaled) <= _ROUNDING * rescaled)
+        close[here] = np.where(rounded, edge, rescaled)
+        record = asdict(stretch) | {"first": str(stretch.first), "last": str(stretch.last)}
+        del record["start"]
+        records.append(record | {"rounded_rows": int(rounded.sum())})
     place = table.schema.get_field_index("close")
     return table.set_column(place, table.schema.field(place), pa.array(close, pa.float64())), records

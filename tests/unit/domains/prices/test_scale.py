@@ -47,19 +47,19 @@ def test_unsteady_closes_are_no_other_scale() -> None:
     assert price_scale.find(_table([2.0, 3.0, 5.0, 2.0, 4.0] * 20)) == []
 
 
-def test_mending_puts_every_close_into_its_days_range_and_nothing_else_moves() -> None:
+def test_rescaling_puts_every_close_into_its_days_range_and_nothing_else_moves() -> None:
     table = _table([1.998] * 85 + [1.0] * 100)
-    mended, (record,) = price_scale.mend(table)
-    close, low, high = (mended.column(name).to_numpy() for name in ("close", "low", "high"))
+    rescaled, (record,) = price_scale.rescale(table)
+    close, low, high = (rescaled.column(name).to_numpy() for name in ("close", "low", "high"))
     assert ((low <= close) & (close <= high)).all()
-    assert price_scale.find(mended) == []
+    assert price_scale.find(rescaled) == []
     before = table.column("close").to_numpy()
     np.testing.assert_array_equal(close[85:], before[85:])
     np.testing.assert_allclose(close[:85], before[:85] / record["ratio"], rtol=1e-3)
     assert record["first"] == "2014-01-01"
     assert record["last"] == "2014-03-26"
     assert record["rows"] == 85
-    assert mended.drop_columns("close").equals(table.drop_columns("close"))
+    assert rescaled.drop_columns("close").equals(table.drop_columns("close"))
 
 
 def _same_range(closes: list[float]) -> pa.Table:
@@ -70,22 +70,22 @@ def _same_range(closes: list[float]) -> pa.Table:
 
 
 def test_ratio_is_moved_to_where_all_closes_fit() -> None:
-    _, (record,) = price_scale.mend(_same_range([22.0] * 20 + [22.5]))
+    _, (record,) = price_scale.rescale(_same_range([22.0] * 20 + [22.5]))
     assert record["ratio"] == pytest.approx(22.5 / 11.2)
 
 
 def test_rounded_prices_are_set_to_the_edge() -> None:
-    mended, (record,) = price_scale.mend(_same_range([22.0] * 20 + [22.41, 21.59]))
+    rescaled, (record,) = price_scale.rescale(_same_range([22.0] * 20 + [22.41, 21.59]))
     assert record["ratio"] == pytest.approx((22.41 / 11.2 + 21.59 / 10.8) / 2)
     assert record["rounded_rows"] == 2
-    assert mended.column("close").to_pylist()[-2:] == [11.2, 10.8]
+    assert rescaled.column("close").to_pylist()[-2:] == [11.2, 10.8]
 
 
 def test_a_close_wrong_by_itself_neither_moves_the_ratio_nor_is_hidden() -> None:
-    mended, (record,) = price_scale.mend(_same_range([22.0] * 20 + [23.0, 21.59]))
+    rescaled, (record,) = price_scale.rescale(_same_range([22.0] * 20 + [23.0, 21.59]))
     assert record["ratio"] == 2.0
     assert record["rounded_rows"] == 1
-    assert mended.column("close").to_pylist()[-2:] == [11.5, 10.8]
+    assert rescaled.column("close").to_pylist()[-2:] == [11.5, 10.8]
 
 
 def test_a_day_at_the_edge_of_a_wide_range_does_not_end_the_stretch() -> None:

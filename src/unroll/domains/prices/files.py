@@ -1,0 +1,118 @@
+"""CSV and Parquet files of daily prices, as finance sites export them, with their columns under our names."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from unroll.errors import FormatError
+from unroll.features.text_files import read_text
+
+_REQUIRED = ("date", "open", "high", "low", "close", "volume")
+_ALIASES = {
+    "date": ("date", "datetime", "timestamp"),
+    "open": ("open",),
+    "high": ("high",),
+    "low": ("low",),
+    "close": ("close", "close/last", "last", "price"),
+    "adj_close": ("adj close", "adjusted close", "adjclose"),
+    "volume": ("volume", "vol"),
+    "ticker": ("ticker", "symbol"),
+}
+
+
+def read_frame(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Read the cells of a file: text from a CSV file, typed values from a Parquet file.
+
+    Returns:
+        Our columns, with an index named "line" (numbers as in an editor) or "row" (numbers from 1), and the titles of
+        the other columns.
+
+    Raises:
+        FormatError: The file cannot be read, has no rows, lacks a column, or has one twice.
+    """
+    try:
+        with path.open("rb") as file:
+            is_parquet = file.read(4) == b"PAR1"
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {error.strerror}") from None
+    frame, ignored = _read_parquet(path) if is_parquet else _read_csv(path)
+    if frame.empty:
+        raise FormatError(f"{path} has a header and no rows")
+    return frame, ignored
+
+
+def _read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    text = read_text(path)
+    content = text.lstrip()
+    if not content:
+        raise FormatError(f"{path} is empty: a header line and rows of daily prices were expected")
+    header_line = content.splitlines()[0]
+    try:
+        # The Python engine is strict about quotes, and fills up short lines, and those alone, with nulls.
+        cells = pd.read_csv(
+            io.StringIO(content),
+            engine="python",
+            sep=max(",;\t", key=header_line.count),
+            header=None,
+            dtype="str",
+            na_filter=False,
+            skip_blank_lines=False,
+        )
+    except pd.errors.ParserError as error:
+        hint = "line 1 is the header; numbers with thousands separators have to be in quotes"
+        raise FormatError(f"{path} is not a valid CSV file: {error} ({hint})") from None
+    first = text[: len(text) - len(content)].count("\n") + 1
+    cells.index = pd.RangeIndex(first, first + len(cells), name="line")
+    places, ignored = _find_columns(cells.iloc[0], path)
+    cells = cells[cells.iloc[:, 1:].notna().any(axis=1) | (cells[0].str.strip() > "")].iloc[1:]
+    short = cells.isna().any(axis=1)
+    if short.any():
+        found = int(cells.loc[short.idxmax()].notna().sum())
+        raise FormatError(f"{path}, line {short.idxmax()}: {found} cells, expected {cells.shape[1]} as in the header")
+    return cells.rename(columns={place: name for name, place in places.items()})[list(places)], ignored
+
+
+def _read_parquet(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise FormatError(f"{path} is not a readable Parquet file: {' '.join(str(error).split())[:200]}") from None
+    places, ignored = _find_columns(table.column_names, path)
+    columns = pa.table({name: _without_encoding(table.column(place)) for name, place in places.items()})
+    frame = columns.to_pandas(date_as_object=False)
+    frame.index = pd.RangeIndex(1, len(frame) + 1, name="row")
+    return frame, ignored
+
+
+def _without_encoding(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of a type that pandas has, too."""
+    if pa.types.is_dictionary(column.type):
+        return column.cast(column.type.value_type)
+    if pa.types.is_decimal(column.type) or pa.types.is_null(column.type):
+        return column.cast(pa.float64())
+    return column
+
+
+def _find_columns(header: Sequence[str], path: Path) -> tuple[dict[str, int], list[str]]:
+    """Return the position of each of our columns, and the other titles."""
+    places: dict[str, int] = {}
+    ignored: list[str] = []
+    for place, title in enumerate(header):
+        plain = " ".join(title.replace("_", " ").replace(".", " ").replace("*", " ").lower().split())
+        name = next((name for name, aliases in _ALIASES.items() if plain in aliases), None)
+        if name is None:
+            ignored.append(title)
+        elif name in places:
+            raise FormatError(f"{path}: both {header[places[name]]!r} and {title!r} are the column {name}")
+        else:
+            places[name] = place
+    missing = [name for name in _REQUIRED if name not in places]
+    if missing:
+        titles = ", ".join(title.strip() or "''" for title in header[:12])[:300] + ", …" * (len(header) > 12)
+        raise FormatError(f"{path}: missing column {', '.join(missing)}; the header has: {titles}")
+    return places, ignored
