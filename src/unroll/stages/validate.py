@@ -1,6 +1,4 @@
-"""Stage `validate`: a dataset's table against its expectations."""
-
-from pathlib import Path
+"""Stage `validate`: check a dataset's table against its expectations."""
 
 import pyarrow as pa
 
@@ -8,32 +6,37 @@ from unroll import files, paths
 from unroll.config.reading import load_section
 from unroll.domains import domain_of
 from unroll.errors import FormatError
-from unroll.validation import expectations
 
 
 def run(name: str) -> None:
-    """Checks data/raw/NAME; writes verdict.json and Data Docs to data/validation/NAME.
+    """Check the table in data/raw/NAME; write verdict.json and Data Docs to data/validation/NAME.
 
     Raises:
-        DataError: The table is not there, or is no Parquet.
+        DataError: The table does not exist, or is not what the ingest stage writes.
         ExpectationError: An expectation fails; verdict and docs are written nonetheless.
     """
+    # Late: importing Great Expectations takes seconds.
+    from unroll.validation import suites
+
     dataset = load_section("datasets", name)
-    table = _read(paths.table(name, dataset.domain), name)
-    frames, checks = domain_of(dataset.domain).part("expectations").expectations(table, name, dataset)
+    table = _read(name, dataset.domain)
+    of_domain = domain_of(dataset.domain).part("expectations").make_suites(table, name, dataset)
     with files.replacing(paths.validation(name)) as folder:
-        outcomes = expectations.validate(frames, checks, folder / "docs")
-        expectations.write_verdict(folder / "verdict.json", table.num_rows, outcomes)
-    expectations.require(name, outcomes)
+        outcomes = suites.run_suites(of_domain, folder / "docs")
+        suites.write_verdict(folder / "verdict.json", table.num_rows, outcomes)
+    suites.require_passed(name, outcomes)
     page = paths.validation(name) / "docs" / "index.html"
-    print(f"{name}: {table.num_rows:,} rows keep all {len(outcomes)} expectations; see {page}")
+    print(f"{name}: {table.num_rows:,} rows pass all {len(outcomes)} expectations; see {page}")
 
 
-def _read(path: Path, name: str) -> pa.Table:
+def _read(name: str, domain: str) -> pa.Table:
     import pyarrow.parquet as pq
 
+    path = files.require(paths.table(name, domain), f"ingest {name}")
     try:
-        return pq.read_table(files.require(path, f"ingest {name}"))
+        return pq.read_table(path)
     except pa.ArrowException as error:
-        told = " ".join(str(error).split())[:200]
-        raise FormatError(f"{path} is no readable Parquet file ({told}); run again: unroll ingest {name}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise FormatError(
+            f"{path} is not a readable Parquet file ({reason}); run again: unroll ingest {name}"
+        ) from None
