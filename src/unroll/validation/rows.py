@@ -1,4 +1,4 @@
-"""Expectations that tables of texts, pairs, articles, tagged sentences and recordings share."""
+"""Expectations that tables of texts, pairs, articles, tunes, tagged sentences and recordings share."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, get_args
@@ -32,6 +32,12 @@ def row_frame(table: pa.Table, texts: Iterable[str | None], contents: Iterable[H
     origin = pd.Series([first.setdefault(content, row) for content, row in zip(contents, frame.row_id, strict=True)])
     frame["duplicate_of"] = origin.where(origin != frame.row_id)
     return frame
+
+
+def text_frame(table: pa.Table) -> pd.DataFrame:
+    """Return the `row_frame` of a table with one column text, with a column characters."""
+    texts = table["text"].to_pylist()
+    return row_frame(table, texts, texts).assign(characters=[len(text or "") for text in texts])
 
 
 def row_expectations(frame: pd.DataFrame, lengths: Sequence[str], section: RowDataset, name: str) -> list[Any]:

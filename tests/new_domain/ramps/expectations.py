@@ -1,13 +1,13 @@
 """What is expected of a table of ramps."""
 
-from unroll.domains.ramps.dataset import SCHEMA
+import great_expectations as gx
+from great_expectations import expectations as gxe
 
-from unroll.validation.expectations import Check, schema_check, schema_frame
 
-
-def expectations(table, name, section):
-    """Return the frames and the checks of a dataset."""
-    frames = {"columns": schema_frame(table.schema, SCHEMA), "rows": table.select(["row_id", "direction"]).to_pandas()}
-    known = {"column": "direction", "value_set": ["up", "down"]}
-    check = Check("a row rises or falls", "rows", "ExpectColumnValuesToBeInSet", known, "row {row_id}: {direction}")
-    return frames, [schema_check(), check]
+def make_suites(table, name, section):
+    """Return the rows and their suite."""
+    known = gxe.ExpectColumnValuesToBeInSet(
+        column="direction", value_set=["up", "down"], description="a row rises or falls"
+    )
+    frame = table.select(["row_id", "direction"]).to_pandas()
+    return [(frame, gx.ExpectationSuite("ramps", [known], meta={"row": ["row_id"]}))]

@@ -61,5 +61,5 @@ def test_table_that_does_not_exist_or_is_not_parquet() -> None:
     table = Path("data/raw/stock/prices.parquet")
     table.parent.mkdir(parents=True)
     table.write_bytes(b"something else")
-    with pytest.raises(FormatError, match=r"prices\.parquet is not a Parquet file"):
+    with pytest.raises(FormatError, match=r"prices\.parquet is not a readable Parquet file"):
         validate.run("stock")

@@ -1,4 +1,4 @@
-"""The suites of texts, pairs, articles, recordings and tagged sentences, each with its faults."""
+"""The suites of texts, pairs, articles, recordings, tunes and tagged sentences, each with its faults."""
 
 from typing import Any
 
@@ -14,6 +14,7 @@ from unroll.domains.pairs import dataset as pairs
 from unroll.domains.recordings import dataset as recordings
 from unroll.domains.tagged import dataset as tagged
 from unroll.domains.texts import dataset as texts
+from unroll.domains.tunes import dataset as tunes
 from unroll.validation.suites import run_suites
 
 Faults = dict[int, dict[str, Any]]
@@ -26,6 +27,7 @@ SCHEMAS = {
     "articles": articles.SCHEMA,
     "recordings": recordings.schema(2),
     "tagged": tagged.SCHEMA,
+    "tunes": tunes.SCHEMA,
 }
 
 
@@ -36,6 +38,7 @@ def _sound(domain: str, row: int) -> dict[str, Any]:
         "pairs": {"source": f"film {row}", "target": f"le film {row}"},
         "articles": {"text": f"= Film {row} ="},
         "recordings": {"label": row % 3, "frames": [[row, 1.0], [2.0, 3.0]]},
+        "tunes": {"text": f"M:6/8 K:D C{row}"},
         "tagged": {"tokens": ["EU", "rejects", f"{row}"], "tags": ["B-ORG", "O", "O"]},
     }
     return {"row_id": row, "split": ("train", "valid", "test")[row % 3], **rows[domain]}

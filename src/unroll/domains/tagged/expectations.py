@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import great_expectations as gx
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from great_expectations import expectations as gxe
 
 from unroll.domains.tagged.config import TaggedDataset
@@ -19,7 +18,7 @@ def make_suites(table: pa.Table, name: str, section: TaggedDataset) -> Suites:
     sentences = [tuple(tokens or ()) for tokens in table["tokens"].to_pylist()]
     tags = pd.Series(table["tags"].to_pylist()).map(lambda one: one or [], na_action=None)
     frame = row_frame(table, map(" ".join, sentences), sentences)
-    frame["tokens"] = pc.fill_null(pc.list_value_length(table["tokens"]), 0).to_pandas()
+    frame["tokens"] = [len(tokens) for tokens in sentences]
     frame["tags"] = tags.map(len)
     frame["fault"] = tags.map(_fault)
     expectations = [

@@ -2,19 +2,16 @@
 
 import great_expectations as gx
 import pyarrow as pa
-import pyarrow.compute as pc
 from great_expectations import expectations as gxe
 
 from unroll.domains.texts.config import TextDataset
-from unroll.validation.rows import ROW, row_expectations, row_frame
+from unroll.validation.rows import ROW, row_expectations, text_frame
 from unroll.validation.suites import Suites
 
 
 def make_suites(table: pa.Table, name: str, section: TextDataset) -> Suites:
     """Return the texts and their suite."""
-    texts = table["text"].to_pylist()
-    frame = row_frame(table, texts, texts)
-    frame["characters"] = pc.fill_null(pc.utf8_length(table["text"]), 0).to_pandas()
+    frame = text_frame(table)
     column = "rating" if section.labels is None else "label"
     frame[column] = table[column].to_pandas()
     expectations = row_expectations(frame, ["characters"], section, name)

@@ -1,5 +1,15 @@
-"""What the table has to satisfy."""
+"""What is expected of a table of tunes."""
 
-from unroll.validation.row_expectations import expectations
+import great_expectations as gx
+import pyarrow as pa
 
-__all__ = ["expectations"]
+from unroll.domains.tunes.config import TuneDataset
+from unroll.validation.rows import ROW, row_expectations, text_frame
+from unroll.validation.suites import Suites
+
+
+def make_suites(table: pa.Table, name: str, section: TuneDataset) -> Suites:
+    """Return the tunes and their suite."""
+    frame = text_frame(table)
+    expectations = row_expectations(frame, ["characters"], section, name)
+    return [(frame, gx.ExpectationSuite("tunes", expectations, meta={"row": ROW}))]
