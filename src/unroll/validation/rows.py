@@ -26,7 +26,7 @@ def row_frame(table: pa.Table, texts: Iterable[str | None], contents: Iterable[H
     Returns:
         Columns row_id, split, text, and duplicate_of: the row_id of the first row of the same content, else null.
     """
-    frame = table.select(["row_id", "split"]).to_pandas()
+    frame: pd.DataFrame = table.select(["row_id", "split"]).to_pandas()
     frame["text"] = [(text or "")[:_SHOWN] for text in texts]
     first: dict[Hashable, int] = {}
     origin = pd.Series([first.setdefault(content, row) for content, row in zip(contents, frame.row_id, strict=True)])

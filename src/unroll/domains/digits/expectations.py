@@ -59,7 +59,7 @@ def _images(table: pa.Table) -> pd.DataFrame:
 
     duplicate_of is the row_id of an equal image of the training split, for images of the test split; else null.
     """
-    frame = table.select(["row_id", "split", "label"]).to_pandas()
+    frame: pd.DataFrame = table.select(["row_id", "split", "label"]).to_pandas()
     lists = table["pixels"].combine_chunks()
     present = np.asarray(lists.is_valid())
     pixels = lists.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, PIXELS)
@@ -74,4 +74,6 @@ def _images(table: pa.Table) -> pd.DataFrame:
 def _classes(images: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each split and digit: split, label, share (of the split's images, 1 = 100 %)."""
     shares = pd.crosstab(images["split"], images["label"], normalize="index")
-    return shares.reindex(index=SPLITS, columns=_CLASSES, fill_value=0.0).stack().rename("share").reset_index()
+    splits, labels = pd.Index(SPLITS, name="split"), pd.Index(_CLASSES, name="label")
+    shares = shares.reindex(index=splits, columns=labels, fill_value=0.0)
+    return shares.reset_index().melt("split", value_name="share")

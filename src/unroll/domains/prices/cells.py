@@ -47,7 +47,7 @@ def dates(cells: pd.Series) -> tuple[pd.Series, str]:
     if month_first.notna().all():
         assumed = bool(day_first.notna().all())
         return month_first, "m/d/yyyy" + " (assumed: d/m/yyyy fits every row, too)" * assumed
-    other = month_first.isna().idxmax()
+    other = text.index[month_first.isna()][0]
     _check(day_first.notna(), cells, f"a date in the format d/m/yyyy of {text[other]!r} ({cells.index.name} {other})")
     return day_first, "d/m/yyyy"
 
@@ -61,12 +61,12 @@ def numbers(cells: pd.Series, *, optional: bool = False) -> pd.Series:
     """
     if pd.api.types.is_numeric_dtype(cells):
         found = cells.astype("float64")
-        _check(np.isfinite(found) | (found.isna() & optional), cells, "a number")
+        _check((found.abs() < np.inf) | (found.isna() & optional), cells, "a number")
         return found
     text = _text(cells, "a number")
     _check(~text.str.lower().isin(_EMPTY), cells, "a number; remove the row if it has no data")
     found = _parsed(text.str.replace(r"^\$\s*", "", regex=True), cells, "a number such as 1234.5 or 1,234.5")
-    _check(np.isfinite(found), cells, "a finite number")
+    _check(found.abs() < np.inf, cells, "a finite number")
     return found
 
 
@@ -109,7 +109,7 @@ def _parsed(text: pd.Series, cells: pd.Series, expected: str) -> pd.Series:
 def _check(valid: pd.Series, cells: pd.Series, expected: str) -> None:
     """Raise for the first cell that is not valid."""
     if not valid.all():
-        index = valid.idxmin()
+        index = valid.index[~valid][0]
         value = cells[index]
         found = f"found {value!r}" if isinstance(value, str) else f"found {value}"
         found = "the cell is empty" if pd.isna(value) or value == "" else found

@@ -66,12 +66,14 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
         raise FormatError(f"{path} is not a valid CSV file: {error} ({hint})") from None
     first = text[: len(text) - len(content)].count("\n") + 1
     cells.index = pd.RangeIndex(first, first + len(cells), name="line")
-    places, ignored = _find_columns(cells.iloc[0], path)
+    places, ignored = _find_columns(cells.iloc[0].to_list(), path)
     cells = cells[cells.iloc[:, 1:].notna().any(axis=1) | (cells[0].str.strip() > "")].iloc[1:]
-    short = cells.isna().any(axis=1)
-    if short.any():
-        found = int(cells.loc[short.idxmax()].notna().sum())
-        raise FormatError(f"{path}, line {short.idxmax()}: {found} cells, expected {cells.shape[1]} as in the header")
+    counts = cells.notna().sum(axis=1)
+    short = counts[counts < cells.shape[1]]
+    if len(short):
+        raise FormatError(
+            f"{path}, line {short.index[0]}: {short.iloc[0]} cells, expected {cells.shape[1]} as in the header"
+        )
     return cells.rename(columns={place: name for name, place in places.items()})[list(places)], ignored
 
 
