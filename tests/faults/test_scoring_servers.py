@@ -146,6 +146,7 @@ def test_an_object_that_may_not_be_read_waits_and_those_after_it_are_scored(
 
 def test_a_store_that_is_away_stops_the_job(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(ServiceUnavailable, match=f"{inbox.base}/"):
         inbox.score()
 

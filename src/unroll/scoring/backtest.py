@@ -1,4 +1,4 @@
-"""The back-test: what was predicted, beside what turned out to be true."""
+"""The back-test: predictions compared with what turned out to be true."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
@@ -20,19 +19,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _KEYS = ("row_id", "file")
-_VALUE = "truth"
-_SHOWN = 3
+_TRUTH = "truth"
+_MAX_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
 class Model:
-    """What a file of predictions says of the model that made it.
+    """The model that made a file of predictions.
 
     Attributes:
         domain: Domain of its task.
         kind: Kind of its task.
         task: Name of its task.
-        test: The card's metrics: `metric` (the headline's name), `test` and `baseline`.
+        test: The card's metrics: `metric` (name of the headline metric), `test` and `baseline`.
         registered: Name, version and run_id in the registry, if it came from there.
     """
 
@@ -49,8 +48,8 @@ class Live:
 
     Attributes:
         version: `NAME@SHA12`.
-        model: What is known of it.
-        figures: By name; those of the card's metrics have the same names.
+        model: The model.
+        figures: Metrics by name, with the names that the card has.
     """
 
     version: str
@@ -58,39 +57,35 @@ class Live:
     figures: Mapping[str, float]
 
     def metrics(self) -> dict[str, float]:
-        """Numbers for MLflow: `live.accuracy`, …, and the test split's headline as `test.accuracy`."""
+        """Return numbers for MLflow: `live.accuracy`, …, and the headline of the test split as `test.accuracy`."""
         found = {f"live.{name}": value for name, value in self.figures.items()}
         name, value = self.model.test.get("metric"), self.model.test.get("test")
         return found | ({f"test.{name}": float(value)} if name and isinstance(value, int | float) else {})
 
     def lines(self) -> list[str]:
-        """The headline beside the test split's and the baselines', then the other figures."""
-        metric = self.model.test.get("metric")
+        """Return the headline metric beside that of the test split and its baselines, then the other metrics."""
+        headline, test = self.model.test.get("metric"), self.model.test.get("test")
         lines = [f"{self.version}: {self.figures['rows']:,.0f} rows with truth"]
-        for name, value in sorted(self.figures.items(), key=lambda one: one[0] != metric):
-            if name == "rows":
-                continue
+        for name, value in sorted(self.figures.items(), key=lambda one: one[0] != headline):
             beside = ""
-            if name == metric and isinstance(self.model.test.get("test"), int | float):
-                others = self.model.test.get("baseline", {}).items()
-                told = [f"{other} {figure:.6g}" for other, figure in others if isinstance(figure, int | float)]
-                beside = f"; on the test split {self.model.test['test']:.6g}" + (
-                    f" (baselines: {', '.join(told)})" if told else ""
-                )
-            lines.append(f"  {name} {value:.6g}{beside}")
+            if name == headline and isinstance(test, int | float):
+                baselines = self.model.test.get("baseline", {}).items()
+                shown = ", ".join(f"{key} {figure:.6g}" for key, figure in baselines if isinstance(figure, int | float))
+                beside = f"; on the test split {test:.6g}{f' (baselines: {shown})' if shown else ''}"
+            if name != "rows":
+                lines.append(f"  {name} {value:.6g}{beside}")
         return lines
 
 
 @dataclass(frozen=True)
 class Unmatched:
-    """Rows that could not be compared: how many, and the first of them."""
+    """Rows that could not be compared: their number, and the keys of the first of them."""
 
     why: str
     rows: int
     examples: tuple[str, ...]
 
-    def line(self) -> str:
-        """In words."""
+    def __str__(self) -> str:
         more = ", …" if self.rows > len(self.examples) else ""
         return f"{self.rows:,} {self.why}: {', '.join(self.examples)}{more}"
 
@@ -100,64 +95,60 @@ class BacktestReport:
     """A back-test.
 
     Attributes:
-        live: One for each model version, by its name.
-        left: Rows that were left out, by reason; none is dropped unsaid.
+        live: One entry a model version, sorted by version.
+        unmatched: Rows that were left out, by reason.
     """
 
     live: tuple[Live, ...]
-    left: tuple[Unmatched, ...]
+    unmatched: tuple[Unmatched, ...]
 
     def lines(self) -> list[str]:
-        """What is to be said, line by line."""
-        return [line for one in self.live for line in one.lines()] + [one.line() for one in self.left]
+        """Return the report as lines of text."""
+        return [line for one in self.live for line in one.lines()] + list(map(str, self.unmatched))
 
 
 def compare_with_truth(
     predictions: Path, truth: Path, *, column: str | None = None, card: Card | None = None
 ) -> BacktestReport:
-    """Holds predictions against the truth.
+    """Compare predictions with the truth.
 
-    Rows are joined on row_id, and on `file` where the truth has such a column: the name of the input, as the
-    predictions' own column or what their file says of itself. An id that stands more than once on a side tells nothing:
-    all its rows are left out and counted, as are rows that the other side lacks.
+    Rows are joined on `row_id`, and on `file` (the name of the input file) if the truth has that column. Rows whose key
+    occurs more than once on a side are left out and counted, as are rows that the other side lacks.
 
     Args:
         predictions: A Parquet or CSV file that unroll wrote, or a folder of such.
-        truth: A Parquet or CSV file, or a folder of such: row_id and what is true. Of price models that is the price
-            itself, of labels a list or a text of them, of translations the text.
-        column: What is true; by default `truth`, or the only column besides row_id and file.
-        card: Of the model, where the predictions' files do not tell of it.
+        truth: A Parquet or CSV file, or a folder of such: row_id and the true value. For prices that is the price
+            itself, for labels a list or a text of them, for translations the text.
+        column: Column of the true values; by default `truth`, or the only column besides row_id and file.
+        card: Card of the model, for predictions that do not name it.
 
     Raises:
         DataError: A file is missing or lacks a column, no row has a truth, or a truth cannot be compared.
     """
-    said, models = _predictions(predictions, card)
-    true, missing = _truths(truth, column)
+    predicted, models = _predictions(predictions, card)
+    true, empty = _truths(truth, column)
     keys = ["row_id", "file"] if "file" in true.columns else ["row_id"]
-    left = [_unmatched("rows of the truth without a value", missing, keys)]
-    # An id that is there twice is not missing on its side.
-    known, told = _index(true, keys), _index(said, keys)
-    twice = said.duplicated(["model_version", *keys], keep=False)
-    left.append(_unmatched("predictions whose id stands there more than once", said[twice], keys))
-    said = said[~twice]
-    repeated = true.duplicated(keys, keep=False)
-    left.append(_unmatched("rows of the truth whose id stands there more than once", true[repeated], keys))
-    left.append(_unmatched("predictions without a truth", said[~_index(said, keys).isin(known)], keys))
-    true = true[~repeated]
-    left.append(_unmatched("rows of the truth without a prediction", true[~_index(true, keys).isin(told)], keys))
-    both = said.merge(true[[*keys, _VALUE]], on=keys, how="inner", suffixes=("", "_true"))
-    left = [one for one in left if one.rows]
+    known, scored = _index(true, keys), _index(predicted, keys)
+    twice, repeated = predicted.duplicated(["model_version", *keys], keep=False), true.duplicated(keys, keep=False)
+    left_out = {
+        "rows of the truth without a value": empty,
+        "predictions whose id occurs more than once": predicted[twice],
+        "rows of the truth whose id occurs more than once": true[repeated],
+        "predictions without a truth": predicted[~twice & ~scored.isin(known)],
+        "rows of the truth without a prediction": true[~repeated & ~known.isin(scored)],
+    }
+    unmatched = tuple(_unmatched(why, rows, keys) for why, rows in left_out.items() if len(rows))
+    both = predicted[~twice].merge(true.loc[~repeated, [*keys, _TRUTH]], on=keys, suffixes=("", "_true"))
     if both.empty:
         raise DataError(
-            f"no row of {predictions} has a truth in {truth}: "
-            + ("; ".join(one.line() for one in left) or "both are empty")
-            + "; row_id (and file, where the truth has it) must be those of the predictions"
+            f"no row of {predictions} has a truth in {truth}: {'; '.join(map(str, unmatched)) or 'both are empty'}; "
+            "row_id (and file, if the truth has it) must be those of the predictions"
         )
-    live = []
-    for version, rows in both.groupby("model_version", sort=True):
-        model = models[str(version)]
-        live.append(Live(str(version), model, _figures(model, rows)))
-    return BacktestReport(tuple(live), tuple(left))
+    live = [
+        Live(str(version), models[str(version)], _figures(models[str(version)], rows))
+        for version, rows in both.groupby("model_version", sort=True)
+    ]
+    return BacktestReport(tuple(live), unmatched)
 
 
 def _figures(model: Model, rows: "pd.DataFrame") -> dict[str, float]:
@@ -177,13 +168,13 @@ def _index(rows: "pd.DataFrame", keys: Sequence[str]) -> Any:
 
 
 def _unmatched(why: str, rows: "pd.DataFrame", keys: Sequence[str]) -> Unmatched:
-    there = [key for key in reversed(keys) if key in rows.columns]
-    first = rows[there].head(_SHOWN).itertuples(index=False)
+    shown = [key for key in reversed(keys) if key in rows.columns]
+    first = rows[shown].head(_MAX_EXAMPLES).itertuples(index=False)
     return Unmatched(why, len(rows), tuple(" ".join(map(str, one)) for one in first))
 
 
 def _predictions(place: Path, card: Card | None) -> tuple["pd.DataFrame", dict[str, Model]]:
-    """All rows with row_id and file as text, and the models that made them, by version."""
+    """Read all predictions, with row_id and file as text, and the models that made them, by version."""
     import pandas as pd
 
     frames: list[pd.DataFrame] = []
@@ -192,11 +183,12 @@ def _predictions(place: Path, card: Card | None) -> tuple["pd.DataFrame", dict[s
         table, about = _read(path)
         for name in ("row_id", "prediction", "model_version"):
             if name not in table.column_names:
-                raise DataError(f"{path} has no column {name!r}, so it holds no predictions of unroll's")
-        frame = _frame(table, path, str(about.get("source", path.name)))
-        model = _model(about, card, path)
-        models |= dict.fromkeys(frame["model_version"].unique().tolist(), model)
-        frames.append(frame)
+                raise DataError(f"{path} has no column {name!r}, so it is not a file of predictions")
+        if "file" not in table.column_names:
+            source = str(about.get("source", path.name))
+            table = table.append_column("file", pa.array([source] * len(table), pa.string()))
+        frames.append(_frame(table, path))
+        models |= dict.fromkeys(frames[-1]["model_version"].unique().tolist(), _model(about, card, path))
     return pd.concat(frames, ignore_index=True), models
 
 
@@ -214,7 +206,7 @@ def _model(about: Mapping[str, Any], card: Card | None, path: Path) -> Model:
 
 
 def _truths(place: Path, column: str | None) -> tuple["pd.DataFrame", "pd.DataFrame"]:
-    """Rows with a truth, and rows without: row_id, file where all files have it, truth."""
+    """Read rows with a true value, and rows without: row_id, file if all files have it, truth."""
     import pandas as pd
 
     frames = []
@@ -223,45 +215,44 @@ def _truths(place: Path, column: str | None) -> tuple["pd.DataFrame", "pd.DataFr
         if "row_id" not in table.column_names:
             raise DataError(f"{path} has no column 'row_id'; it has {', '.join(table.column_names)}")
         others = [name for name in table.column_names if name not in _KEYS]
-        name = column or (_VALUE if _VALUE in others else others[0] if len(others) == 1 else None)
+        name = column or (_TRUTH if _TRUTH in others else others[0] if len(others) == 1 else None)
         if name not in others:
-            wanted = f"column {column!r}" if column else f"column {_VALUE!r}, nor only one besides row_id and file"
-            raise DataError(f"{path} has no {wanted}: name what is true with --column; it has {', '.join(others)}")
+            wanted = f"column {column!r}" if column else f"column {_TRUTH!r}, nor only one besides row_id and file"
+            raise DataError(f"{path} has no {wanted}: name the true values with --column; it has {', '.join(others)}")
         kept = table.select([one for one in (*_KEYS, name) if one in table.column_names])
-        frames.append(_frame(kept.rename_columns([_VALUE if one == name else one for one in kept.column_names]), path))
+        frames.append(_frame(kept.rename_columns([*kept.column_names[:-1], _TRUTH]), path))
     if len({"file" in frame.columns for frame in frames}) > 1:
-        raise DataError(f"some files of {place} have a column 'file', and some have none")
+        raise DataError(f"some files of {place} have a column 'file', others have none")
     true = pd.concat(frames, ignore_index=True)
-    empty = true[_VALUE].isna()
+    empty = true[_TRUTH].isna()
     return true[~empty], true[empty]
 
 
 def _files(place: Path) -> list[Path]:
-    if place.is_dir():
-        inside = (path for path in place.rglob("*") if path.suffix.lower() in (".parquet", ".csv"))
-        hidden = (".", "_")
-        found = sorted(
-            path
-            for path in inside
-            if path.is_file()
-            and not any(part.startswith(hidden) for part in path.relative_to(place).parts)
-            # Rows that were set aside have no prediction.
-            and not path.name.endswith(".quarantine.parquet")
-        )
-        if not found:
-            raise DataError(f"{place} holds no Parquet and no CSV files")
-        return found
-    if not place.is_file():
-        raise DataError(f"{place} is not there; give a Parquet or CSV file, or a folder of such")
-    return [place]
+    """Return the tables of a folder; hidden ones, markers and quarantined rows are left out."""
+    if place.is_file():
+        return [place]
+    if not place.is_dir():
+        raise DataError(f"{place} does not exist; give a Parquet or CSV file, or a folder of such")
+    found = sorted(
+        path
+        for path in place.rglob("*")
+        if path.suffix.lower() in (".parquet", ".csv")
+        and path.is_file()
+        and not any(part.startswith((".", "_")) for part in path.relative_to(place).parts)
+        and not path.name.endswith(".quarantine.parquet")
+    )
+    if not found:
+        raise DataError(f"{place} has no Parquet and no CSV files")
+    return found
 
 
 def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
-    """A file's table, and what it says of itself."""
+    """Read a table, and the metadata that unroll wrote into it."""
     try:
         with path.open("rb") as file:
             if path.suffix.lower() == ".csv":
-                # As text: an id such as 007 is not the number 7.
+                # As text: the id 007 is not the number 7.
                 names = pa_csv.open_csv(file).schema.names
                 file.seek(0)
                 types = pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True)
@@ -273,32 +264,18 @@ def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     return table, about if isinstance(about, dict) else {}
 
 
-def _frame(table: pa.Table, path: Path, source: str | None = None) -> "pd.DataFrame":
-    """With ids as text, `file` where it is known, and whole numbers that came as floats whole again."""
-    empty = table["row_id"].null_count
-    if empty:
-        raise DataError(f"{path}: row_id is missing in {empty:,} rows")
-    columns = {}
-    for name in table.column_names:
-        column = table[name]
-        if name in _KEYS:
-            column = column.cast(pa.string())
-        elif pa.types.is_floating(column.type) and name == _VALUE and _all_whole(column):
-            column = column.cast(pa.int64())
-        columns[name] = column
-    if source is not None and "file" not in columns:
-        columns["file"] = pa.array([source] * len(table), pa.string())
-    frame: pd.DataFrame = pa.table(columns).to_pandas(types_mapper={pa.int64(): _nullable_int()}.get)
-    return frame
-
-
-def _all_whole(column: pa.ChunkedArray) -> bool:
-    finite = pc.all(pc.is_finite(column)).as_py()
-    return bool(finite and pc.all(pc.and_(pc.equal(column, pc.floor(column)), pc.less(pc.abs(column), 2**53))).as_py())
-
-
-def _nullable_int() -> Any:
+def _frame(table: pa.Table, path: Path) -> "pd.DataFrame":
+    """Convert a table, with its keys as text, and labels that are whole numbers as such even if they came as floats."""
     import pandas as pd
 
-    # So that whole numbers stay whole where one is missing.
-    return pd.Int64Dtype()
+    if empty := table["row_id"].null_count:
+        raise DataError(f"{path}: row_id is missing in {empty:,} rows")
+    for place, name in enumerate(table.column_names):
+        if name in _KEYS:
+            table = table.set_column(place, name, table[name].cast(pa.string()))
+    frame: pd.DataFrame = table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    if _TRUTH in frame and pd.api.types.is_float_dtype(frame[_TRUTH]):
+        truth = frame[_TRUTH].dropna()
+        if (truth % 1 == 0).all() and (truth.abs() < 2**53).all():
+            frame[_TRUTH] = frame[_TRUTH].astype("Int64")
+    return frame

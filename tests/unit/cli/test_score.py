@@ -23,7 +23,8 @@ sys.exit(code)
 
 
 @pytest.fixture
-def inbox(root: Path, here: Path) -> Inbox:
+def inbox(root: Path, own_store: Path) -> Inbox:
+    here = own_store
     parameters = yaml.safe_load((root / "params.yaml").read_text())
     parameters["scoring"] |= {"model": "bundle", "settle_seconds": 0.0}
     parameters["scoring"] |= {name: name for name in ("quarantine",)} | {"input": "inbox", "output": "predictions"}
@@ -64,7 +65,7 @@ def test_options_replace_parameters(inbox: Inbox) -> None:
     [
         (("--model", "nothing"), 2),
         (("--output", "inbox/predictions"), 2),
-        (("--model", "models:/digit-rows@champion"), 2),
+        pytest.param(("--model", "models:/digit-rows@champion"), 2, marks=pytest.mark.slow),
         (("--input", "s3://unroll/inbox"), UNAVAILABLE_EXIT),
     ],
 )
@@ -72,7 +73,8 @@ def test_errors_are_one_line_and_an_exit_code(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], expected: int
 ) -> None:
     inbox.put("a.parquet", 5)
-    for name, value in {"ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "y", "ENDPOINT_URL": "http://127.0.0.1:1"}.items():
+    away = {"ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "y", "ENDPOINT_URL": "http://127.0.0.1:1", "MAX_ATTEMPTS": "1"}
+    for name, value in away.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     code, _, _, error = score(*options)
     assert code == expected

@@ -47,7 +47,7 @@ def figures(report: BacktestReport) -> dict[str, float]:
 
 
 def left(report: BacktestReport) -> list[str]:
-    return [one.line() for one in report.left]
+    return list(map(str, report.unmatched))
 
 
 def test_accuracy_beside_that_of_the_test_split(tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ def test_nothing_is_dropped_unsaid(tmp_path: Path) -> None:
     assert figures(report)["rows"] == 1
     assert left(report) == [
         "1 rows of the truth without a value: 5",
-        "2 predictions whose id stands there more than once: 2, 2",
-        "2 rows of the truth whose id stands there more than once: 3, 3",
+        "2 predictions whose id occurs more than once: 2, 2",
+        "2 rows of the truth whose id occurs more than once: 3, 3",
         "2 predictions without a truth: 4, 5",
         "2 rows of the truth without a prediction: 8, 9",
     ]
@@ -108,7 +108,7 @@ def test_rows_of_several_inputs_are_told_apart_by_file(tmp_path: Path) -> None:
     assert figures(report)["accuracy"] == 0.75
     assert left(report) == []
     # Without the file, an id stands for two rows.
-    with pytest.raises(DataError, match="4 predictions whose id stands there more than once: 0, 1, 0"):
+    with pytest.raises(DataError, match="4 predictions whose id occurs more than once: 0, 1, 0"):
         compare_with_truth(tmp_path / "predictions", truth(tmp_path / "u.csv", row_id=[0, 1], label=[1, 1]))
 
 
@@ -152,46 +152,39 @@ def test_quantiles(tmp_path: Path) -> None:
     assert found["coverage_80"] == 0.5
 
 
-def test_columns_of_strips(tmp_path: Path) -> None:
-    said = predictions(tmp_path / "p.parquet", "strip_columns", row_id=[1, 2], prediction=[["1", "between"], ["3"]])
-    found = figures(compare_with_truth(said, truth(tmp_path / "t.csv", row_id=[1, 2], truth=["1 1", "3"])))
-    assert found["frame_accuracy"] == pytest.approx(2 / 3)
+TEXTS = ["je suis là .", "il fait très beau aujourd'hui ."]
 
 
-def test_tags_count_whole_entities(tmp_path: Path) -> None:
-    said = predictions(
-        tmp_path / "p.parquet", "tags", row_id=[1, 2], prediction=[["B-PER", "I-PER", "O"], ["B-LOC", "O"]]
-    )
-    true = truth(tmp_path / "t.parquet", row_id=[1, 2], truth=[["B-PER", "I-PER", "O"], ["B-LOC", "I-LOC"]])
-    found = figures(compare_with_truth(said, true))
-    assert found["entity_f1"] == 0.5
-    assert found["token_accuracy"] == 0.8
+@pytest.mark.parametrize(
+    ("kind", "predicted", "true", "expected"),
+    [
+        ("strip_columns", [["1", "between"], ["3"]], ["1 1", "3"], {"frame_accuracy": 2 / 3}),
+        (
+            "tags",
+            [["B-PER", "I-PER", "O"], ["B-LOC", "O"]],
+            [["B-PER", "I-PER", "O"], ["B-LOC", "I-LOC"]],
+            {"entity_f1": 0.5, "token_accuracy": 0.8},
+        ),
+        ("translation", TEXTS, TEXTS, {"bleu": 100, "chrf": 100}),
+        ("strip_captions", ["one two", "three"], ["one  two", "four"], {"exact_match": 0.5}),
+    ],
+    ids=["strip_columns", "tags", "translation", "strip_captions"],
+)
+def test_labels_and_texts(tmp_path: Path, kind: str, predicted: Any, true: Any, expected: dict[str, float]) -> None:
+    path = predictions(tmp_path / "p.parquet", kind, row_id=[1, 2], prediction=predicted)
+    found = figures(compare_with_truth(path, truth(tmp_path / "t.parquet", row_id=[1, 2], truth=true)))
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
 
 
 def test_labels_of_another_number(tmp_path: Path) -> None:
     said = predictions(tmp_path / "p.parquet", "tags", row_id=[1], prediction=[["O", "O"]])
-    with pytest.raises(DataError, match="row_id 1: 3 true labels, but 2 were predicted"):
+    with pytest.raises(DataError, match="row_id 1"):
         compare_with_truth(said, truth(tmp_path / "t.csv", row_id=[1], truth=["O O O"]))
 
 
-def test_translations(tmp_path: Path) -> None:
-    sentences = ["je suis là .", "il fait très beau aujourd'hui ."]
-    said = predictions(tmp_path / "p.parquet", "translation", row_id=[1, 2], prediction=sentences)
-    found = figures(compare_with_truth(said, truth(tmp_path / "t.parquet", row_id=[1, 2], truth=sentences)))
-    assert found["bleu"] == pytest.approx(100)
-    assert found["chrf"] == pytest.approx(100)
-
-
-def test_captions(tmp_path: Path) -> None:
-    said = predictions(tmp_path / "p.parquet", "strip_captions", row_id=[1, 2], prediction=["one two", "three"])
-    true = truth(tmp_path / "t.parquet", row_id=[1, 2], truth=["one  two", "four"])
-    assert figures(compare_with_truth(said, true))["exact_match"] == 0.5
-
-
-@pytest.mark.parametrize("kind", ["language_model"])
-def test_what_goes_on_freely_has_no_truth(kind: str, tmp_path: Path) -> None:
-    said = predictions(tmp_path / "p.parquet", kind, row_id=[1], prediction=["a b"])
-    with pytest.raises(DataError, match="no text is the truth"):
+def test_what_continues_a_prompt_has_no_truth(tmp_path: Path) -> None:
+    said = predictions(tmp_path / "p.parquet", "language_model", row_id=[1], prediction=["a b"])
+    with pytest.raises(DataError, match="language_model"):
         compare_with_truth(said, truth(tmp_path / "t.parquet", row_id=[1], truth=["a b"]))
 
 
@@ -199,34 +192,32 @@ def test_what_goes_on_freely_has_no_truth(kind: str, tmp_path: Path) -> None:
 def test_a_price_that_is_no_number(value: str, tmp_path: Path) -> None:
     said = predictions(tmp_path / "p.parquet", "price", row_id=[1, 2], prediction=[1.0, 2.0], score=[0.0, 0.0])
     (tmp_path / "t.csv").write_text(f"row_id,truth\n1,3\n2,{value}\n")
-    with pytest.raises(DataError, match=f"row_id 2: the truth is '{value}', expected a finite number"):
+    with pytest.raises(DataError, match=f"row_id 2: .*'{value}'"):
         compare_with_truth(said, tmp_path / "t.csv")
 
 
-def test_the_column_that_is_meant(tmp_path: Path) -> None:
+def test_the_column_of_the_truth(tmp_path: Path) -> None:
     said = predictions(tmp_path / "p.parquet", "digits", row_id=[1], prediction=[5])
     true = truth(tmp_path / "t.parquet", row_id=[1], label=[5], other=[4])
-    with pytest.raises(DataError, match=r"name what is true with --column; it has label, other"):
+    with pytest.raises(DataError, match="label, other"):
         compare_with_truth(said, true)
     assert figures(compare_with_truth(said, true, column="label"))["accuracy"] == 1
-    with pytest.raises(DataError, match="no column 'size'"):
+    with pytest.raises(DataError, match="'size'"):
         compare_with_truth(said, true, column="size")
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
+def test_files_that_cannot_be_compared(tmp_path: Path) -> None:
     said = predictions(tmp_path / "p.parquet", "digits", row_id=[1], prediction=[5])
-    with pytest.raises(DataError, match="is not there"):
-        compare_with_truth(said, tmp_path / "none.parquet")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 nothing")
-    with pytest.raises(FormatError, match="cannot be read"):
-        compare_with_truth(said, tmp_path / "bad.parquet")
-    with pytest.raises(DataError, match="no column 'row_id'"):
-        compare_with_truth(said, truth(tmp_path / "t.csv", id=[1], truth=[5]))
-    with pytest.raises(DataError, match="holds no predictions"):
-        compare_with_truth(truth(tmp_path / "u.parquet", row_id=[1], truth=[5]), said)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no Parquet and no CSV"):
-        compare_with_truth(tmp_path / "empty", said)
+    no_ids = truth(tmp_path / "t.csv", id=[1], truth=[5])
+    for other in (tmp_path / "none.parquet", tmp_path / "empty", no_ids):
+        with pytest.raises(DataError, match=other.name):
+            compare_with_truth(said, other)
+    with pytest.raises(FormatError, match=r"bad\.parquet"):
+        compare_with_truth(said, tmp_path / "bad.parquet")
+    with pytest.raises(DataError, match="'prediction'"):
+        compare_with_truth(truth(tmp_path / "u.parquet", row_id=[1], truth=[5]), said)
 
 
 def test_the_folders_of_a_job_and_of_predict_are_read(tmp_path: Path) -> None:
