@@ -1,1 +1,1 @@
-"""Pure functions from typed tables to sample tensors and splits."""
+"""What the samples of several domains share: splits, windows, padding, tokenizers, word vectors."""

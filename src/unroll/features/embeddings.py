@@ -1,4 +1,4 @@
-"""Word vectors that others trained: GloVe and word2vec text files."""
+"""Pretrained word vectors from GloVe and word2vec text files."""
 
 from pathlib import Path
 
@@ -13,42 +13,42 @@ FILE = "vectors.safetensors"
 
 
 def read_vectors(path: Path, vocabulary: Vocabulary) -> tuple[NDArray[np.float32], int]:
-    """Vectors of a vocabulary's tokens.
+    """Read the vectors of a vocabulary's tokens.
 
-    A line has a word and its numbers, separated by blanks; the first line of word2vec, which says how many there are,
-    is known by its form. A token that the file writes in small letters alone gets that vector. Of a word that stands
-    twice, the first line counts. Numbers of words that nobody asks for are not looked at.
+    A line has a word and its numbers, separated by blanks. The first line of a word2vec file has the number of vectors
+    and their size instead. A token without a vector gets the vector of its lowercase form. Of several lines for a word,
+    the first one is used. Numbers of words outside the vocabulary are not parsed.
 
     Args:
-        path: UTF-8 text.
-        vocabulary: Whose tokens.
+        path: UTF-8 text file.
+        vocabulary: Vocabulary of the tokens.
 
     Returns:
-        float32 [token, number], a row of NaN where the file has no vector, and how many it has.
+        float32 [token, number] with a row of NaN for each token without a vector, and the number of tokens with one.
 
     Raises:
         DataError: The file has no vector for any token.
-        FormatError: The file is no such file; the message names the line.
+        FormatError: A line is not a word and its numbers.
     """
     words = vocabulary.tokens[len(SPECIAL_TOKENS) :]
     wanted = {*words, *map(str.lower, words)}
     found: dict[str, NDArray[np.float32]] = {}
-    size = promised = lines = 0
+    size = announced = lines = 0
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
             parts = _decoded(raw, path, number).rstrip(" \r\n").split(" ")
             if parts == [""]:
                 continue
             if number == 1 and len(parts) == 2 and all(part.isdecimal() for part in parts):
-                promised, size = int(parts[0]), int(parts[1])
+                announced, size = int(parts[0]), int(parts[1])
                 continue
             size = size or len(parts) - 1
             lines += 1
             word = _word(parts, size, path, number)
             if word in wanted and word not in found:
                 found[word] = _numbers(parts[-size:], path, number)
-    if promised and lines != promised:
-        raise FormatError(f"{path} has {lines:,} vectors, its first line promises {promised:,}: the file was cut short")
+    if announced and lines != announced:
+        raise FormatError(f"{path} has {lines:,} vectors, but its first line announces {announced:,}: it was cut short")
     table = np.full((vocabulary.size, size), np.nan, np.float32)
     known = 0
     for row, token in enumerate(words, start=len(SPECIAL_TOKENS)):
@@ -58,8 +58,8 @@ def read_vectors(path: Path, vocabulary: Vocabulary) -> tuple[NDArray[np.float32
             known += 1
     if not known:
         raise DataError(
-            f"{path} has a vector for none of the {len(words):,} tokens of the vocabulary (the first ones: "
-            f"{', '.join(words[:5])}); is it of another language?"
+            f"{path} has no vector for any of the {len(words):,} tokens of the vocabulary (the first ones: "
+            f"{', '.join(words[:5])}); is it a file of another language?"
         )
     return table, known
 
@@ -75,12 +75,12 @@ def _decoded(raw: bytes, path: Path, number: int) -> str:
 
 
 def _word(parts: list[str], size: int, path: Path, number: int) -> str:
-    """The word of a line; the largest GloVe file has some with blanks in them."""
+    """Return the word of a line, which may contain blanks, as in the largest GloVe file."""
     width = len(parts) - 1
     if width < 1 or (width != size and (width < size or any(map(_is_number, parts[1:-size])))):
         raise FormatError(
             f"{path}, line {number:,}: {width} numbers after the word {parts[0][:40]!r}, expected "
-            + (f"{size} as in the lines before it" if size else "a word and its numbers, separated by blanks")
+            + (f"{size} as in the lines before" if size else "a word and its numbers, separated by blanks")
         )
     return " ".join(parts[:-size])
 

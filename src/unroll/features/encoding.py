@@ -1,4 +1,4 @@
-"""Texts as token numbers, held to the limits of a task."""
+"""Texts as token numbers, within the limits of a task."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,38 +17,38 @@ def encode(
     texts: Sequence[str],
     table: pa.Table,
     side: str,
-    task: TextTask,
+    section: TextTask,
     name: str,
 ) -> tuple[list[list[int]], NDArray[np.bool_]]:
-    """Token numbers of each row, none longer than the task allows.
+    """Return the token numbers of each text, truncated to the limit of the task.
 
     Args:
-        vocabulary: What cuts the texts.
-        texts: One a row.
-        table: Has `row_id`, for error messages.
+        vocabulary: Vocabulary of the texts.
+        texts: A text for each row.
+        table: Table with `row_id`, for error messages.
         side: What the texts are, for error messages.
-        task: Says the greatest length, and what to do beyond it.
-        name: Of the task.
+        section: Parameters of the task.
+        name: Name of the task, for error messages.
 
     Returns:
-        The numbers, and which rows were cut.
+        The token numbers, and a mask of the truncated rows.
 
     Raises:
-        DataError: A text has no tokens, or is too long where that is refused.
+        DataError: A text has no tokens, or too many without truncation.
     """
     ids = vocabulary.encode(texts)
     rows = table["row_id"].to_numpy()
     refuse_empty(ids, texts, rows, side, name)
     lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-    too_long = lengths > task.max_tokens
-    if too_long.any() and not task.truncation:
+    too_long = lengths > section.max_tokens
+    if too_long.any() and not section.truncation:
         row = int(too_long.argmax())
         raise DataError(
-            f"tasks.{name}: the {side} of row {rows[row]} has {lengths[row]} tokens, max_tokens is {task.max_tokens} "
-            f"(rows too long: {too_long.sum():,}, the longest {lengths.max()}): raise max_tokens, shorten the rows or "
-            "set truncation: true"
+            f"tasks.{name}: the {side} of row {rows[row]} has {lengths[row]} tokens, max_tokens is "
+            f"{section.max_tokens} ({too_long.sum():,} rows have more, at most {lengths.max()}): raise max_tokens, "
+            "shorten the rows, or set truncation: true"
         )
-    return [row[: task.max_tokens] for row in ids], too_long
+    return [row[: section.max_tokens] for row in ids], too_long
 
 
 def refuse_empty(ids: Sequence[Sequence[int]], texts: Sequence[str], rows: NDArray[Any], side: str, name: str) -> None:
@@ -56,5 +56,5 @@ def refuse_empty(ids: Sequence[Sequence[int]], texts: Sequence[str], rows: NDArr
     for one, text, row in zip(ids, texts, rows, strict=True):
         if not one:
             raise DataError(
-                f"tasks.{name}: the {side} of row {row} is empty: {text!r} has no token; take the row out of the data"
+                f"tasks.{name}: the {side} of row {row} is empty: {text!r} has no token; remove the row from the data"
             )

@@ -1,4 +1,4 @@
-"""Splits by chance in which rows that say the same, or nearly the same, stand together."""
+"""Random splits that keep nearly equal rows together."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -12,11 +12,11 @@ from unroll.errors import SplitError
 from unroll.features.samples import Fold
 
 Groups = NDArray[np.int64]
-"""Number of each row's group, int64 [row]: 0, 1, … in the order of their first rows."""
+"""Group number of each row, int64 [row]: 0, 1, … in the order of the groups' first rows."""
 
 
 class _LettersOnly(dict[int, int | None]):
-    """For `str.translate`: drops punctuation, blanks, symbols and control characters; keeps letters, marks, digits."""
+    """Table for `str.translate` that drops everything but letters, combining marks and digits."""
 
     def __missing__(self, code: int) -> int | None:
         self[code] = None if unicodedata.category(chr(code))[0] in "PZCS" else code
@@ -27,9 +27,9 @@ _LETTERS_ONLY = _LettersOnly()
 
 
 def normalized(text: str) -> str:
-    """What two texts that say the same have in common: letters and digits without case, blanks and punctuation.
+    """Return the letters and digits of a text, case-folded, to find nearly equal texts.
 
-    A text of punctuation alone stays what it is.
+    A text of punctuation alone is returned as it is.
 
     Example:
         "Go away!" and "Go, away" → "goaway"; "?!" → "?!".
@@ -38,7 +38,7 @@ def normalized(text: str) -> str:
 
 
 def connected(rows: Iterable[Sequence[str]]) -> Groups:
-    """Connected components: rows that share a key are in one group, and so are rows linked through others.
+    """Group rows that share a key, directly or through other rows (connected components).
 
     Example:
         Rows (a, x), (b, x), (b, y), (c, z) → groups 0, 0, 0, 1: the first two share x, the next two b.
@@ -53,7 +53,7 @@ def connected(rows: Iterable[Sequence[str]]) -> Groups:
 
 
 def linked(count: int, pairs: Iterable[tuple[int, int]]) -> Groups:
-    """The same for `count` rows of which these pairs belong together."""
+    """Group `count` rows, of which these pairs are linked."""
     parents = list(range(count))
     for one, other in pairs:
         _join(parents, one, other)
@@ -69,7 +69,7 @@ def _root(parents: list[int], row: int) -> int:
 
 def _join(parents: list[int], one: int, other: int) -> None:
     one, other = _root(parents, one), _root(parents, other)
-    # The earlier row leads, so that a group's root is its first row.
+    # The root of a group is its first row.
     parents[max(one, other)] = min(one, other)
 
 
@@ -79,52 +79,51 @@ def _numbered(parents: list[int]) -> Groups:
 
 
 def given_splits(table: pa.Table, task: str) -> NDArray[np.object_] | None:
-    """The split of each row where the sources say it; None where none does.
+    """Return the split of each row, or None if no source has one.
 
     Raises:
-        SplitError: Some rows have a split and others have none.
+        SplitError: Only some rows have a split.
     """
     unknown = table["split"].null_count
     if unknown == table.num_rows:
         return None
     if unknown:
         raise SplitError(
-            f"tasks.{task}: {unknown:,} of {table.num_rows:,} rows have no split and the others have one; "
-            "give every source of the dataset a split, or none"
+            f"tasks.{task}: {unknown:,} of {table.num_rows:,} rows have no split, but the others have one; "
+            "set split for all sources of the dataset, or for none"
         )
     return np.array(table["split"].to_pylist(), object)
 
 
 def required_splits(table: pa.Table, task: str) -> NDArray[np.object_]:
-    """The split of each row, of data whose sources have to say it.
+    """Return the split of each row of a dataset whose sources need one.
 
     Raises:
-        SplitError: They do not.
+        SplitError: A row has no split.
     """
     splits = given_splits(table, task)
     if splits is None:
         raise SplitError(
-            f"tasks.{task}: no row has a split; give each source of the dataset split: train, valid or test"
+            f"tasks.{task}: no row has a split; set split (train, valid or test) for each source of the dataset"
         )
     return splits
 
 
 def share_fold(groups: Groups, given: NDArray[np.object_] | None, splits: ShareSplits) -> tuple[Fold, int]:
-    """Parts rows by chance, each group in one split; or as given, without what would leak.
+    """Split rows at random, each group into one split; or as given, without rows that would leak.
 
     Args:
-        groups: Of each row.
-        given: The split of each row, where it is given. Rows of training whose group stands in validation or test,
-            too, and rows of validation whose group stands in test, are then left out. Without given rows for
-            validation, some of training's are held out.
+        groups: Group of each row.
+        given: Split of each row, or None. Training rows whose group is also in validation or test, and validation rows
+            whose group is also in test, are left out. If no validation rows are given, some training rows are used.
         splits: Shares of the rows, and the seed.
 
     Returns:
-        The fold `all`, and how many rows were left out.
+        The fold `all`, and the number of rows left out.
     """
     count = len(groups)
     if given is None:
-        in_test = _drawn(groups, np.arange(count), round(splits.test_share * count), splits.seed)
+        in_test = _draw(groups, np.arange(count), round(splits.test_share * count), splits.seed)
         in_valid, in_train = np.zeros(count, bool), ~in_test
     else:
         in_test = given == "test"
@@ -133,13 +132,13 @@ def share_fold(groups: Groups, given: NDArray[np.object_] | None, splits: ShareS
     left_out = count - int((in_train | in_valid | in_test).sum())
     if not in_valid.any():
         wanted = round(splits.valid_share * (count if given is None else int(in_train.sum())))
-        in_valid = _drawn(groups, np.flatnonzero(in_train), wanted, splits.seed + 1)
+        in_valid = _draw(groups, np.flatnonzero(in_train), wanted, splits.seed + 1)
         in_train &= ~in_valid
     return Fold("all", *(np.flatnonzero(part) for part in (in_train, in_valid, in_test))), left_out
 
 
-def _drawn(groups: Groups, rows: NDArray[np.int64], wanted: int, seed: int) -> NDArray[np.bool_]:
-    """Whole groups of some rows, drawn until `wanted` rows are together; a group that is too large is passed over."""
+def _draw(groups: Groups, rows: NDArray[np.int64], wanted: int, seed: int) -> NDArray[np.bool_]:
+    """Draw whole groups from some rows until there are `wanted` rows; groups that are too large are skipped."""
     sizes = np.bincount(groups[rows], minlength=int(groups.max(initial=-1)) + 1)
     chosen = np.zeros(len(sizes), bool)
     for group in np.random.default_rng(seed).permutation(np.flatnonzero(sizes)):

@@ -1,4 +1,4 @@
-"""Sample tensors of a task with their splits, and how they lie on disk."""
+"""Sample tensors of a task with their splits, in memory and on disk."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,20 +16,20 @@ from unroll.features.text import Vocabulary
 from unroll.files import read_json, replacing, write_json, write_text
 
 Tensors = dict[str, NDArray[Any]]
-"""Arrays of equal first axis; one of texts has dtype object."""
+"""Arrays with equal first axes, by name; arrays of texts have dtype object."""
 Index = NDArray[np.int64]
 VOCABULARY = ".tokenizer.json"
-"""Ending of a vocabulary's file, in the samples' folder and in a bundle."""
+"""File name ending of a vocabulary, in the folder of the samples and in a bundle."""
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One way to part the samples: positions for training, for choosing epochs, and for the figures.
+    """One way to split the samples into training, validation and test.
 
     Attributes:
         name: `all`, or the test year of a walk-forward fold.
         train: int64 [train sample].
-        valid: int64 [valid sample]; empty where a task holds none out.
+        valid: int64 [valid sample]; empty if the task has no validation split.
         test: int64 [test sample].
     """
 
@@ -44,13 +44,13 @@ class Samples:
     """All samples of a task.
 
     Attributes:
-        tensors: Arrays of equal first axis: `inputs` and `targets` in raw units, and what metrics and baselines need.
-            What varies in length is padded on the right: `lengths` int64 [sample] are the inputs',
-            `target_lengths` the targets' where they differ.
+        tensors: `inputs` and `targets` in raw units, and what metrics and baselines need. Sequences of varying length
+            are padded on the right and come with `lengths` int64 [sample], targets of other lengths with
+            `target_lengths`.
         folds: At least one; a test sample stands in one fold at most.
         vocabularies: Fitted on the training split; they travel with the bundle.
-        notes: What else was fitted or counted, as JSON has it.
-        vectors: For embeddings to begin with, float32 [vocabulary, size], NaN where a token has none; None without.
+        notes: Other things fitted or counted, as JSON values.
+        vectors: Pretrained vectors, float32 [token, size], NaN for a token without one; or None.
     """
 
     tensors: Tensors
@@ -60,17 +60,18 @@ class Samples:
     vectors: NDArray[np.float32] | None = None
 
     def at(self, index: Index) -> Tensors:
-        """Every tensor at some samples."""
+        """Return all tensors at some samples."""
         return {name: tensor[index] for name, tensor in self.tensors.items()}
 
     def test_rows(self) -> Tensors:
-        """Every tensor at the test samples of all folds, fold after fold."""
+        """Return all tensors at the test samples of all folds, fold after fold."""
         return self.at(np.concatenate([fold.test for fold in self.folds]))
 
     def save(self, folder: Path) -> None:
-        """Writes samples.safetensors and splits.safetensors.
+        """Write samples.safetensors and splits.safetensors.
 
-        And where there is something to write texts.parquet, NAME.tokenizer.json, notes.json and vectors.safetensors.
+        Texts, vocabularies, notes and vectors, if any, are written to texts.parquet, NAME.tokenizer.json, notes.json
+        and vectors.safetensors.
         """
         folder.mkdir(parents=True, exist_ok=True)
         numbers = {name: np.ascontiguousarray(one) for name, one in self.tensors.items() if one.dtype != object}
@@ -96,7 +97,7 @@ class Samples:
 
     @staticmethod
     def load(folder: Path) -> "Samples":
-        """Reads what `save` wrote."""
+        """Read what `save` wrote."""
         splits = load_file(folder / "splits.safetensors")
         names = sorted({key.rpartition("/")[0] for key in splits})
         folds = tuple(Fold(name, *(splits[f"{name}/{part}"] for part in ("train", "valid", "test"))) for name in names)
@@ -119,19 +120,24 @@ class Samples:
 
 
 def linspace_indices(length: int, count: int) -> Index:
-    """So many places of a sequence, evenly spaced from the first to the last; all of them where there are fewer.
+    """Return up to `count` evenly spaced indices into a sequence of `length`, from the first to the last.
 
     Example:
-        3 of 9 → 0, 4, 8.
+        Length 9, count 3 → 0, 4, 8.
     """
     return np.linspace(0, length - 1, min(count, length)).round().astype(np.int64)
 
 
 def check_splits(folds: tuple[Fold, ...], task: str, *, valid_wanted: bool = True) -> None:
-    """Refuses splits that are empty or share samples.
+    """Check that no split is empty and no sample is in two splits of a fold.
+
+    Args:
+        folds: Folds of the task.
+        task: Name of the task, for error messages.
+        valid_wanted: Whether a validation split is needed.
 
     Raises:
-        SplitError: Names the task, the fold and the split.
+        SplitError: A split is empty, or two splits share a sample.
     """
     for fold in folds:
         for name, index in (("train", fold.train), ("valid", fold.valid), ("test", fold.test)):
@@ -139,8 +145,8 @@ def check_splits(folds: tuple[Fold, ...], task: str, *, valid_wanted: bool = Tru
                 raise SplitError(
                     f"tasks.{task}: the {name} split of fold {fold.name!r} has no rows "
                     f"(train {len(fold.train)}, valid {len(fold.valid)}, test {len(fold.test)}); "
-                    "change tasks." + task + ".splits or bring data that covers its dates"
+                    f"change tasks.{task}.splits or use more data"
                 )
         together = np.concatenate([fold.train, fold.valid, fold.test])
         if len(np.unique(together)) != len(together):
-            raise SplitError(f"tasks.{task}: fold {fold.name!r} has samples that stand in two of its splits")
+            raise SplitError(f"tasks.{task}: fold {fold.name!r} has samples in two of its splits")

@@ -1,4 +1,4 @@
-"""Splits of time series: by time alone."""
+"""Splits of time series by time."""
 
 from datetime import date
 from typing import Any
@@ -15,12 +15,12 @@ Days = NDArray[np.int32]
 
 
 def day_number(day: date) -> int:
-    """Days since 1970-01-01."""
+    """Return the number of days since 1970-01-01."""
     return (day - EPOCH).days
 
 
 def within(days: NDArray[Any], period: Period) -> NDArray[np.bool_]:
-    """Which of `days` lie in a period, both ends included."""
+    """Return a mask of the days in a period, both ends included."""
     inside = np.ones(days.shape, bool)
     if period.first:
         inside &= days >= day_number(period.first)
@@ -30,14 +30,14 @@ def within(days: NDArray[Any], period: Period) -> NDArray[np.bool_]:
 
 
 def split_by_time(tensors: Tensors, splits: TimeSplits) -> tuple[Fold, ...]:
-    """Parts windows by the days that they forecast.
+    """Split windows by the days that they forecast.
 
-    A window belongs to a split only if every day that it forecasts does, so that no forecast day stands in two splits;
-    windows across a border are left out. Days of the past may be read in any split: they are known by then.
+    A window is in a split only if all its forecast days are, so that no forecast day is in two splits; windows across a
+    border are left out. Input days may be in an earlier split: they are known by then.
 
     Args:
         tensors: `day`, `first_target_day` and `first_input_day`, int32 [sample].
-        splits: Dates, a last share, or one fold a year.
+        splits: Dates, a last share, or one fold for each year.
 
     Raises:
         SplitError: A test period begins before training ends.
@@ -74,32 +74,32 @@ def _fold(
     first_input, first_target, last_target = (tensors[key] for key in ("first_input_day", "first_target_day", "day"))
     known = days[within(days, train)]
     kept = round(len(known) * (1 - valid_share))
-    # Before all days, where nothing is left to train on: `check_splits` says so.
+    # If nothing is left to train on, the cut is before all days; `check_splits` reports it.
     cut = known[kept - 1] if kept else days[0] - 1
     in_train = within(first_input, Period(first=train.first)) & (last_target <= cut)
     in_valid = (first_target > cut) & within(last_target, train)
-    # The training period may be open at its end, or the data may end before it does.
+    # The end of the training period may be open, or after the end of the data.
     in_train &= within(last_target, train)
     return Fold(name, *(np.flatnonzero(mask).astype(np.int64) for mask in (in_train, in_valid, test)))
 
 
 def check_periods(tensors: Tensors, splits: TimeSplits, task: str) -> None:
-    """Refuses a named test period without rows: its figures would be means of nothing.
+    """Check that each named test period has rows.
 
     Raises:
-        SplitError: Names the task and the period.
+        SplitError: A period has none.
     """
     for name, inside in named_periods(splits, tensors).items():
         if not inside.any():
             first, last = _date(tensors["day"].min()), _date(tensors["day"].max())
             raise SplitError(
-                f"tasks.{task}: the test period {name!r} has no rows; the days that can be forecast are {first} to "
-                f"{last}: change tasks.{task}.splits or bring data that covers it"
+                f"tasks.{task}: the test period {name!r} has no rows; forecast days are from {first} to {last}: change "
+                f"tasks.{task}.splits or use data that covers the period"
             )
 
 
 def named_periods(splits: TimeSplits, rows: Tensors) -> dict[str, NDArray[np.bool_]]:
-    """Which rows lie in each named test period; none where a task names none."""
+    """Return a mask of the rows in each named test period, by name."""
     if not isinstance(splits, DateSplits):
         return {}
     return {name: within(rows["day"], period) for name, period in splits.test.items()}
@@ -110,7 +110,7 @@ def _check_order(splits: DateSplits) -> None:
         if splits.train.last is None or period.first is None or period.first <= splits.train.last:
             raise SplitError(
                 f"test period {name!r} starts on {period.first}, but training ends on {splits.train.last}: "
-                "the test days would be trained on; let each test period start after train.last"
+                "test days would be trained on; start each test period after train.last"
             )
 
 

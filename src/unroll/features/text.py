@@ -1,4 +1,4 @@
-"""Text to token numbers and back; imported by training and by scoring."""
+"""Text to token numbers and back, in training and in scoring."""
 
 import itertools
 import json
@@ -15,32 +15,35 @@ from unroll.config.tokenizer import TokenizerConfig
 from unroll.errors import DataError, FormatError
 from unroll.features.special_tokens import BOS, EOS, IGNORE_INDEX, NUM, PAD, SPECIAL_TOKENS, UNK, URL
 
-# Onigmo's \w holds letters, marks (Devanagari vowel signs), digits and the underscore; joiners stand inside words.
+# Onigmo's \w matches letters, marks (Devanagari vowel signs), digits and the underscore; joiners are part of words.
 _WORD = r"\w[\w\u200c\u200d]*"
-# English endings stand alone (film 's, don 't), other apostrophes go with the letters before them (l' été); numbers
-# stay whole, equal marks together (...); what is invisible is nothing.
+# English endings are tokens (film 's, don 't), other apostrophes belong to the letters before them (l' été). Numbers
+# and runs of one punctuation mark (...) are tokens; invisible characters are dropped.
 _ENDING = r"['’](?i:s|t|d|m|re|ve|ll)(?!\w)"
 _WORDS = rf"\d+(?:[.,]\d+)+|{_WORD}(?:(?!{_ENDING})['’](?=\w))?|(?<=\w){_ENDING}|([^\w\s\p{{Cc}}\p{{Cf}}])\1*"
-# Each piece has its blank in front, so that joined pieces are the text again; j' and l' are pieces.
-_PIECES = rf" ?{_WORD}['’]?| ?[^\w\s]+|\s+"
+# A piece includes the blank before it, so that the joined pieces are the text; j' and l' are pieces.
+_PIECES = rf" ?{_WORD}['’]?| ?[^\w\s]+"
 _ADDRESS = r"(?:https?://|www\.)[^\s<>\"]*[^\s<>\".,;:!?)\]']"
 _NUMBER = r"(?<!\w)\d+(?:[.,:]\d+)*(?!\w)"
+_INVISIBLE = r"[\u200b\u00ad\ufeff]"
+"""Zero-width space, soft hyphen, byte-order mark: they split words that look whole."""
 _LOOKS_SPECIAL = r"\[(?:PAD|UNK|NUM|URL)\]|<(?:bos|eos)>"
 _UNKNOWN_WORD = "<unk>"
-"""How corpora that are cut into tokens write an unknown word; never a token of its own."""
+"""The unknown word in tokenized corpora; it is encoded as [UNK]."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokens that a model knows, and how a text is cut into them.
+    """The tokens of a model, and the tokenizer.
 
-    Text that looks like a special token (a user's "<eos>") never becomes one: by words and by pieces it is cut up at
-    its brackets, between blanks it is an unknown word.
+    The tokenizer also cleans texts: Unicode NFC, no invisible characters, single blanks. Text that looks like a special
+    token, such as a user's "<eos>", never becomes one: kinds `word` and `bpe` split it at the brackets, for `split` it
+    is an unknown word.
 
     Attributes:
-        kind: `word`, `bpe` or `split`: see `TokenizerConfig`.
-        tokens: By number; `SPECIAL_TOKENS` come first.
-        tokenizer: What cuts texts.
+        kind: `word`, `bpe` or `split`, see `TokenizerConfig`.
+        tokens: Tokens by number; `SPECIAL_TOKENS` come first.
+        tokenizer: The tokenizer.
     """
 
     kind: str
@@ -54,50 +57,50 @@ class Vocabulary:
 
     @staticmethod
     def fit(texts: Iterable[str], settings: TokenizerConfig) -> "Vocabulary":
-        """The most frequent words or pieces of some texts; give it the training split alone.
+        """Fit a vocabulary of the most frequent words or pieces of the training texts.
 
-        Equal texts give equal vocabularies, in any order of the texts.
+        Equal texts in any order give equal vocabularies.
 
         Raises:
-            DataError: There is no token in the texts.
+            DataError: The texts have no token that is frequent enough.
         """
-        tokenizer = _without_words(settings)
+        tokenizer = _empty_tokenizer(settings)
         tokenizer.model = (_pieces if settings.kind == "bpe" else _words)(texts, settings)
         found = _vocabulary(tokenizer, settings.kind)
         if found.size == len(SPECIAL_TOKENS):
             raise DataError(
                 f"the training texts have no token that occurs {settings.min_count} times: "
-                "lower tokenizer.min_count or bring more text"
+                "lower tokenizer.min_count or use more text"
             )
         return found
 
     @staticmethod
     def from_json(text: str, origin: str = "the vocabulary") -> "Vocabulary":
-        """Reads what `to_json` wrote.
+        """Read what `to_json` wrote.
 
         Args:
-            text: A whole file.
-            origin: Its name, for error messages.
+            text: Content of the file.
+            origin: Name of the file, for error messages.
 
         Raises:
-            FormatError: It is no such text, or was altered.
+            FormatError: The content was not written by `to_json`, or was altered.
         """
         try:
             content = json.loads(text)
-            # The package raises nothing narrower than Exception.
+            # tokenizers raises Exception itself.
             tokenizer = Tokenizer.from_str(text)
         except Exception as error:
-            raise FormatError(f"{origin} is no vocabulary: {' '.join(str(error).split())}; make it again") from None
+            raise FormatError(f"{origin} is not a vocabulary: {' '.join(str(error).split())}; write it again") from None
         kind = next(
             (
                 settings.kind
                 for settings in _all_settings()
-                if _frame(json.loads(_without_words(settings).to_str())) == _frame(content)
+                if _frame(json.loads(_empty_tokenizer(settings).to_str())) == _frame(content)
             ),
             None,
         )
         if kind is None:
-            raise FormatError(f"{origin} is a tokenizer, but none that unroll wrote, or it was altered; make it again")
+            raise FormatError(f"{origin} is a tokenizer, but not one of unroll's, or it was altered; write it again")
         numbers = sorted(content["model"]["vocab"].items(), key=lambda item: item[1])
         if [number for _, number in numbers] != list(range(len(numbers))):
             raise FormatError(
@@ -110,22 +113,22 @@ class Vocabulary:
             )
         found = _vocabulary(tokenizer, kind)
         if found.to_json() != text:
-            raise FormatError(f"{origin} was altered: it is not written as unroll writes it; make it again")
+            raise FormatError(f"{origin} was altered: it is not formatted as unroll formats it; write it again")
         return found
 
     def to_json(self) -> str:
-        """The form of `tokenizer.json` of the package tokenizers; equal vocabularies are equal text."""
+        """Return the vocabulary in the format of `tokenizer.json` of the package tokenizers."""
         return json.dumps(json.loads(self.tokenizer.to_str()), ensure_ascii=False, indent=1) + "\n"
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token numbers of each text, without `<bos>` and `<eos>`; an empty text has none."""
-        return [found.ids for found in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        """Return the token numbers of each text, without `<bos>` and `<eos>`."""
+        return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of token numbers up to `<eos>`.
+        """Return the text of token numbers before `<eos>`.
 
-        Pieces give back the text that was encoded, byte for byte (after NFC and lowercasing), as far as its characters
-        are known; words are joined as one writes them; tokens between blanks with one blank.
+        Pieces are joined to the encoded text (after cleaning and lowercasing) if all its characters are known. Words
+        are joined with the usual blanks around punctuation, tokens of kind `split` with single blanks.
         """
         known = (int(i) for i in itertools.takewhile(lambda i: i != EOS, ids))
         tokens = [self.tokens[i] for i in known if i not in (PAD, BOS, IGNORE_INDEX)]
@@ -134,15 +137,15 @@ class Vocabulary:
         return " ".join(tokens) if self.kind == "split" else _join_words(tokens)
 
     def tokens_of(self, ids: Iterable[int]) -> list[str]:
-        """Each token as it is shown: the blank before a piece as `▁`."""
+        """Return tokens for display, with blanks as `▁`."""
         return [self.tokens[int(i)].replace(" ", "▁") for i in ids]
 
 
 def pad(rows: Sequence[Sequence[int]], fill: int = PAD) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of varying length side by side, filled on the right.
+    """Pad rows of varying length on the right.
 
     Returns:
-        int64 [row, time] and the lengths, int64 [row].
+        int64 [row, time], and the lengths int64 [row].
     """
     lengths = np.fromiter((len(row) for row in rows), np.int64, len(rows))
     table = np.full((len(rows), int(lengths.max(initial=0))), fill, np.int64)
@@ -156,9 +159,14 @@ def _vocabulary(tokenizer: Tokenizer, kind: str) -> Vocabulary:
     return Vocabulary(kind, sorted(words, key=words.__getitem__), tokenizer)
 
 
-def _without_words(settings: TokenizerConfig) -> Tokenizer:
-    """How texts are normalized and cut, before it is known which tokens there are."""
-    steps: list[Any] = [normalizers.NFC()]
+def _empty_tokenizer(settings: TokenizerConfig) -> Tokenizer:
+    """Return a tokenizer that normalizes and splits texts, with an empty vocabulary."""
+    steps: list[Any] = [
+        normalizers.NFC(),
+        normalizers.Replace(Regex(_INVISIBLE), ""),
+        normalizers.Replace(Regex(r"\s+"), " "),
+        normalizers.Strip(),
+    ]
     if settings.lowercase:
         steps.append(normalizers.Lowercase())
     if settings.kind == "split":
@@ -168,7 +176,7 @@ def _without_words(settings: TokenizerConfig) -> Tokenizer:
         steps.append(normalizers.Prepend(" "))
         cut = pre_tokenizers.Split(Regex(_PIECES), "isolated")
     elif settings.placeholders:
-        # What a user wrote as [NUM] is cut up like any word in brackets.
+        # A [NUM] in the text is split like any word in brackets.
         steps += [normalizers.Replace(mark, f"[ {mark[1:-1]} ]") for mark in (SPECIAL_TOKENS[NUM], SPECIAL_TOKENS[URL])]
         steps.append(normalizers.Replace(Regex(_ADDRESS), SPECIAL_TOKENS[URL]))
         steps.append(normalizers.Replace(Regex(_NUMBER), SPECIAL_TOKENS[NUM]))
@@ -186,14 +194,14 @@ def _without_words(settings: TokenizerConfig) -> Tokenizer:
 
 
 def _words(texts: Iterable[str], settings: TokenizerConfig) -> models.WordLevel:
-    """The most frequent words, equally frequent ones by spelling."""
+    """Return the most frequent words; equally frequent words are ordered alphabetically."""
     trainer = trainers.WordLevelTrainer(
-        # Some of those found may be no words.
+        # Special tokens and the unknown word may be among those found.
         vocab_size=settings.vocabulary_size + len(SPECIAL_TOKENS) + 1,
         min_frequency=settings.min_count,
         show_progress=False,
     )
-    tokenizer = _without_words(settings)
+    tokenizer = _empty_tokenizer(settings)
     tokenizer.train_from_iterator(texts, trainer)
     numbers = tokenizer.get_vocab()
     words = [word for word in sorted(numbers, key=numbers.__getitem__) if word not in (*SPECIAL_TOKENS, _UNKNOWN_WORD)]
@@ -202,12 +210,12 @@ def _words(texts: Iterable[str], settings: TokenizerConfig) -> models.WordLevel:
 
 
 def _pieces(texts: Iterable[str], settings: TokenizerConfig) -> models.BPE:
-    """Characters and the most frequent merges of them."""
+    """Return the most frequent characters and their most frequent merges."""
     texts = list(texts)
-    # The trained tokenizer would find the special tokens in texts: only what it learned is kept.
-    tokenizer = _without_words(settings)
+    # The trained tokenizer would find special tokens in texts: only its vocabulary and merges are kept.
+    tokenizer = _empty_tokenizer(settings)
     counts = Counter(itertools.chain.from_iterable(map(tokenizer.normalizer.normalize_str, texts)))
-    # The trainer would choose by chance among equally rare characters.
+    # The trainer chooses among equally rare characters at random.
     frequent = sorted((char for char, n in counts.items() if n >= settings.min_count), key=lambda c: (-counts[c], c))
     alphabet = frequent[: settings.vocabulary_size - len(SPECIAL_TOKENS)]
     trainer = trainers.BpeTrainer(
@@ -233,7 +241,7 @@ def _all_settings() -> Iterable[TokenizerConfig]:
 
 
 def _frame(content: dict[str, Any]) -> dict[str, Any]:
-    """All of a tokenizer's JSON but its tokens."""
+    """Return the content of a tokenizer file without its vocabulary."""
     model = {key: value for key, value in content["model"].items() if key not in ("vocab", "merges")}
     return {**content, "model": model}
 
@@ -246,7 +254,7 @@ _APOSTROPHES = "'’"
 
 
 def _join_words(tokens: Iterable[str]) -> str:
-    """Words and marks as one writes them: no blank before a comma, none after a bracket, quotes by turns."""
+    """Join words and punctuation: no blank before a comma or after a bracket, quotes open and close in turn."""
     parts: list[str] = []
     is_open = dict.fromkeys(_QUOTES, False)
     glued = True

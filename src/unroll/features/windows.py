@@ -13,15 +13,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Series:
-    """One ticker's rows, oldest first.
+    """Rows of one ticker, oldest first.
 
     Attributes:
-        ticker: Its name.
+        ticker: Name of the ticker.
         days: int32 [day], days since 1970-01-01.
         values: float64 [day, column], raw units.
         target: float64 [day], the forecast column.
-        known: float64 [day], the price that persistence repeats: the target's, but for an opening price the close of
-            the day before, which is nearer to it than the opening of the day before.
+        known: float64 [day], the last known price once the day is over: the target, or the close if the next opening
+            price is forecast.
     """
 
     ticker: str
@@ -32,25 +32,25 @@ class Series:
 
 
 def windows(series: tuple[Series, ...], length: int, *, every_step: bool, task: str) -> dict[str, NDArray[Any]]:
-    """Cuts all windows that have a next day.
+    """Return all windows that are followed by a day.
 
     Example:
         Closes 10, 11, 12, 13 and length 2: inputs (10, 11), (11, 12); targets 12, 13; last 11, 12. With `every_step`
         the targets are (11, 12), (12, 13) and last is (10, 11), (11, 12).
 
     Args:
-        series: One entry a ticker.
+        series: Rows of each ticker.
         length: Days in a window.
-        every_step: Targets for each step of the window, not only for the last.
-        task: For the error message.
+        every_step: Whether there is a target for every step of the window, not only for the last.
+        task: Name of the task, for error messages.
 
     Returns:
-        inputs float32 [sample, length, column]; targets and last (the value known when the target is forecast)
+        inputs float32 [sample, length, column]; targets and last (the last known price at that time)
         float32 [sample] or [sample, length]; day int32 [sample], the last forecast day; first_target_day and
         first_input_day int32 [sample]; series int32 [sample], the position of the ticker.
 
     Raises:
-        SplitError: A ticker has fewer rows than a window and its next day.
+        SplitError: A ticker has too few rows for a window and the day after it.
     """
     pieces: list[dict[str, NDArray[Any]]] = []
     for position, one in enumerate(series):
@@ -58,7 +58,7 @@ def windows(series: tuple[Series, ...], length: int, *, every_step: bool, task: 
         if rows < length + 1:
             raise SplitError(
                 f"tasks.{task}: {one.ticker} has {rows} rows, but a window of {length} days and the day after it need "
-                f"{length + 1}; make tasks.{task}.window smaller or bring more data"
+                f"{length + 1}; reduce tasks.{task}.window or use more data"
             )
         starts = np.arange(rows - length)
         steps = starts[:, None] + np.arange(length)

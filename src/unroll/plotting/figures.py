@@ -1,4 +1,4 @@
-"""Pictures that look alike and come out alike: matplotlib, set once."""
+"""Figures of matplotlib with one style and reproducible bytes."""
 
 import textwrap
 import warnings
@@ -13,13 +13,13 @@ from unroll.files import replacing
 
 
 def figure(rows: int = 1, columns: int = 1, *, width: float = 8.0, height: float = 4.2) -> tuple[Any, Any]:
-    """A new figure and its axes. No window is ever opened, and nothing global is left behind.
+    """Return a new figure and its axes, without pyplot: no window is opened and no global state is changed.
 
     Args:
         rows: Rows of axes.
         columns: Columns of axes.
-        width: Inches.
-        height: Inches.
+        width: Width in inches.
+        height: Height in inches.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -30,25 +30,25 @@ def figure(rows: int = 1, columns: int = 1, *, width: float = 8.0, height: float
 
 
 def save(drawn: Any, path: Path) -> None:
-    """Writes a PNG whole; equal figures are equal bytes."""
+    """Write a figure as PNG; equal figures give equal bytes."""
     with replacing(path) as part, warnings.catch_warnings():
-        # Texts may be in any script; those that the font lacks come out as boxes.
+        # Texts may be in any script; characters that the font lacks become boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support .* natively")
-        # Matplotlib would write its version into the file.
+        # Matplotlib writes its version into the file otherwise.
         drawn.savefig(part, format="png", dpi=110, metadata={"Software": None})
 
 
 def entitle(drawn: Any, title: str, size: float = 10) -> None:
-    """Writes a title above all axes, in as many lines as it takes to stay within the figure."""
-    # A letter is about as wide as 0.56 of its height, in 72nds of an inch.
+    """Write a title above all axes, wrapped to the width of the figure."""
+    # A letter is about 0.56 times as wide as it is high; sizes are in 72nds of an inch.
     letters = int(drawn.get_figwidth() * 72 / (0.56 * size))
     lines = [line for part in title.splitlines() for line in textwrap.wrap(part, letters)]
     drawn.suptitle("\n".join(lines), size=size)
 
 
 def dates(days: Any) -> Any:
-    """Days since 1970-01-01 → datetime64[D], which matplotlib labels as dates."""
+    """Return days since 1970-01-01 as datetime64[D], which matplotlib labels as dates."""
     return np.asarray(days).astype("datetime64[D]")
 
 
@@ -77,13 +77,13 @@ def learning_curves(path: Path, title: str, history: Sequence[dict[str, Any]], m
 
 
 def confusion_matrix(path: Path, title: str, counts: NDArray[np.int64], names: Sequence[str]) -> None:
-    """How often each class was taken for each; right answers are told, only errors are coloured.
+    """Plot a confusion matrix, in which only errors are colored.
 
     Args:
         path: PNG to write.
-        title: Above it.
+        title: Title of the figure.
         counts: int64 [true class, predicted class].
-        names: Of the classes.
+        names: Names of the classes.
     """
     classes = len(names)
     size = max(4.4, 0.45 * classes + 1.9)
@@ -91,10 +91,10 @@ def confusion_matrix(path: Path, title: str, counts: NDArray[np.int64], names: S
     shown = np.where(np.eye(classes, dtype=bool), 0, counts)
     axes.imshow(shown, cmap="Reds", vmin=0, vmax=max(int(shown.max()), 1))
     for true in range(classes):
-        for guess in range(classes):
-            strong = shown[true, guess] > shown.max() / 2
-            axes.text(guess, true, f"{counts[true, guess]:,}", ha="center", va="center", size=8,
-                      color="white" if strong else "black")  # fmt: skip
+        for predicted in range(classes):
+            dark = shown[true, predicted] > shown.max() / 2
+            axes.text(predicted, true, f"{counts[true, predicted]:,}", ha="center", va="center", size=8,
+                      color="white" if dark else "black")  # fmt: skip
     long = max(map(len, names)) > 3
     axes.set(xlabel="predicted", ylabel="true")
     axes.set_xticks(range(classes), names, rotation=40 if long and classes > 4 else 0,
@@ -114,24 +114,24 @@ def by_group_bars(
     ylabel: str | None = None,
     counted: str = "rows",
 ) -> None:
-    """One metric in parts of the test rows, a bar for each forecaster.
+    """Plot a metric of groups of the test rows, with a bar for the network and each baseline.
 
     Args:
         path: PNG to write.
-        title: Above it.
-        figures: Forecaster → part → figures of it; the first forecaster's parts are drawn.
-        metric: Which of the figures.
-        xlabel: What the parts are.
-        ylabel: What the metric is, where its name does not say it.
-        counted: Which of the figures tells how many there are.
+        title: Title of the figure.
+        figures: Model → group → metrics; the groups are those of the first model.
+        metric: Name of the metric.
+        xlabel: What the groups are.
+        ylabel: Description of the metric; by default its name.
+        counted: Name of the metric with the size of a group.
     """
-    parts = next(iter(figures.values()))
-    drawn, axis = figure(width=max(6.0, 1.1 * len(parts) + 2), height=3.8)
+    groups = next(iter(figures.values()))
+    drawn, axis = figure(width=max(6.0, 1.1 * len(groups) + 2), height=3.8)
     width = 0.8 / len(figures)
     for number, (name, found) in enumerate(figures.items()):
-        places = np.arange(len(parts)) + (number - (len(figures) - 1) / 2) * width
-        axis.bar(places, [found[part][metric] for part in parts], width * 0.92, color=_COLOURS[number], label=name)
-    axis.set_xticks(range(len(parts)), [f"{part}\n({found[counted]:,})" for part, found in parts.items()], size=8)
+        positions = np.arange(len(groups)) + (number - (len(figures) - 1) / 2) * width
+        axis.bar(positions, [found[group][metric] for group in groups], width * 0.92, color=_COLORS[number], label=name)
+    axis.set_xticks(range(len(groups)), [f"{group}\n({found[counted]:,})" for group, found in groups.items()], size=8)
     axis.set(xlabel=xlabel, ylabel=ylabel or metric.replace("_", " "))
     axis.spines[["top", "right"]].set_visible(False)
     drawn.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=len(figures), frameon=False,
@@ -140,5 +140,5 @@ def by_group_bars(
     save(drawn, path)
 
 
-_COLOURS = ("C0", "0.4", "0.6", "0.75", "0.88")
-"""The network first, then what it is measured against."""
+_COLORS = ("C0", "0.4", "0.6", "0.75", "0.88")
+"""Colors of the network and of the baselines."""

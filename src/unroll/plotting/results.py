@@ -1,4 +1,4 @@
-"""What the plots of a domain are drawn from."""
+"""What the plots of a domain are made from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Results:
     """Predictions of an experiment on its test rows.
 
     Attributes:
-        folder: Where the pictures go.
+        folder: Folder for the pictures.
         title: Name of the experiment.
         section: The task in params.yaml.
         samples: All samples of the task, with vocabularies and notes.

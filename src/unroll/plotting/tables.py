@@ -1,4 +1,4 @@
-"""Tables as pictures, and as CSV where they are read on."""
+"""Tables as pictures, and nearest neighbors of tokens as pictures and CSV."""
 
 import csv
 import textwrap
@@ -17,22 +17,22 @@ from unroll.plotting.figures import entitle, figure, save
 LINE = 0.15
 """Height of a line of text, in inches."""
 LETTER = 0.063
-"""Width of a letter, in inches, at the size that cells are written in."""
+"""Width of a letter in a cell, in inches."""
 
 
 def table_figure(
     path: Path, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]
 ) -> None:
-    """A table of texts, long ones broken into lines.
+    """Plot a table of texts, with long texts wrapped.
 
     Args:
         path: PNG to write.
-        title: Above it.
+        title: Title of the figure.
         header: Names of the columns.
-        rows: Texts, as many in each as columns.
-        widths: Of the columns, in letters.
+        rows: Texts of each row.
+        widths: Widths of the columns, in letters.
     """
-    cells = [[_broken(text, width) for text, width in zip(row, widths, strict=True)] for row in rows]
+    cells = [[_wrapped(text, width) for text, width in zip(row, widths, strict=True)] for row in rows]
     heights = [max(len(lines) for lines in row) for row in cells]
     # A gap of two letters between columns, of half a line between rows.
     starts = np.cumsum([0, *(width + 2 for width in widths)])
@@ -48,7 +48,7 @@ def table_figure(
         axis.axhline(top - 0.15, color="0.85", lw=0.6)
         for start, cell in zip(starts, row, strict=False):
             for line, text in enumerate(cell):
-                # Texts may hold dollar signs, which would begin a formula.
+                # A dollar sign in a text would begin a formula.
                 axis.text(start, top + line + 0.75, text, va="baseline", size=8, parse_math=False)
         top += tall + 0.5
     if not rows:
@@ -57,63 +57,61 @@ def table_figure(
     save(drawn, path)
 
 
-def _broken(text: str, width: int, most: int = 4) -> list[str]:
-    """A text in lines of so many letters; what does not fit into `most` lines is left out."""
-    return textwrap.wrap(text, width, max_lines=most, placeholder=" …") or [""]
+def _wrapped(text: str, width: int, max_lines: int = 4) -> list[str]:
+    """Wrap a text to lines of `width` letters; what does not fit into the lines is left out."""
+    return textwrap.wrap(text, width, max_lines=max_lines, placeholder=" …") or [""]
 
 
-def neighbour_table(
+def neighbor_table(
     path: Path, title: str, tokens: Sequence[str], vectors: NDArray[np.floating[Any]], *, shown: int = 20, near: int = 5
 ) -> None:
-    """Nearest neighbours of tokens by the cosine of their vectors: a PNG, and a CSV of ten times as many tokens.
+    """Write the nearest neighbors of tokens by the cosine of their vectors, as PNG and, with more tokens, as CSV.
 
     Args:
-        path: PNG to write; the CSV lies beside it.
-        title: Above it.
-        tokens: By number, as people read them; the more frequent first.
+        path: PNG to write; the CSV has the same name with the ending .csv.
+        title: Title of the figure.
+        tokens: Tokens for display, by number, the most frequent first.
         vectors: float [token, size].
         shown: Tokens in the picture.
-        near: Neighbours of each.
+        near: Neighbors of each token.
     """
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    units = vectors / np.maximum(norms, 1e-12)
+    units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     candidates = np.array([token not in SPECIAL_TOKENS for token in tokens])
-    asked = _telling(tokens, 10 * shown)
-    cosines = np.where(candidates, units[asked] @ units.T, -np.inf)
-    cosines[np.arange(len(asked)), asked] = -np.inf
+    chosen = _frequent_words(tokens, 10 * shown)
+    cosines = np.where(candidates, units[chosen] @ units.T, -np.inf)
+    cosines[np.arange(len(chosen)), chosen] = -np.inf
     near = min(near, int(candidates.sum()) - 1)
     order = np.argsort(-cosines, axis=1, kind="stable")[:, :near]
-    found = [
-        [tokens[token], *(f"{tokens[other]} {cosines[place, other]:.2f}" for other in order[place])]
-        for place, token in enumerate(asked)
+    neighbors = [
+        [(tokens[other], row[other]) for other in nearest] for row, nearest in zip(cosines, order, strict=True)
     ]
     with replacing(path.with_suffix(".csv")) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(
-            ["token", *(name for rank in range(1, near + 1) for name in (f"near_{rank}", f"cosine_{rank}"))]
+            ["token", *(name for rank in range(near) for name in (f"near_{rank + 1}", f"cosine_{rank + 1}"))]
         )
-        for place, token in enumerate(asked):
-            pairs = [(tokens[other], f"{cosines[place, other]:.4f}") for other in order[place]]
-            writer.writerow([tokens[token], *(value for pair in pairs for value in pair)])
-    picked = linspace_indices(len(found), shown)
+        for token, found in zip(chosen, neighbors, strict=True):
+            writer.writerow([tokens[token], *(cell for other, cosine in found for cell in (other, f"{cosine:.4f}"))])
     table_figure(
         path,
         title,
-        ("token", *(f"nearest {rank}" for rank in range(1, near + 1))),
-        [found[place] for place in picked],
+        ("token", *(f"nearest {rank}" for rank in ranks)),
+        [
+            [tokens[chosen[row]], *(f"{other} {cosine:.2f}" for other, cosine in neighbors[row])]
+            for row in linspace_indices(len(chosen), shown)
+        ],
         widths=(14, *(20 for _ in range(near))),
     )
 
 
-def _telling(tokens: Sequence[str], count: int) -> list[int]:
-    """Numbers of tokens that say something to people: words of four letters and more, evenly among the frequent ones.
+def _frequent_words(tokens: Sequence[str], count: int) -> list[int]:
+    """Return numbers of `count` frequent words with at least four letters, evenly spaced by frequency.
 
-    Where there are too few such words, all tokens but the special ones.
+    If there are fewer than ten such words, all tokens but the special ones are candidates.
     """
-    common = range(len(tokens))
-    words = [
-        number for number in common if len(tokens[number].strip("▁ ")) >= 4 and tokens[number].strip("▁ ").isalpha()
-    ]
-    asked = words if len(words) >= 10 else [number for number in common if tokens[number] not in SPECIAL_TOKENS]
-    frequent = asked[: 20 * count]
-    return [frequent[place] for place in linspace_indices(len(frequent), count)]
+    shown = [token.strip("▁ ") for token in tokens]
+    words = [number for number, word in enumerate(shown) if len(word) >= 4 and word.isalpha()]
+    if len(words) < 10:
+        words = [number for number, token in enumerate(tokens) if token not in SPECIAL_TOKENS]
+    frequent = words[: 20 * count]
+    return [frequent[index] for index in linspace_indices(len(frequent), count)]

@@ -1,4 +1,4 @@
-"""What a sceptic would predict with, for the test rows of a task."""
+"""Stage `baseline`: predict the test rows of a task without a network."""
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -12,7 +12,7 @@ from unroll.metrics.metrics import Metrics
 
 
 def run(name: str) -> None:
-    """Writes the predictions of a task's baselines."""
+    """Write the predictions of the baselines of task `name` to data/baselines/NAME."""
     section = load_section("tasks", name)
     samples = Samples.load(require(paths.features(name), f"featurize {name}"))
     metrics: Metrics = domain_of(section.domain).part("metrics").make_metrics(section, samples)

@@ -23,7 +23,7 @@ from unroll.models.network import SequenceNetwork
 from unroll.plotting.attention import attention_maps
 from unroll.plotting.figures import learning_curves
 from unroll.plotting.results import Results
-from unroll.plotting.tables import neighbour_table
+from unroll.plotting.tables import neighbor_table
 from unroll.tracking import Run
 from unroll.training.batches import Batches
 from unroll.training.inspection import continuations, looks, prompts, vectors
@@ -109,12 +109,12 @@ def _reach(task: Task, experiment: Experiment, samples: Samples, weights: Any) -
 
 
 def _draw_network(folder: Path, title: str, network: Network, task: Task, data: Batches) -> None:
-    """What the network itself shows: its vectors' neighbours, what it looks at, what it writes by chance."""
+    """What the network itself shows: its vectors' neighbors, what it looks at, what it writes by chance."""
     embedding = vectors(network)
     if embedding is not None:
         vocabulary = next(iter(task.vocabularies.values()))
         tokens = vocabulary.tokens_of(range(vocabulary.size))
-        neighbour_table(folder / "neighbours.png", f"{title}: nearest vectors", tokens, embedding)
+        neighbor_table(folder / "neighbors.png", f"{title}: nearest vectors", tokens, embedding)
     some = linspace_indices(len(data), SHOWN).tolist()
     if isinstance(network, EncoderDecoder) and network.decoder.attention is not None:
         attention_maps(folder / "attention.png", f"{title}: what it looked at", looks(network, task, data, some))

@@ -1,4 +1,4 @@
-"""From a validated table to sample tensors and splits."""
+"""Stage `featurize`: make sample tensors and splits from a validated table."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,26 +17,27 @@ from unroll.files import read_json, require, write_json
 
 
 def run(name: str) -> None:
-    """Writes the samples, the splits and a summary of a task."""
-    task = load_section("tasks", name)
-    verdict = require(paths.validation(task.dataset) / "verdict.json", f"validate {task.dataset}")
+    """Write samples, splits and summary.json of task `name` to data/features/NAME."""
+    section = load_section("tasks", name)
+    verdict = require(paths.validation(section.dataset) / "verdict.json", f"validate {section.dataset}")
     if not read_json(verdict)["passed"]:
-        raise DataError(f"{verdict}: {task.dataset} failed its expectations; run `unroll validate {task.dataset}`")
-    domain = domain_of(task.domain)
-    table = require(paths.table(task.dataset, domain.table), f"ingest {task.dataset}")
-    samples: Samples = domain.part("samples").make_samples(pq.read_table(table), task, name)
-    told = {}
-    if getattr(task, "vectors", None) is not None:
-        samples, told["vectors"] = _with_vectors(task, name, samples)
+        raise DataError(
+            f"{verdict}: {section.dataset} failed its expectations; run `unroll validate {section.dataset}`"
+        )
+    domain = domain_of(section.domain)
+    table = require(paths.table(section.dataset, domain.table), f"ingest {section.dataset}")
+    samples: Samples = domain.part("samples").make_samples(pq.read_table(table), section, name)
+    vectors = {}
+    if getattr(section, "vectors", None) is not None:
+        samples, vectors["vectors"] = _with_vectors(section, name, samples)
     folder = paths.features(name)
     samples.save(folder)
-    told |= summary(samples)
-    write_json(folder / "summary.json", told)
+    write_json(folder / "summary.json", vectors | summary(samples))
     print(_line(name, samples))
 
 
 def summary(samples: Samples) -> dict[str, Any]:
-    """What a reader wants to know of the samples without opening them."""
+    """Return shapes, lengths, vocabulary sizes, notes and split sizes of samples."""
     found: dict[str, Any] = {
         "tensors": {
             key: ["text" if value.dtype == object else str(value.dtype), *value.shape]
@@ -64,21 +65,24 @@ def _line(name: str, samples: Samples) -> str:
     parts = [f"{f.name}: {len(f.train)} train, {len(f.valid)} valid, {len(f.test)} test" for f in samples.folds]
     inputs = samples.tensors["inputs"]
     if samples.notes.get("cut"):
-        parts.append(f"{samples.notes['cut']} cut to max_tokens")
+        parts.append(f"{samples.notes['cut']} truncated to max_tokens")
     if samples.notes.get("left_out"):
         parts.append(f"{samples.notes['left_out']} rows left out")
     return f"{name}: inputs {list(inputs.shape)} {inputs.dtype}; {'; '.join(parts)}"
 
 
-def _with_vectors(task: Any, name: str, samples: Samples) -> tuple[Samples, dict[str, Any]]:
-    """Samples with the vectors of the tokens that are read, and how many the file has."""
-    path = paths.OWN / task.vectors
+def _with_vectors(section: Any, name: str, samples: Samples) -> tuple[Samples, dict[str, Any]]:
+    """Return the samples with pretrained vectors, and a summary of the vectors."""
+    path = paths.OWN / section.vectors
     if not path.is_file():
-        raise DataError(f"tasks.{name}.vectors: {path} is not there; put a GloVe or word2vec text file there")
+        raise DataError(f"tasks.{name}.vectors: {path} does not exist; put a GloVe or word2vec text file there")
     vocabulary = samples.vocabularies["token" if "token" in samples.vocabularies else "text"]
     vectors, known = read_vectors(path, vocabulary)
-    told = {"file": task.vectors, "size": vectors.shape[1], "known_tokens": known}
-    return replace(samples, vectors=vectors), told
+    return replace(samples, vectors=vectors), {
+        "file": section.vectors,
+        "size": vectors.shape[1],
+        "known_tokens": known,
+    }
 
 
 def _days(samples: Samples, index: Any) -> dict[str, str]:
@@ -89,10 +93,10 @@ def _days(samples: Samples, index: Any) -> dict[str, str]:
 
 
 def _unknown(samples: Samples, index: Any) -> dict[str, float]:
-    """Share of unknown tokens among those that are read."""
+    """Return the share of unknown tokens in the inputs."""
     inputs = samples.tensors["inputs"]
     if not samples.vocabularies or inputs.dtype != np.int64:
         return {}
-    # Beside a token may stand its characters.
+    # A token may be followed by its characters.
     tokens = (inputs if inputs.ndim == 2 else inputs[:, :, 0])[index]
     return {"unknown": round(float((tokens == UNK).sum() / max((tokens != PAD).sum(), 1)), 6)}

@@ -46,23 +46,29 @@ def test_neighbors_by_hand(tmp_path):
     vectors[6:] = [[1, 0], [2, 0.2], [0, 3]]
     # A special token is no neighbor, however near it is.
     vectors[5] = [1, 0]
-    tables.neighbour_table(tmp_path / "near.png", "x", tokens, vectors, near=2)
+    tables.neighbor_table(tmp_path / "near.png", "x", tokens, vectors, near=2)
     with (tmp_path / "near.csv").open(encoding="utf-8", newline="") as file:
         found = list(csv.DictReader(file))
     assert [row["token"] for row in found] == ["north", "south", "upper"]
     assert [row["near_1"] for row in found] == ["south", "north", "south"]
     assert [row["near_2"] for row in found] == ["upper", "upper", "north"]
     assert float(found[0]["cosine_1"]) == pytest.approx(2 / np.hypot(2, 0.2), abs=1e-4)
-    tables.neighbour_table(tmp_path / "none.png", "x", ["[PAD]"], np.eye(1))
+    tables.neighbor_table(tmp_path / "none.png", "x", ["[PAD]"], np.eye(1))
     assert (tmp_path / "none.csv").read_text() == "token\n"
 
 
 def test_neighbors_are_shown_of_frequent_words():
     words = ["of", "the", ",", *(f"word{chr(97 + n)}" for n in range(12)), "x1"]
-    assert [words[place] for place in tables._telling(words, 5)] == ["worda", "wordd", "wordg", "wordi", "wordl"]
+    assert [words[number] for number in tables._frequent_words(words, 5)] == [
+        "worda",
+        "wordd",
+        "wordg",
+        "wordi",
+        "wordl",
+    ]
     # Notes are not words: any of them is shown.
     notes = ["[PAD]", "0_12", "4_12", "|"]
-    assert [notes[place] for place in tables._telling(notes, 9)] == ["0_12", "4_12", "|"]
+    assert [notes[number] for number in tables._frequent_words(notes, 9)] == ["0_12", "4_12", "|"]
 
 
 def examples(count, length=4):

@@ -60,7 +60,7 @@ def test_the_summary_has_days_unknown_tokens_and_what_was_cut(featurized, capsys
     assert (days["first_day"], days["last_day"]) == ("2011-04-01", "2011-05-31")
     summary = featurized("text_class", max_tokens=4)
     cut = summary["notes"]["cut"]
-    assert f"{cut} cut to max_tokens" in capsys.readouterr().out
+    assert f"{cut} truncated to max_tokens" in capsys.readouterr().out
     parts = summary["folds"]["all"]
     assert parts["train"]["unknown"] < parts["test"]["unknown"] < 1
 

@@ -26,13 +26,13 @@ for name in sys.argv[1:]:
 """
 # Plots of the network itself, besides learning.png and those of the domain.
 PLOTS = {
-    "text_class": {"neighbours.png"},
-    "translation": {"neighbours.png", "attention.png"},
-    "language_model": {"neighbours.png"},
+    "text_class": {"neighbors.png"},
+    "translation": {"neighbors.png", "attention.png"},
+    "language_model": {"neighbors.png"},
     "recording_class": set(),
     "strip_columns": set(),
-    "strip_captions": {"neighbours.png"},
-    "tags": {"neighbours.png"},
+    "strip_captions": {"neighbors.png"},
+    "tags": {"neighbors.png"},
 }
 
 

@@ -80,7 +80,7 @@ def compose(images: Sequence[Pixels], digits: Sequence[int], gaps: Sequence[int]
     Args:
         images: Ink of each digit, uint8 [column of the digit, row].
         digits: The digits.
-        gaps: Columns between neighbours; negative ones overlap.
+        gaps: Columns between neighbors; negative ones overlap.
         start: First column of the first digit.
         columns: Width of the strip.
 
