@@ -95,7 +95,7 @@ def neighbor_table(
     table_figure(
         path,
         title,
-        ("token", *(f"nearest {rank}" for rank in ranks)),
+        ("token", *(f"nearest {rank + 1}" for rank in range(near))),
         [
             [tokens[chosen[row]], *(f"{other} {cosine:.2f}" for other, cosine in neighbors[row])]
             for row in linspace_indices(len(chosen), shown)
