@@ -1,27 +1,24 @@
 """A real Prefect server, small real DVC repositories, and a place to score."""
 
+import contextlib
 import shutil
-import socket
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 import yaml
-from flow_processes import ROOT, DvcRepo, Server, process
+from flow_processes import ROOT, DvcRepo, Server, process, wait_for
+from servers import free_port
 
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("prefect-server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """One server for all tests of a process."""
+    folder, port = tmp_path_factory.mktemp("prefect-server"), free_port()
     server = Server(f"http://127.0.0.1:{port}/api", folder / "home")
     environment = server.environment() | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    del environment["PREFECT_API_URL"]
     command = [
         sys.executable,
         "-m",
@@ -36,19 +33,15 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
     ]
     log = folder / "server.log"
     with process(command, log, env=environment, cwd=folder) as child:
-        deadline = time.monotonic() + 180
-        while not _is_up(server):
-            if child.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"the Prefect server did not start:\n{log.read_text()}")
-            time.sleep(0.2)
+
+        def is_up() -> bool:
+            assert child.poll() is None, log.read_text()
+            with contextlib.suppress(requests.RequestException):
+                return requests.get(f"{server.api}/health", timeout=5).ok
+            return False
+
+        wait_for(is_up, 180, log.read_text)
         yield server
-
-
-def _is_up(server: Server) -> bool:
-    try:
-        return requests.get(f"{server.api}/health", timeout=5).ok
-    except requests.RequestException:
-        return False
 
 
 @pytest.fixture
