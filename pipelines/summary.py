@@ -9,14 +9,15 @@ from rich.table import Table
 from pipelines.graph import seconds_of_training
 from unroll import paths
 from unroll.promotion import results
+from unroll.redaction import redacted
 
 COLUMNS = ("experiment", "task", "metric", "value", "baseline", "baseline_value", "parity", "seconds")
 _WIDTH_OF_FILES = 140
 
 
 def print_line(line: str) -> None:
-    """Print a line whole and at once, from whichever thread."""
-    print(line + "\n", end="", flush=True)
+    """Print a line without secrets, whole and at once, from whichever thread."""
+    print(redacted(line) + "\n", end="", flush=True)
 
 
 def read_leaderboard() -> list[dict[str, str]]:
