@@ -23,7 +23,6 @@ from unroll.scoring.names import safe_name
 
 _BLOCK = 1 << 23
 """Bytes that are read from an object store at once."""
-_PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 
 
 class TryLaterError(Exception):
@@ -74,20 +73,15 @@ class Storage:
         options = {"use_listings_cache": False, "max_concurrency": 1} if protocol in ("s3", "s3a") else {}
         try:
             self.fs, root = fsspec.core.url_to_fs(address, **options)
-        except ImportError as error:
-            package = _PACKAGES.get(protocol, f"for {protocol}://")
-            raise ParameterError(f"{address} needs the package {package}: {error}") from error
-        except ValueError as error:
+        except (ImportError, ValueError) as error:
             raise ParameterError(f"{address} cannot be used: {error}") from error
         self.local = isinstance(self.fs, LocalFileSystem)
         self.root = os.path.realpath(root) if self.local else root.rstrip("/")
-        here = Path.cwd()
+        path, here = Path(self.root), Path.cwd()
         if not self.local:
             self.address = str(self.fs.unstrip_protocol(self.root))
-        elif Path(self.root).is_relative_to(here):
-            self.address = str(Path(self.root).relative_to(here))
         else:
-            self.address = self.root
+            self.address = str(path.relative_to(here) if path.is_relative_to(here) else path)
 
     def overlaps(self, other: "Storage") -> bool:
         """Return whether one of the two is inside the other, or both are the same."""
@@ -96,31 +90,42 @@ class Storage:
 
     def files(self) -> list[StoredFile]:
         """Return every file below the root, sorted by name; links to folders are not followed."""
-        problems: list[OSError] = []
-        options = {"on_error": problems.append} if self.local else {}
         with self._errors():
-            found = [self._describe(key, info) for key, info in self._find(self.root, **options).items()]
-            for problem in problems:
-                if problem.filename != self.root:
-                    name = os.path.relpath(problem.filename, self.root)
-                    found.append(StoredFile(name, problem=f"cannot be listed: {problem.strerror}"))
-                elif not isinstance(problem, FileNotFoundError):
-                    raise problem
+            listing, problems = self._list(self.root)
+            found = [self._describe(key, info) for key, info in listing.items()]
+        for problem in problems:
+            name = os.path.relpath(problem.filename, self.root)
+            found.append(StoredFile(name, problem=f"cannot be listed: {problem.strerror}"))
         return sorted(found, key=lambda file: file.name)
 
     def names(self, below: str) -> list[str]:
         """Return the names of all files below a folder, relative to that folder."""
         folder = f"{self.root}/{below}"
         with self._errors():
-            return [key.removeprefix(f"{folder}/") for key in self._find(folder)]
+            listing, problems = self._list(folder)
+            if problems:
+                raise problems[0]
+        return [key.removeprefix(f"{folder}/") for key in listing]
 
-    def _find(self, folder: str, **options: Any) -> dict[str, dict[str, Any]]:
+    def _list(self, folder: str) -> tuple[dict[str, Mapping[str, Any]], list[OSError]]:
+        """Return what is below a folder, by its full path, and the folders of this machine that may not be read."""
+        if self.local:
+            # fsspec passes over folders that may not be read.
+            problems: list[OSError] = []
+            listing: dict[str, Mapping[str, Any]] = {}
+            for parent, folders, files in os.walk(folder, onerror=problems.append):
+                links = (name for name in folders if Path(parent, name).is_symlink())
+                listing |= {f"{parent}/{name}": {} for name in (*files, *links)}
+            problems = [problem for problem in problems if not isinstance(problem, FileNotFoundError)]
+            if problems and problems[0].filename == folder:
+                raise problems[0]
+            return listing, problems
         try:
-            listing = self.fs.find(folder, detail=True, **options)
+            found = self.fs.find(folder, detail=True)
         except FileNotFoundError as error:
             raise UnrollError(f"{self.address} cannot be listed: the bucket does not exist") from error
         # Consoles of object stores make objects whose names end in `/` to show folders.
-        return {key: info for key, info in listing.items() if key != folder and not key.endswith("/")}
+        return {key: info for key, info in found.items() if key != folder and not key.endswith("/")}, []
 
     def fetch(self, file: StoredFile, folder: Path) -> tuple[Path, str]:
         """Return the file on this machine (where it is, or a copy in `folder`) and its SHA-256.

@@ -77,11 +77,23 @@ def test_a_file_is_replaced_whole_across_file_systems(tmp_path: Path, monkeypatc
     staged.unlink(missing_ok=True)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_may_not_be_read_is_a_problem(tmp_path: Path) -> None:
-    (tmp_path / "shut").mkdir(mode=0)
-    (file,) = Storage(str(tmp_path)).files()
-    assert (file.name, bool(file.problem)) == ("shut", True)
+def test_a_folder_that_may_not_be_read_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shut").mkdir()
+    put(Storage(str(tmp_path)), tmp_path, "a.csv")
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root may read everything
+    assert [(file.name, bool(file.problem)) for file in Storage(str(tmp_path)).files()] == [
+        ("a.csv", False),
+        ("shut", True),
+    ]
+    with pytest.raises(UnrollError, match="Permission denied"):
+        Storage(str(tmp_path / "shut")).files()
 
 
 def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
