@@ -1,4 +1,4 @@
-"""The whole of params.yaml; datasets and tasks are unions over all domains."""
+"""All of params.yaml. Datasets and tasks are unions over all domains."""
 
 from functools import reduce
 from operator import or_
@@ -13,19 +13,19 @@ from unroll.domains import DOMAINS
 
 
 def _union(kinds: list[Any], discriminator: str) -> Any:
-    """Return a union told apart by one key. Pydantic takes no discriminator for a single member."""
+    """Return a union with a discriminator, which pydantic does not allow for a single member."""
     union = reduce(or_, kinds)
     return union if len(kinds) == 1 else Annotated[union, Field(discriminator=discriminator)]
 
 
 DATASET: Any = _union([domain.dataset for domain in DOMAINS if domain.dataset], "domain")
-"""A dataset's section, of any domain."""
+"""Section of a dataset of any domain."""
 TASK: Any = _union([_union(list(domain.tasks), "kind") for domain in DOMAINS], "domain")
-"""A task's section, of any domain and kind."""
+"""Section of a task of any domain and kind."""
 
 
 class Params(Section):
-    """The whole of params.yaml."""
+    """All of params.yaml."""
 
     datasets: dict[Name, DATASET]
     tasks: dict[Name, TASK]

@@ -1,4 +1,4 @@
-"""Read params.yaml strictly, and report all faults of a file at once."""
+"""Read params.yaml strictly, and report all faults at once."""
 
 import json
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ from unroll.errors import ParameterError
 
 SectionName = Literal["datasets", "tasks", "experiments"]
 _SECTIONS: Mapping[str, Any] = {"datasets": DATASET, "tasks": TASK, "experiments": Experiment}
-_TAGS = {domain.name for domain in DOMAINS}
+_DOMAINS = {domain.name for domain in DOMAINS}
 
 
 def load_all(path: Path = paths.PARAMS) -> Params:
     """Read the whole file.
 
     Raises:
-        ParameterError: The file is missing, is not YAML, or has faults. The message lists all of them.
+        ParameterError: The file is missing, is not YAML, or has faults, all of which are listed.
     """
     content = _read(path)
     faults = [
@@ -40,10 +40,10 @@ def load_all(path: Path = paths.PARAMS) -> Params:
 
 
 def load_section(section: SectionName, name: str, path: Path = paths.PARAMS) -> Any:
-    """Read one named entry, as in `load_section("tasks", "digit-rows")`.
+    """Read one entry, as in `load_section("tasks", "digit-rows")`.
 
     Raises:
-        ParameterError: The file or the entry is missing, or the entry has faults. The message lists all of them.
+        ParameterError: The file or the entry is missing, or the entry has faults, all of which are listed.
     """
     content = _read(path)
     entries = _entries(content, section)
@@ -55,7 +55,7 @@ def load_section(section: SectionName, name: str, path: Path = paths.PARAMS) -> 
 
 
 def entry_names(section: SectionName, path: Path = paths.PARAMS) -> list[str]:
-    """Return the names under a section, in the file's order.
+    """Return the names of a section's entries, in the order of the file.
 
     Raises:
         ParameterError: The file or the section is missing.
@@ -68,10 +68,10 @@ def entry_names(section: SectionName, path: Path = paths.PARAMS) -> list[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        # Pure Python reads YAML 1.2, as DVC does: 5e-05 is a number.
+        # The pure Python parser reads YAML 1.2, as DVC does: 5e-05 is a number.
         content = YAML(typ="safe", pure=True).load(path)
     except FileNotFoundError:
-        raise ParameterError(f"{path} not found; run unroll in the root of the repository") from None
+        raise ParameterError(f"{path} does not exist; run unroll in the root of the repository") from None
     except DuplicateKeyError as error:
         mark = error.problem_mark
         raise ParameterError(f"{path}, line {mark.line + 1}: the key is already used above in this mapping") from None
@@ -99,11 +99,11 @@ def _entries(content: Mapping[str, Any], section: str) -> dict[str, Any]:
 def _validate(kind: Any, content: Any, path: Path, prefix: str, known_faults: list[str]) -> Any:
     faults = []
     try:
-        # Strict JSON mode takes lists for tuples and ISO strings for dates, and still refuses "3" for a number.
+        # Strict JSON mode accepts lists as tuples and ISO strings as dates, but not "3" as a number.
         parsed = TypeAdapter(kind).validate_json(json.dumps(content, default=str))
     except ValidationError as error:
         found = error.errors(include_url=False)
-        # A list with a faulty entry is also reported as too short.
+        # Pydantic also reports a list with a faulty entry as too short.
         inner = [fault["loc"] for fault in found]
         faults = [
             _describe(fault, content, prefix)
@@ -118,7 +118,7 @@ def _validate(kind: Any, content: Any, path: Path, prefix: str, known_faults: li
 
 
 def _describe(fault: Mapping[str, Any], content: Any, prefix: str) -> str:
-    """Describe one fault as `path: what is wrong (found VALUE)`."""
+    """Describe a fault as `path: message (found VALUE)`."""
     parts: list[str] = [prefix] if prefix else []
     node, tags = content, _tags(content)
     for part in fault["loc"]:
@@ -135,9 +135,9 @@ def _describe(fault: Mapping[str, Any], content: Any, prefix: str) -> str:
     where = ".".join(parts)
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
-        message = "unknown parameter (misspelt?)"
+        message = "unknown parameter (misspelled?)"
     elif fault["type"] == "missing":
-        return f"{where}: is missing"
+        return f"{where}: missing"
     if isinstance(fault["input"], dict | list):
         return f"{where}: {message}" if where else str(message)
     return f"{where}: {message} (found {fault['input']!r})"
@@ -148,14 +148,14 @@ def _tags(node: Any) -> list[Any]:
 
 
 def _bad_references(content: Mapping[str, Any], section: str, name: str, entry: Any) -> list[str]:
-    """Check the names and domains that an entry refers to, in the raw file, so that other faults do not hide them."""
+    """Check the names and domains that an entry refers to, in the raw content, which may have other faults."""
     if not isinstance(entry, dict):
         return []
     where = f"{section}.{name}"
     faults = []
     if section == "experiments":
         if name == paths.RESULTS.name:
-            faults.append(f"{where}: {paths.RESULTS} holds the rows of the leaderboard; choose another name")
+            faults.append(f"{where}: {paths.RESULTS} has the rows of the leaderboard; choose another name")
         faults += _check_reference(content, where, "task", "tasks", entry, entry.get("domain"))
     elif section == "tasks":
         tables = {domain.name: domain.table for domain in DOMAINS}
@@ -172,6 +172,6 @@ def _check_reference(
     if name not in known:
         return [f"{where}.{key}: {section} has no {name!r} (it has {', '.join(known) or 'no entries'})"]
     found = known[name].get("domain") if isinstance(known[name], dict) else None
-    if domain and found in _TAGS and found != domain:
+    if domain and found in _DOMAINS and found != domain:
         return [f"{where}: domain {entry['domain']!r} needs a {key} of domain {domain!r}; {name!r} has {found!r}"]
     return []

@@ -6,17 +6,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Section(BaseModel):
-    """A part of params.yaml: unknown keys are refused, types are not converted, values are frozen."""
+    """A part of params.yaml. Unknown keys are errors, types are not converted, and values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-"""Name of a dataset, task or experiment: it becomes the name of a folder and part of a DVC stage's name."""
+"""Name of a dataset, task or experiment, which is also the name of a folder and part of the name of a DVC stage."""
 
 
 class TaskSection(Section):
-    """What every task has. A domain's own section narrows `domain` and `kind` and adds its options."""
+    """Base of all task sections. Each narrows `domain` and `kind` to its own, and adds its options."""
 
     domain: str
     kind: str

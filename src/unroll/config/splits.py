@@ -1,4 +1,4 @@
-"""Sections that say how samples are split into train, valid and test."""
+"""Sections for the splits of samples into train, valid and test."""
 
 from datetime import date
 from typing import Annotated, Literal, Self
@@ -9,7 +9,7 @@ from unroll.config.section import Section
 
 
 class Period(Section):
-    """Days of a split, both ends included. A missing end leaves the period open."""
+    """Days of a split, both ends included; without an end it is open."""
 
     first: date | None = None
     last: date | None = None
@@ -22,7 +22,7 @@ class Period(Section):
 
 
 PeriodName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]*$")]
-"""Part of a metric's name; MLflow allows no other characters."""
+"""Name of a period, which is part of the names of metrics: MLflow allows these characters only."""
 
 
 class DateSplits(Section):
@@ -31,9 +31,9 @@ class DateSplits(Section):
     kind: Literal["dates"]
     train: Period
     valid_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the training days, the last ones, on which the best epoch is chosen."""
+    """Share of the training days, from the end, that is used for validation."""
     test: Annotated[dict[PeriodName, Period], Field(min_length=1)]
-    """Named periods after training. The first one gives the headline metric."""
+    """Test periods by name, after training. The first one gives the headline metric."""
 
 
 class LastShareSplits(Section):
@@ -45,7 +45,7 @@ class LastShareSplits(Section):
 
 
 class WalkForwardSplits(Section):
-    """One fold a test year, trained on everything before it."""
+    """A fold for each test year, trained on all days before it."""
 
     kind: Literal["walk_forward"]
     first_year: int
@@ -63,7 +63,7 @@ TimeSplits = Annotated[DateSplits | LastShareSplits | WalkForwardSplits, Field(d
 
 
 class ShareSplits(Section):
-    """Random splits; equal and nearly equal rows stay in one split."""
+    """Random splits; equal and nearly equal rows are in one split."""
 
     valid_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
@@ -72,5 +72,5 @@ class ShareSplits(Section):
     @model_validator(mode="after")
     def _leaves_some(self) -> Self:
         if self.valid_share + self.test_share >= 1:
-            raise ValueError("valid_share and test_share leave nothing to train on")
+            raise ValueError("valid_share and test_share leave no rows for training")
         return self

@@ -1,4 +1,4 @@
-"""Sections that tasks on text share."""
+"""Sections for tasks that read text."""
 
 from typing import Annotated, Literal, Self
 
@@ -8,14 +8,14 @@ from unroll.config.section import Section, TaskSection
 
 
 class TokenizerConfig(Section):
-    """How text becomes tokens. The vocabulary is fitted on the training split."""
+    """How text is split into tokens. The vocabulary is fitted on the training split."""
 
     kind: Literal["word", "bpe", "split"]
     """`word`: words and punctuation marks; `bpe`: byte-pair encoding within words; `split`: split at white space."""
     vocabulary_size: Annotated[int, Field(ge=10, le=50_000)] = 10_000
-    """Special tokens included."""
+    """Maximum number of tokens, special tokens included."""
     min_count: Annotated[int, Field(ge=1)] = 1
-    """Tokens that occur less often become [UNK]."""
+    """Tokens that occur less often in training become [UNK]."""
     lowercase: bool = False
     placeholders: bool = False
     """Replace numbers by [NUM] and URLs by [URL]; for kind `word`."""
@@ -28,13 +28,13 @@ class TokenizerConfig(Section):
 
 
 class TextTask(TaskSection):
-    """What every task has whose inputs are tokens of a text."""
+    """Base of the sections of tasks that read the tokens of a text."""
 
     tokenizer: TokenizerConfig
     max_tokens: Annotated[int, Field(ge=1)]
-    """Longest input of the model."""
+    """Maximum number of tokens that the model reads."""
     truncation: bool = True
-    """Cut a longer text at its end and count it; with false, a longer text is an error."""
+    """Truncate longer texts and count them; with false, a longer text is an error."""
     vectors: str | None = None
     """GloVe or word2vec text file below data/own, for embeddings with `init: pretrained`."""
 

@@ -15,7 +15,7 @@ from unroll.plotting.results import Results
 
 FUNCTIONS = {
     "dataset": ("read_dataset",),
-    "expectations": ("expectations",),
+    "expectations": ("make_suites",),
     "samples": ("make_samples",),
     "metrics": ("make_metrics",),
     "task": ("make_task",),

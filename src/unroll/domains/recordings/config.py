@@ -33,5 +33,5 @@ class RecordingTask(TaskSection):
     @model_validator(mode="after")
     def _leaves_some(self) -> Self:
         if self.valid_share + self.test_share >= 1:
-            raise ValueError("valid_share and test_share leave nothing to train on")
+            raise ValueError("valid_share and test_share leave no rows for training")
         return self
