@@ -1,4 +1,4 @@
-"""Files that mean harm, and scoring in a process of its own, whose memory is measured."""
+"""Hostile files, and scoring in a process of its own, whose memory is measured."""
 
 import gzip
 import io
@@ -21,27 +21,28 @@ from pathlib import Path
 from unroll.errors import UnrollError
 from unroll.inference.predict import predict
 
-# Where a bound is missing, this process dies, and not the machine.
+# If a limit does not work, this process and its worker die, and not the machine.
 resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
 bundle, source, output = map(Path, sys.argv[1:])
 rows, error = 0, None
 try:
     rows = predict(bundle, source, output).rows
 except UnrollError as caught:
-    error = str(caught)
+    error = f"{type(caught).__name__}: {caught}"
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print(json.dumps({"rows": rows, "error": error, "peak_mb": int(peak.split()[1]) / 1024}))
+worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(json.dumps({"rows": rows, "error": error, "peak_mb": (int(peak.split()[1]) + worker) / 1024}))
 """
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a process said that scored a file.
+    """What a process reported that scored a file.
 
     Attributes:
         rows: Scored.
-        error: Of unroll's, where it raised one.
-        peak_mb: The most memory that it had, in MiB (VmHWM).
+        error: Type and text of unroll's error, if there was one.
+        peak_mb: The most memory that it and its worker had, in MiB.
     """
 
     rows: int
@@ -50,7 +51,7 @@ class Outcome:
 
 
 def scored_elsewhere(bundle: Path, source: Path, output: Path, seconds: float = 300.0) -> Outcome:
-    """Scores a file in another process; fails where it hangs, crashes, or raises anything else."""
+    """Score a file from another process; fails if that hangs, crashes, or raises anything but unroll's errors."""
     arguments = [sys.executable, "-c", _SCORE, *map(os.fsencode, (bundle, source, output))]
     done = subprocess.run(arguments, capture_output=True, timeout=seconds, check=False)
     assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]
@@ -71,8 +72,8 @@ def parquet(columns: dict[str, pa.Array], **options: object) -> bytes:
     return sink.getvalue()
 
 
-def pointing(text: str, rows: int) -> pa.Array:
-    """A column that holds a text once and says it in all rows."""
+def repeated(text: str, rows: int) -> pa.Array:
+    """A column that holds a text once and refers to it in all rows."""
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([text]))
 
 
@@ -82,7 +83,7 @@ def lists(sizes: Sequence[int], values: pa.Array) -> pa.Array:
 
 
 def parquet_of_footer(columns: int) -> bytes:
-    """A Parquet file that is a footer alone, which promises so many columns of three bytes in its one row group."""
+    """A Parquet file that is only a footer, with this many columns of three bytes in its one row group."""
     schema = b"\x48\x01s\x15\x02\x00", b"\x15\x0c\x25\x02\x18\x04text\x25\x00\x00"
     group = b"\x19" + _thrift_list(b"\x26\x00\x00" * columns, columns) + b"\x16\x00\x16\x02\x00"
     about = b"\x15\x02\x19" + _thrift_list(b"".join(schema), 2) + b"\x16\x02\x19" + _thrift_list(group, 1) + b"\x00"

@@ -23,7 +23,7 @@ def test_rows_that_cannot_be_scored_go_to_quarantine(inbox: Inbox) -> None:
     assert inbox.ids("predictions") == [0, 1, 3, 4, 6]
     for place in ("predictions", "quarantine"):
         about = json.loads(inbox.table(place, "a.parquet.parquet").schema.metadata[b"unroll"])
-        assert (about["rows"], about["set_aside"]) == (5, 2)
+        assert (about["rows"], about["quarantined"]) == (5, 2)
 
 
 def test_too_many_bad_rows_reject_the_file(inbox: Inbox) -> None:

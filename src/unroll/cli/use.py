@@ -34,6 +34,7 @@ def _configure_predict(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", type=Path, required=True, help="folder for the Parquet files of predictions")
     command.add_argument("--batch-rows", type=int, default=512, help="rows per call of the graph (default: 512)")
     command.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of onnxruntime (default: all cores)")
+    command.add_argument("--memory-mb", type=int, default=768, help="MiB of the process that scores (default: 768)")
     _add_decoding(command)
 
 
@@ -85,10 +86,11 @@ def _predict(options: argparse.Namespace) -> None:
         options.output,
         threads=options.threads,
         batch_rows=options.batch_rows,
+        memory_mb=options.memory_mb,
         decoding=_decoding(options),
     )
     for file in summary.files:
-        print(printable(f"{file.source}: {file.rows:,} rows in {file.output}"))
+        print(printable(f"{file.source}: {file.rows_scored:,} rows in {file.output}"))
         for note in file.notes():
             print(printable(f"{file.source}: {note}"))
     speed = summary.rows / summary.seconds if summary.seconds else 0.0

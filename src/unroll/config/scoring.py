@@ -32,8 +32,10 @@ class Scoring(Section):
     batch_rows: Annotated[int, Field(ge=1)] = 512
     threads: Annotated[int, Field(ge=1)] = 2
     """Batches that are scored at once, each by one thread; the number does not change what comes out."""
-    memory_mb: Annotated[int, Field(ge=256)] = 1024
-    """MiB that a job may take: bounds the rows that it holds and the values of one call of the graph."""
+    memory_mb: Annotated[int, Field(ge=256)] = 768
+    """MiB of the process that scores files; a file that needs more is rejected."""
+    file_seconds: Annotated[float, Field(gt=0)] = 3600.0
+    """Seconds that a file may take; one that needs more is rejected."""
     settle_seconds: Annotated[float, Field(ge=0)] = 5.0
     """A file that changed within so many seconds counts as still being written."""
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.1

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from unroll.errors import FormatError
-from unroll.inference.batches import is_whole, open_parquet, parquet_batches, row_ids, with_reasons
+from unroll.inference.batches import is_integer, open_parquet, parquet_batches, row_ids, with_reasons
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card, stated
 from unroll.inference.feeds import steps_of
@@ -53,7 +53,7 @@ def read_arrays(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBat
             if not len(batch):
                 continue
             ids = batch.column("row_id").to_pylist() if has_ids else range(first, first + len(batch))
-            whole = is_whole(ids[0]) if whole is None else whole
+            whole = is_integer(ids[0]) if whole is None else whole
             column, lacking = row_ids(ids, whole, first)
             rows_of_batch, reasons = _shaped(batch.column(name), width, path)
             values, steps = _values(rows_of_batch, width)
@@ -199,7 +199,7 @@ def _bounds(columns: Mapping[str, Numbers], card: Card) -> tuple[Expectation, ..
             "steps",
             (1.0, 2 * float(columns["steps"].max())),
         ),
-        Expectation(what="all values are numbers", column="least", kind="ExpectColumnValuesToNotBeNull"),
+        Expectation(description="all values are numbers", column="least"),
         between("no value is far below those in training", "least", (float(low - (high - low)), None)),
         between("no value is far above those in training", "most", (None, float(high + (high - low)))),
     ]

@@ -1,14 +1,14 @@
-"""What readers give and the scorer takes: record batches of rows.
+"""Record batches between a file's reader and the scorer.
 
-Columns of a batch: `inputs`, a list of each row's values, of one size or of varying sizes; what the predictions carry
-over, `row_id` first; and, of some readers, what `PRIVATE` names.
+Columns: `inputs`, a list of each row's values, of one size or of varying sizes; what the predictions carry over,
+`row_id` first; and, from some readers, what `INTERNAL` names.
 """
 
 import contextlib
 import csv
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,32 +20,27 @@ from numpy.typing import NDArray
 
 from unroll.errors import DataError, FormatError
 
-PRIVATE = frozenset({"inputs", "last_price", "text", "row", "reason", "cut", "profile"})
+INTERNAL = frozenset({"inputs", "last_price", "text", "row", "reason", "truncated"})
 """Columns that the predictions do not carry over.
 
-`last_price` float64: the last known price, in USD. `text` string: as it stands in the file. `row` int64: its number in
-the file, from 0. `reason` string: why the row cannot be scored; null where it can. `cut` bool: whether the graph sees
-the beginning of the row alone. `profile` struct of float64: numbers of the row, by `unroll.inference.profile`.
+`last_price` float64: the last known price, in USD. `text` string: as in the file. `row` int64: the row's number in the
+file, from 0. `reason` string: why the row cannot be scored; null if it can. `truncated` bool: whether the graph reads
+only the beginning of the row.
 """
 READ_ERRORS = (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error, UnicodeDecodeError)
-"""What a broken file makes the libraries raise."""
-READ_TOGETHER = 16
-"""Batches of the graph that are read as one: rows of varying length are sorted among them, so that they need little
-padding, and threads hand over less often."""
-Check = Callable[[pa.RecordBatch], Mapping[int, str]]
-"""Tells, of rows that could be scored, which may not be: place in the batch → reason. It gets what the predictions
-carry over, `profile` where rows have it, and an empty `reason`, but no inputs."""
-CHECK_ROWS = 1 << 16
-"""Rows that are checked together: a check of few rows costs as much as one of many."""
-HALF = re.compile("[\ud800-\udfff]")
+"""What the libraries raise for a broken file."""
+CALLS_PER_BATCH = 16
+"""Calls of the graph that rows are read for at once: rows of varying length are sorted among them, which saves padding,
+and threads hand over less often."""
+SURROGATE = re.compile("[\ud800-\udfff]")
 """Half of a character outside the basic plane, which JSON can write: "\\ud83d"."""
-_ID = 1000
-"""Characters that an id may have: each is carried to the output."""
-_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_BATCH_BYTES = 1 << 25
+_ID_CHARACTERS = 1000
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
 def is_usable(batch: pa.RecordBatch) -> NDArray[np.bool_]:
-    """Whether each row can be scored."""
+    """Return whether each row can be scored, bool [row]."""
     if "reason" not in batch.schema.names:
         return np.ones(len(batch), bool)
     found: NDArray[np.bool_] = batch.column("reason").is_null().to_numpy(zero_copy_only=False)
@@ -53,102 +48,43 @@ def is_usable(batch: pa.RecordBatch) -> NDArray[np.bool_]:
 
 
 def usable(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The rows that can be scored."""
-    if "reason" not in batch.schema.names or not len(batch) - batch.column("reason").null_count:
+    """Return the rows that can be scored."""
+    if "reason" not in batch.schema.names or batch.column("reason").null_count == len(batch):
         return batch
     return batch.filter(batch.column("reason").is_null())
 
 
-def set_aside(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The rows that cannot be scored: row_id, text where rows are texts, and reason."""
+def quarantined(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the rows that cannot be scored: row_id, text if rows are texts, and reason."""
     if "reason" not in batch.schema.names:
         return batch.slice(0, 0)
     kept = [name for name in ("row_id", "text", "reason") if name in batch.schema.names]
     return batch.filter(batch.column("reason").is_valid()).select(kept)
 
 
-def within(batches: Iterable[pa.RecordBatch], values: int) -> Iterator[pa.RecordBatch]:
-    """The same batches; rows of varying length that are of more values have a `reason`."""
-    for batch in batches:
-        column = batch.column("inputs")
-        if pa.types.is_fixed_size_list(column.type) or not len(batch):
-            yield batch
-            continue
-        sizes = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
-        reasons = {
-            int(row): f"the row has {sizes[row]:,} values, of which memory_mb allows {values:,}"
-            for row in np.flatnonzero(sizes > values)
-        }
-        yield with_reasons(batch, reasons) if reasons or "reason" in batch.schema.names else batch
-
-
-def checked(batches: Iterable[pa.RecordBatch], check: Check | None, held: int) -> Iterator[Sequence[pa.RecordBatch]]:
-    """The same batches, those together that were checked together; rows that fail have a `reason`.
-
-    Args:
-        batches: Of one schema.
-        check: Is given up to about 65,536 rows at once, such as could be scored. Without it, batches come one by one.
-        held: Bytes of rows that may be held for it.
-    """
-    if check is None:
-        yield from ((batch,) for batch in batches)
-        return
-    waiting: list[pa.RecordBatch] = []
-    rows = size = 0
-    for batch in batches:
-        waiting.append(batch)
-        rows += len(batch)
-        size += batch.nbytes
-        if rows >= CHECK_ROWS or size >= held:
-            yield _checked_together(waiting, check)
-            waiting, rows, size = [], 0, 0
-    if waiting:
-        yield _checked_together(waiting, check)
-
-
-def _checked_together(batches: Sequence[pa.RecordBatch], check: Check) -> Sequence[pa.RecordBatch]:
-    names = batches[0].schema.names
-    seen = [name for name in names if name not in PRIVATE or name in ("profile", "reason")]
-    rows = pa.concat_batches([usable(batch.select(seen)) for batch in batches])
-    failing = check(rows) if len(rows) else {}
-    if not failing:
-        return [with_reasons(batch, {}) for batch in batches]
-    told = iter([failing.get(row) for row in range(len(rows))])
-    found = []
-    for batch in batches:
-        reasons = {int(row): next(told) for row in np.flatnonzero(is_usable(batch))}
-        found.append(with_reasons(batch, {row: reason for row, reason in reasons.items() if reason}))
-    return found
-
-
 def with_reasons(batch: pa.RecordBatch, reasons: Mapping[int, str]) -> pa.RecordBatch:
-    """The batch with its column `reason`, in which these rows have these reasons, and others what they had."""
+    """Return the batch with these rows' reasons in its column `reason`; other rows keep theirs."""
     names = batch.schema.names
     if "reason" not in names:
-        found = [reasons.get(row) for row in range(len(batch))] if reasons else None
-        return batch.append_column("reason", _reason_column(found, len(batch)))
+        batch = batch.append_column("reason", pa.nulls(len(batch), pa.string()))
     if not reasons:
         return batch
     found = batch.column("reason").to_pylist()
     for row, reason in reasons.items():
         found[row] = reason
-    return batch.set_column(names.index("reason"), "reason", _reason_column(found, len(batch)))
+    return batch.set_column(batch.schema.names.index("reason"), "reason", pa.array(found, pa.string()))
 
 
-def _reason_column(found: Sequence[str | None] | None, rows: int) -> pa.Array:
-    return pa.nulls(rows, pa.string()) if found is None else pa.array(found, pa.string())
+def count_truncated(batch: pa.RecordBatch) -> int:
+    """Count the rows that can be scored and of which the graph reads only the beginning."""
+    return pc.sum(usable(batch).column("truncated")).as_py() or 0 if "truncated" in batch.schema.names else 0
 
 
-def count_cut(batch: pa.RecordBatch) -> int:
-    """How many of the rows that can be scored the graph sees the beginning of alone."""
-    return pc.sum(usable(batch).column("cut")).as_py() or 0 if "cut" in batch.schema.names else 0
+def rebatched(batches: Iterable[pa.RecordBatch], rows: int, size: int = _BATCH_BYTES) -> Iterator[pa.RecordBatch]:
+    """Cut and join batches into batches of `rows` rows, so that a file's layout does not affect what is computed.
 
-
-def rebatched(batches: Iterable[pa.RecordBatch], rows: int, size: int = 1 << 25) -> Iterator[pa.RecordBatch]:
-    """Cuts and joins batches into batches of `rows` rows, so that a file's layout does not show in what is computed.
-
-    Batches of 5 and 4 rows come out, at `rows` 3, as 3, 3 and 3. Where they are of more than `size` bytes together they
-    come out earlier, for memory's sake.
+    Example: at `rows` 3, batches of 5 and 4 rows become batches of 3, 3 and 3. A batch that reaches `size` bytes ends
+    there.
     """
     waiting: list[pa.RecordBatch] = []
     held = 0
@@ -216,32 +152,35 @@ def parquet_batches(file: pq.ParquetFile, path: Path, columns: Sequence[str], ro
         yield batch
 
 
-def is_whole(value: Any) -> bool:
-    """Whether an id is a whole number, as a number or as it is written: `7`, but not `007`."""
+def is_integer(value: Any) -> bool:
+    """Return whether an id is an integer below 2^63, as a number or as text: `7`, but not `007`."""
     if isinstance(value, str):
-        return _WHOLE.fullmatch(value) is not None and -(2**63) <= int(value) < 2**63
+        return _INTEGER.fullmatch(value) is not None and -(2**63) <= int(value) < 2**63
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def row_ids(values: Sequence[Any], whole: bool, first: int) -> tuple[pa.Array, dict[int, str]]:
-    """Ids of a batch that begins at row `first`: int64 where `whole`, else string.
+def row_ids(values: Sequence[Any], integers: bool, first: int) -> tuple[pa.Array, dict[int, str]]:
+    """Check the ids of a batch that begins at row `first` of its file.
 
     Returns:
-        The ids, and why a row has none: it is missing, too long, or not of the kind that the file's first one is of.
+        The ids, int64 if `integers`, else string; and why a row has none: it is missing, too long, or not of the type
+        of the file's first one.
     """
     ids: list[Any] = list(values)
     reasons = {}
     for row, value in enumerate(values):
         if value is None or value == "":
             reasons[row] = f"row {first + row} of the file has no row_id"
-        elif isinstance(value, str) and len(value) > _ID:
-            most = f"{len(value):,} characters; it may have {_ID:,}"
-            reasons[row] = f"row {first + row} of the file has a row_id of {most}"
-        elif not (is_whole(value) if whole else isinstance(value, str) and not HALF.search(value)):
-            kind = "a whole number below 2^63" if whole else "text"
-            reasons[row] = f"row {first + row} of the file has the row_id {str(value)[:60]!r}, expected {kind}"
+        elif isinstance(value, str) and len(value) > _ID_CHARACTERS:
+            reasons[row] = (
+                f"row {first + row} of the file has a row_id of {len(value):,} characters; it may have "
+                f"{_ID_CHARACTERS:,}"
+            )
+        elif not (is_integer(value) if integers else isinstance(value, str) and not SURROGATE.search(value)):
+            expected = "an integer below 2^63" if integers else "text"
+            reasons[row] = f"row {first + row} of the file has the row_id {str(value)[:60]!r}, expected {expected}"
         else:
-            ids[row] = int(value) if whole else value
+            ids[row] = int(value) if integers else value
             continue
         ids[row] = None
-    return pa.array(ids, pa.int64() if whole else pa.string()), reasons
+    return pa.array(ids, pa.int64() if integers else pa.string()), reasons

@@ -1,11 +1,11 @@
-"""What form a file has, told by its first bytes, and for text by its name."""
+"""The form of a file: by its first bytes, and for text by its name."""
 
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from unroll.domains.digits import idx
 from unroll.errors import FormatError
 from unroll.sources.packed import open_plain
 
@@ -29,34 +29,37 @@ _ENDINGS: Mapping[str, Form] = {
 
 
 def form_of(path: Path) -> Form:
-    """Tells a file's form.
+    """Return a file's form.
 
     Raises:
-        FormatError: It is none that can be scored.
+        FormatError: It is in no form that can be scored.
     """
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    with open_plain(path) as file:
-        start = idx.read_plain(file, 4, path)
+    try:
+        with open_plain(path) as file:
+            start = file.read(4)
+    except (EOFError, OSError, zlib.error) as error:
+        raise FormatError(f"{path} is a truncated or damaged gzip file ({error}): fetch it again") from None
     if start == b"PAR1":
         return "parquet"
     if suffixes[-1:] in ([".parquet"], [".pq"]):
-        raise FormatError(f"{path} is no Parquet: it starts with {start!r}, expected b'PAR1'; write the file again")
-    if idx.is_idx(start):
+        raise FormatError(f"{path} is not Parquet: it starts with {start!r}, expected b'PAR1'; write the file again")
+    if start[:2] == b"\0\0":
         return "idx"
     ending = next((one for one in reversed(suffixes[-2:]) if one != ".gz"), "")
     if ending in _ENDINGS:
         return _ENDINGS[ending]
     raise FormatError(
-        f"{path} starts with {start!r}: no Parquet, no IDX, and its name ends in none of {', '.join(_ENDINGS)} "
-        "(or these with .gz); write it in one of these forms"
+        f"{path} starts with {start!r}: it is neither Parquet nor IDX, and its name ends in none of "
+        f"{', '.join(_ENDINGS)} (or these with .gz); write it in one of these forms"
     )
 
 
 def stem_of(name: str) -> str:
-    """A file's name without its ending: `BRK.B` for BRK.B.csv, `digits` for digits.csv.gz."""
+    """Return a file's name without its ending: `BRK.B` for BRK.B.csv, `digits` for digits.csv.gz."""
     return Path(as_text(name).removesuffix(".gz")).stem
 
 
 def as_text(text: str) -> str:
-    """A file's name, or a message with it, as proper text: bytes that are no UTF-8 become `\\xNN`."""
+    """Return a file's name as proper text: bytes that are not UTF-8 become `\\xNN`."""
     return os.fsencode(text).decode("utf-8", errors="backslashreplace")

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from unroll.inference.batches import is_usable, usable
 from unroll.inference.card import Card
 from unroll.inference.columns import numbers_of
 from unroll.inference.interface import Columns, Numbers
@@ -31,22 +30,6 @@ def profile(batch: pa.RecordBatch, card: Card) -> dict[str, Numbers]:
     starts = range(0, max(len(batch), 1), _BLOCK)
     blocks = [of_block(batch.slice(start, _BLOCK), card) for start in starts]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-
-
-def with_profile(batch: pa.RecordBatch, card: Card) -> pa.RecordBatch:
-    """The batch with its column `profile`: a struct of float64, NaN in rows that cannot be scored."""
-    rows = usable(batch)
-    columns = profile(rows, card)
-    if len(rows) < len(batch):
-        columns = {name: spread_over(values, is_usable(batch)) for name, values in columns.items()}
-    arrays = [pa.array(values) for values in columns.values()]
-    return batch.append_column("profile", pa.StructArray.from_arrays(arrays, list(columns)))
-
-
-def profile_of(batch: pa.RecordBatch) -> dict[str, Numbers]:
-    """What `with_profile` has found of these rows, as `profile` gives it."""
-    column = batch.column("profile")
-    return {field.name: values.to_numpy() for field, values in zip(column.type, column.flatten(), strict=True)}
 
 
 def spread_over(values: Numbers, there: NDArray[np.bool_]) -> Numbers:

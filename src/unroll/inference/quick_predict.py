@@ -86,7 +86,7 @@ def _one_row(bundle: Bundle, text: str) -> tuple[pa.RecordBatch, tuple[str, ...]
     numbers = batch["inputs"][0].as_py()
     unknown = sum(number == UNK for number in numbers)
     notes = []
-    if batch["cut"][0].as_py():
+    if batch["truncated"][0].as_py():
         notes.append(f"the model reads the first {spec.max_tokens:,} tokens alone")
     if unknown:
         notes.append(f"{unknown:,} of {len(numbers):,} tokens are unknown to the model")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from unroll.errors import FormatError
-from unroll.inference.batches import READ_TOGETHER, guarded, rebatched
+from unroll.inference.batches import CALLS_PER_BATCH, guarded, rebatched
 from unroll.inference.bundle import Bundle
 from unroll.inference.forms import NAMES, form_of
 
@@ -20,8 +20,8 @@ def open_file(path: Path, bundle: Bundle, rows: int) -> Iterator[pa.RecordBatch]
     Args:
         path: Of a form that the model's reader takes; text forms may be gzipped, and IDX, too.
         bundle: Its card says which reader, its vocabularies what tokens are.
-        rows: Rows of one call of the graph. A batch has rows for `READ_TOGETHER` calls; fewer where rows are long, and
-            at the end of the file.
+        rows: Rows of one call of the graph. A batch has rows for `CALLS_PER_BATCH` calls; fewer if rows are long, or at
+            the end.
 
     Raises:
         FormatError: The file is of no such form, is cut short, or lacks columns. This may come while the batches are
@@ -34,4 +34,4 @@ def open_file(path: Path, bundle: Bundle, rows: int) -> Iterator[pa.RecordBatch]
             f"{path} is {NAMES[form]}; {bundle.card.name} reads {reader.name}: give it "
             + " or ".join(NAMES[one] for one in reader.forms)
         )
-    return rebatched(guarded(reader.read(path, form, bundle), path), rows * READ_TOGETHER)
+    return rebatched(guarded(reader.read(path, form, bundle), path), rows * CALLS_PER_BATCH)

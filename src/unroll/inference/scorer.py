@@ -1,4 +1,4 @@
-"""What scores rows: a function from one record batch to another, through an ONNX graph."""
+"""Score rows: a function from one record batch to another, through an ONNX graph."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,16 +8,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from unroll.config.decoding import DecodingConfig
-from unroll.errors import BundleError, DataError, ParameterError
-from unroll.inference.batches import PRIVATE, usable
+from unroll.errors import BundleError, DataError
+from unroll.inference.batches import INTERNAL, usable
 from unroll.inference.bundle import ORT_ERRORS, Bundle, open_session
 from unroll.inference.columns import Context
 from unroll.inference.decoding import resolve
-from unroll.inference.feeds import NO_LIMIT, feed, pieces
+from unroll.inference.feeds import Piece, feed, pieces
 from unroll.inference.interface import Columns
-
-Cut = slice | NDArray[np.int64]
-"""Rows of a batch that go through the graph together: a slice, or their places."""
 
 
 class Scorer:
@@ -26,54 +23,43 @@ class Scorer:
     Args:
         bundle: Verified.
         batch_rows: Rows of one call of the graph.
-        decoding: Settings that replace the card's, of models that write.
-        most_values: Of one call of the graph, padded, where rows vary in length; one row may have more.
+        decoding: Settings that replace the card's, for models that write text.
 
     Raises:
         BundleError: onnxruntime cannot load the graph.
-        ParameterError: `batch_rows` is less than 1, or the model cannot decode as asked.
+        ParameterError: The model cannot decode as asked.
     """
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        batch_rows: int = 512,
-        decoding: DecodingConfig | None = None,
-        *,
-        most_values: int = NO_LIMIT,
-    ) -> None:
-        if batch_rows < 1:
-            raise ParameterError(f"batch_rows is {batch_rows}; it must be at least 1")
+    def __init__(self, bundle: Bundle, batch_rows: int = 512, decoding: DecodingConfig | None = None) -> None:
         self.bundle = bundle
         self.batch_rows = batch_rows
         self.decoding = resolve(bundle, decoding)
-        self._values = most_values
         self._context = Context(bundle, self.decoding.n_best if self.decoding else 1)
         self._output = bundle.card.interface.output
         # One thread a call and several calls at once are faster for small networks than several threads a call, and
-        # the number of threads does not change what comes out.
+        # the number of threads does not change the result.
         self._session = open_session(bundle, threads=1)
 
     def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Scores a batch as `readers.open_file` gives it; pure, whatever its size.
+        """Score a batch as `readers.open_file` gives it; pure, whatever its size.
 
         Returns:
-            As many rows as can be scored, in the same order: row_id and what else the batch carries over (of prices
+            As many rows as can be scored, in the same order: row_id and what else the batch carries over (from prices
             ticker, last_date, date), prediction, score, what else the model gives (quantiles of the log return,
-            n_best), and model_version. Scores: of classes the prediction's probability, of labels in time their mean
-            probability, of texts log probability / length^length_penalty, of prices the predicted log return over the
-            last known price.
+            n_best), and model_version. The score is the prediction's probability for classes, the labels' mean
+            probability for labels in time, log probability / length^length_penalty for texts, and the predicted log
+            return over the last known price for prices.
 
         Raises:
-            DataError: The graph gives something that is no finite number for a row.
+            DataError: The graph gives something that is not a finite number for a row.
             BundleError: onnxruntime cannot run the graph.
         """
         rows = usable(batch)
-        cuts = self.cuts(rows)
-        return self.joined([self.score_piece(rows, cut) for cut in cuts], cuts, batch.schema)
+        parts = self.pieces(rows)
+        return self.join([self.score_piece(rows, piece) for piece in parts], parts, batch.schema)
 
     def outputs(self, batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
-        """What the graph gives for all rows of a batch at once.
+        """Return the graph's outputs for all rows of a batch at once.
 
         Raises:
             BundleError: onnxruntime cannot run the graph.
@@ -85,32 +71,32 @@ class Scorer:
             raise BundleError(f"{self.bundle.model} cannot be run: {' '.join(str(error).split())}") from error
         return dict(zip(names, found, strict=True))
 
-    def cuts(self, batch: pa.RecordBatch) -> list[Cut]:
-        """Rows of a batch, all of which can be scored, that go through the graph together."""
-        return list(pieces(batch, self.batch_rows, self._values))
+    def pieces(self, batch: pa.RecordBatch) -> list[Piece]:
+        """Return the rows of a batch, all of which can be scored, that go through the graph together."""
+        return list(pieces(batch, self.bundle.card, self.batch_rows))
 
-    def score_piece(self, batch: pa.RecordBatch, cut: Cut) -> pa.RecordBatch:
-        """As `score`, of these rows alone; several may be under way at once."""
-        batch = _taken(batch, cut)
+    def score_piece(self, batch: pa.RecordBatch, piece: Piece) -> pa.RecordBatch:
+        """Score these rows alone, as `score` does; several calls may be under way at once."""
+        batch = _rows_of(batch, piece)
         columns = self._output.columns(self.outputs(batch), batch, self._context)
         self._check_numbers(columns, batch)
-        columns |= {name: batch.column(name) for name in batch.schema.names if name not in PRIVATE}
+        columns |= {name: batch.column(name) for name in batch.schema.names if name not in INTERNAL}
         columns["model_version"] = pa.repeat(pa.scalar(self.bundle.version), len(batch))
         schema = self.schema_of(batch.schema)
         arrays = [pa.array(columns[field.name], field.type, from_pandas=True) for field in schema]
         return pa.record_batch(arrays, schema=schema)
 
     def schema_of(self, batch: pa.Schema) -> pa.Schema:
-        """Columns of the predictions for batches of a schema."""
-        carried = [field for field in batch if field.name not in PRIVATE]
+        """Return the columns of the predictions for batches of a schema."""
+        carried = [field for field in batch if field.name not in INTERNAL]
         return pa.schema([*carried, *self._output.fields(self._context), ("model_version", pa.string())])
 
-    def joined(self, parts: Sequence[pa.RecordBatch], cuts: Sequence[Cut], batch: pa.Schema) -> pa.RecordBatch:
-        """The pieces of a batch as one, in the batch's order."""
+    def join(self, parts: Sequence[pa.RecordBatch], rows: Sequence[Piece], batch: pa.Schema) -> pa.RecordBatch:
+        """Return the scored pieces of a batch as one, in the batch's order."""
         if not parts:
             return pa.RecordBatch.from_pylist([], self.schema_of(batch))
         whole = parts[0] if len(parts) == 1 else pa.concat_batches(parts)
-        order = [cut for cut in cuts if not isinstance(cut, slice)]
+        order = [piece for piece in rows if not isinstance(piece, slice)]
         return whole.take(pa.array(np.argsort(np.concatenate(order)))) if order else whole
 
     def _check_numbers(self, columns: Columns, batch: pa.RecordBatch) -> None:
@@ -126,7 +112,7 @@ class Scorer:
                 )
 
 
-def _taken(batch: pa.RecordBatch, cut: Cut) -> pa.RecordBatch:
-    if isinstance(cut, slice):
-        return batch.slice(cut.start, cut.stop - cut.start)
-    return batch.take(pa.array(cut))
+def _rows_of(batch: pa.RecordBatch, piece: Piece) -> pa.RecordBatch:
+    if isinstance(piece, slice):
+        return batch.slice(piece.start, piece.stop - piece.start)
+    return batch.take(pa.array(piece))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from unroll.errors import FormatError
 from unroll.features.special_tokens import UNK
-from unroll.inference.batches import is_whole, open_parquet, parquet_batches, rebatched, row_ids, with_reasons
+from unroll.inference.batches import is_integer, open_parquet, parquet_batches, rebatched, row_ids, with_reasons
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card, stated
 from unroll.inference.feeds import steps_of
@@ -52,7 +52,7 @@ def read_texts(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatc
         if ids is None:
             ids, whole = range(first, first + len(cells)), True
         if whole is None:
-            whole = is_whole(ids[0]) and (form in ("csv", "tsv") or not isinstance(ids[0], str))
+            whole = is_integer(ids[0]) and (form in ("csv", "tsv") or not isinstance(ids[0], str))
         column, lacking = row_ids(ids, whole, first)
         yield with_reasons(encoded(column, cells, first, bundle), lacking)
         first += len(cells)

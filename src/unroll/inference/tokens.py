@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from unroll.features.special_tokens import PAD, UNK
 from unroll.features.text_files import normal, one_line
-from unroll.inference.batches import HALF
+from unroll.inference.batches import SURROGATE
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import TextInput, stated
 
@@ -27,9 +27,9 @@ def encoded(ids: pa.Array, cells: Sequence[Any], first: int, bundle: Bundle) -> 
         bundle: Its card says how, its vocabularies what.
 
     Returns:
-        row_id, row int64, text string (as it stands in the file), inputs list<int64> (a row's tokens, each with its
-        characters where the card has some), cut bool, and reason string: why a row cannot be scored, or null. Of a cell
-        that is no text, no proper Unicode, or too long, text is null and the reason shows its beginning.
+        row_id, row int64, text string (as in the file), inputs list<int64> (a row's tokens, each with its characters if
+        the card has some), truncated bool, and reason string: why a row cannot be scored, or null. For a cell that is
+        not text, not proper Unicode, or too long, text is null and the reason shows its beginning.
     """
     spec = stated(bundle.card.text)
     faults = {row: fault for row, cell in enumerate(cells) if (fault := _fault(cell, spec))}
@@ -44,14 +44,14 @@ def encoded(ids: pa.Array, cells: Sequence[Any], first: int, bundle: Bundle) -> 
     inputs = [
         [] if reason else [*before, *tokens[: spec.max_tokens]] for tokens, reason in zip(found, reasons, strict=True)
     ]
-    cut = [not reason and len(tokens) > spec.max_tokens for tokens, reason in zip(found, reasons, strict=True)]
+    truncated = [not reason and len(tokens) > spec.max_tokens for tokens, reason in zip(found, reasons, strict=True)]
     return pa.record_batch(
         {
             "row_id": ids,
             "row": pa.array(range(first, first + len(cells)), pa.int64()),
             "text": text,
             "inputs": _lists(inputs),
-            "cut": pa.array(cut, pa.bool_()),
+            "truncated": pa.array(truncated, pa.bool_()),
             "reason": pa.array(reasons, pa.string()),
         }
     )
@@ -64,7 +64,7 @@ def _fault(cell: Any, spec: TextInput) -> str | None:
         size = sum(len(word or "") for word in words)
         if size > LONGEST:
             return f"{spec.column} has {size:,} characters; a text may have {LONGEST:,}"
-        half = next((char for word in words for char in HALF.findall(word or "")), None)
+        half = next((char for word in words for char in SURROGATE.findall(word or "")), None)
         return half and f"{spec.column} has U+{ord(half):04X}, which is half of a surrogate pair and no character"
     return f"{spec.column} is {str(cell)[:60]!r} ({type(cell).__name__}), expected text"
 

@@ -10,66 +10,60 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 METADATA_KEY = b"unroll"
-"""Of a written file's schema: JSON with the model's version, provenance and data, what was scored and how many rows."""
-GROUP_ROWS = 1 << 16
-"""Rows of a row group: few enough to hold, enough to compress."""
-_GROUP_BYTES = 1 << 26
-"""Bytes of rows that are held for a row group, where they are long."""
+"""Key in a written file's schema: JSON with the model's version, provenance and data, the source and the row counts."""
+_GROUP_ROWS, _GROUP_BYTES = 1 << 16, 1 << 25
 
 
 class RowFile:
-    """A Parquet file under way; a context manager. Its columns are those of the first batch.
+    """A Parquet file under way; a context manager. It appears with its first row, and takes its columns from there.
 
     Args:
-        path: Replaced where it is there.
+        path: Replaced if it exists.
 
     Attributes:
-        rows: Taken so far.
+        rows: Number of rows taken.
     """
 
     def __init__(self, path: Path) -> None:
         self.rows = 0
-        self._file = path.open("wb")
+        self._path = path
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[pa.RecordBatch] = []
-        self._held = 0
-        self._bytes = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            if self._writer:
+        if self._writer:
+            try:
                 self._writer.close()
-        finally:
-            self._file.close()
+            finally:
+                self._file.close()
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Takes some rows."""
+        """Take some rows."""
+        if not len(batch):
+            return
         if not self._writer:
-            # The schema is not stored once more in Arrow's own form: readers would take its metadata, which is written
-            # before the rows are counted.
+            self._file = self._path.open("wb")
+            # The schema is not stored a second time in Arrow's own form: readers would take its metadata, which is
+            # written before the rows are counted.
             self._writer = pq.ParquetWriter(self._file, batch.schema, compression="zstd", store_schema=False)
-        self.rows += batch.num_rows
-        self._held += batch.num_rows
-        self._bytes += batch.nbytes
+        self.rows += len(batch)
         self._waiting.append(batch)
-        if self._held >= GROUP_ROWS or self._bytes >= _GROUP_BYTES:
-            self._flush()
+        if sum(map(len, self._waiting)) >= _GROUP_ROWS or sum(one.nbytes for one in self._waiting) >= _GROUP_BYTES:
+            self._flush(self._writer)
 
-    def finish(self, about: Mapping[str, Any]) -> None:
-        """Writes what is left and what is to be said of all rows, down to the disk."""
-        if self._waiting:
-            self._flush()
+    def finish(self, metadata: Mapping[str, Any]) -> None:
+        """Write the last rows and the metadata, down to the disk."""
         if self._writer:
-            self._writer.add_key_value_metadata({METADATA_KEY.decode(): json.dumps(about, sort_keys=True)})
+            self._flush(self._writer)
+            self._writer.add_key_value_metadata({METADATA_KEY.decode(): json.dumps(metadata, sort_keys=True)})
             self._writer.close()
-            self._writer = None
-        self._file.flush()
-        os.fsync(self._file.fileno())
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
-    def _flush(self) -> None:
-        if self._writer:
-            self._writer.write_table(pa.Table.from_batches(self._waiting))
-        self._waiting, self._held, self._bytes = [], 0, 0
+    def _flush(self, writer: pq.ParquetWriter) -> None:
+        if self._waiting:
+            writer.write_table(pa.Table.from_batches(self._waiting))
+        self._waiting = []

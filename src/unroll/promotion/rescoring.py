@@ -22,7 +22,6 @@ from unroll.metrics.metrics import Metrics, Prediction
 
 LOSSES = "test_losses.parquet"
 """Beside the bundle of a version whose graph cannot compute them again."""
-_ROWS_PER_CALL, _TEXTS_PER_CALL = 1024, 64
 _SETTINGS = {
     "prices": ("columns", "target", "known", "window"),
     "text": ("column", "first_token", "characters"),
@@ -97,9 +96,9 @@ def _predictions(bundle: Bundle, rows: Tensors) -> Prediction:
     outputs = [one.name for one in bundle.card.outputs]
     name = next((one for one in ("tokens", "labels", "probabilities") if one in outputs), outputs[0])
     generates = name == "tokens"
-    scorer = Scorer(bundle, _TEXTS_PER_CALL if generates else _ROWS_PER_CALL)
+    scorer = Scorer(bundle)
     batch = rows_of(rows, np.arange(len(rows["inputs"])), bundle.card)
-    pieces = [np.arange(len(batch))[cut] for cut in scorer.cuts(batch)]
+    pieces = [np.arange(len(batch))[cut] for cut in scorer.pieces(batch)]
 
     def run(piece: NDArray[np.int64]) -> NDArray[Any]:
         found = scorer.outputs(batch.take(pa.array(piece)))[name]

@@ -1,25 +1,23 @@
 """Whether what is scored now still looks like what the model was trained on.
 
-Numbers are counted on the grid of the model's reference, so a job of any length needs no more memory than its first
-batch. A column has two measures: PSI, which sums over parts of the training data how much their share has changed, and
-the Kolmogorov–Smirnov statistic, the largest gap between the two distribution functions.
+Values are counted in the cells of the model's reference while files are scored. A column has two measures: PSI, which
+sums over parts of the training data how much their share has changed, and the Kolmogorov–Smirnov statistic, the largest
+gap between the two distribution functions.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from unroll.inference.bundle import Bundle
-from unroll.inference.profile import answers, profile_of
-from unroll.inference.reference import NumberColumn, cells, count_categories
+from unroll.inference.counts import Counts as FileCounts
+from unroll.inference.counts import Side
+from unroll.inference.reference import NumberColumn
 from unroll.scoring.measures import PARTS, Counts, ks, parts_of, psi
-
-Side = Literal["rows", "answers"]
 
 
 @dataclass(frozen=True)
@@ -124,40 +122,33 @@ class DriftReport:
 
 
 class DriftMonitor:
-    """Counts the rows and predictions of a job batch by batch; a hook of the FileScorer.
+    """Sums up what was counted of the files of a job.
 
     Args:
-        bundle: Its reference is compared with; without a reference, nothing is counted.
+        bundle: Its reference is compared with.
     """
 
     def __init__(self, bundle: Bundle) -> None:
         self.rows = 0
         self._bundle, self._reference = bundle, bundle.reference
-        self._edges: dict[tuple[Side, str], NDArray[np.float64]] = {}
         self._numbers: dict[tuple[Side, str], Counts] = {}
         self._categories: dict[tuple[Side, str], Counter[str]] = {}
         for side, columns in self._columns():
             for name, column in columns.items():
                 if isinstance(column, NumberColumn):
-                    self._edges[side, name] = np.array(column.edges)
                     self._numbers[side, name] = np.zeros(len(column.counts), np.int64)
                 else:
                     self._categories[side, name] = Counter()
 
-    def __call__(self, rows: pa.RecordBatch, predictions: pa.RecordBatch) -> None:
-        """Count rows that have a profile, and what was predicted for them."""
-        self.rows += len(predictions)
-        card = self._bundle.card
-        sides: tuple[tuple[Side, Mapping[str, Any]], ...] = (
-            ("rows", profile_of(rows)),
-            ("answers", answers(predictions, card)),
-        )
-        for side, found in sides:
-            for name, values in found.items():
-                if (side, name) in self._numbers:
-                    self._numbers[side, name] += cells(values, self._edges[side, name])
-                elif (side, name) in self._categories:
-                    self._categories[side, name].update(count_categories(values))
+    def add(self, rows: int, counts: FileCounts) -> None:
+        """Add a file's scored rows, and what was counted of them."""
+        self.rows += rows
+        for side, columns in counts.items():
+            for name, found in columns.items():
+                if isinstance(found, dict):
+                    self._categories[side, name].update(found)
+                else:
+                    self._numbers[side, name] += np.array(found)
 
     def report(self, *, psi_limit: float, ks_limit: float, min_rows: int) -> DriftReport | None:
         """Compare what was counted with training; None if the bundle has no reference.

@@ -103,19 +103,18 @@ class _Job:
         looked = time.perf_counter()
         model = resolve(self._scoring.model)
         folders = self._inbox, self._output, self._quarantine
-        publisher = self._publisher = FilePublisher(
-            self._scoring, model.folder, model.registered, folders, self._markers
-        )
-        _make_staging(self._staging)
-        # A copy that keeps the old file's time looks settled, but grows.
-        least = min(self._scoring.settle_seconds, _SECOND_LOOK_SECONDS)
-        time.sleep(max(0.0, least - (time.perf_counter() - looked)))
-        for file in new:
-            with tempfile.TemporaryDirectory(dir=self._staging, ignore_cleanup_errors=True) as folder:
-                try:
-                    self._add(publisher.deal_with(file, Path(folder)))
-                except TryLaterError as error:
-                    self._add(_waits(file, str(error)))
+        self._publisher = FilePublisher(self._scoring, model.folder, model.registered, folders, self._markers)
+        with self._publisher as publisher:
+            _make_staging(self._staging)
+            # A copy that keeps the old file's time looks settled, but grows.
+            least = min(self._scoring.settle_seconds, _SECOND_LOOK_SECONDS)
+            time.sleep(max(0.0, least - (time.perf_counter() - looked)))
+            for file in new:
+                with tempfile.TemporaryDirectory(dir=self._staging, ignore_cleanup_errors=True) as folder:
+                    try:
+                        self._add(publisher.deal_with(file, Path(folder)))
+                    except TryLaterError as error:
+                        self._add(_waits(file, str(error)))
 
     def report(self) -> JobReport:
         publisher, limits = self._publisher, self._scoring.drift

@@ -13,7 +13,7 @@ A file that cannot be scored gets `QUARANTINE/a/b.csv.reason.json` and a marker;
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow.parquet as pq
 
@@ -23,7 +23,6 @@ from unroll.files import write_json
 from unroll.inference.bundle import load_bundle
 from unroll.inference.file_scorer import FileScorer, Scored
 from unroll.redaction import printable
-from unroll.scoring.checks import checks_of
 from unroll.scoring.drift import DriftMonitor
 from unroll.scoring.markers import Markers
 from unroll.scoring.names import safe_name, shown_name
@@ -35,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class FilePublisher:
-    """A model and the folders that its predictions go to.
+    """A model and the folders that its predictions go to; a context manager, within which files are scored.
 
     Args:
         scoring: Limits.
@@ -60,15 +59,21 @@ class FilePublisher:
         self.model_version, self.registered = bundle.version, registered
         self.monitor = DriftMonitor(bundle)
         self._scorer = FileScorer(
-            bundle,
-            scoring.threads,
-            scoring.batch_rows,
+            bundle.folder,
+            threads=scoring.threads,
+            batch_rows=scoring.batch_rows,
             memory_mb=scoring.memory_mb,
-            check=checks_of(bundle),
-            watch=self.monitor if bundle.reference else None,
+            file_seconds=scoring.file_seconds,
         )
         self._inbox, self._output, self._quarantine = folders
         self._markers, self._max_bad_share = markers, scoring.max_bad_share
+
+    def __enter__(self) -> Self:
+        self._scorer.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._scorer.__exit__(*error)
 
     def deal_with(self, file: StoredFile, folder: Path) -> FileReport:
         """Score a file, reject it, or renew the marker of one that was only touched.
@@ -92,7 +97,7 @@ class FilePublisher:
                 source,
                 folder / ".predictions",
                 quarantine=folder / ".quarantine",
-                note={**about, "quarantine": self._quarantine_of(file)},
+                metadata={**about, "quarantine": self._quarantine_of(file)},
                 max_bad_share=self._max_bad_share,
             )
         except DataError as error:
@@ -111,30 +116,26 @@ class FilePublisher:
         return self._publish(file, about, scored, folder)
 
     def _publish(self, file: StoredFile, about: Mapping[str, Any], scored: Scored, folder: Path) -> FileReport:
-        aside = scored.set_aside
-        counts: dict[str, Any] = {
-            "rows_in": scored.rows_in,
-            "rows_scored": scored.rows,
-            "rows_quarantined": aside.rows if aside else 0,
-        }
+        counts = {name: getattr(scored, name) for name in ("rows_in", "rows_scored", "rows_quarantined")}
         _require_balance(scored)
         name = f"{safe_name(file.name)}.parquet"
         self._markers.remove(file)
         self._quarantine.remove(f"{safe_name(file.name)}.reason.json")
-        if aside:
-            self._quarantine.put(aside.output, name)
+        if scored.quarantine:
+            self._quarantine.put(scored.quarantine, name)
         else:
             self._quarantine.remove(name)
         self._output.put(scored.output, name)
         self._mark(file, about, "scored", folder, **counts)
+        self.monitor.add(scored.rows_scored, scored.counts)
         place = self._quarantine_of(file)
         return FileReport(
             about["source"],
             "scored",
             **counts,
             output=f"{self._output.address}/{name}",
-            quarantine=place if aside else None,
-            notes=tuple(one.replace(str(aside.output), place) if aside else one for one in scored.notes()),
+            quarantine=place if scored.quarantine else None,
+            notes=tuple(one.replace(str(scored.quarantine), place) for one in scored.notes()),
         )
 
     def _reject(self, file: StoredFile, about: Mapping[str, Any], reason: str, folder: Path) -> FileReport:
@@ -167,10 +168,9 @@ def _require_balance(scored: Scored) -> None:
         with path.open("rb") as file:
             return int(pq.read_metadata(file).num_rows)
 
-    aside = scored.set_aside
-    written = rows_of(scored.output), rows_of(aside.output) if aside else 0
-    if written != (scored.rows, aside.rows if aside else 0) or scored.rows_in != sum(written):
+    written = rows_of(scored.output), rows_of(scored.quarantine) if scored.quarantine else 0
+    if written != (scored.rows_scored, scored.rows_quarantined) or scored.rows_in != sum(written):
         raise UnrollError(
             f"{scored.source}: of {scored.rows_in:,} rows, {written[0]:,} were written as scored and {written[1]:,} as "
-            f"quarantined; expected {scored.rows:,} scored and the rest quarantined"
+            f"quarantined; expected {scored.rows_scored:,} scored and the rest quarantined"
         )

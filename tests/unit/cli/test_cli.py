@@ -168,6 +168,7 @@ def test_a_stage_gets_its_name(capsys, monkeypatch, project):
 
 
 def test_predict_without_a_bundle(capsys, here):
+    (here / "a.csv").write_text("text\n")
     code, _, err = run(capsys, "predict", "--model", "models/x", "--input", "a.csv", "--output", "out")
     assert code == 2
     assert "there is no bundle in models/x" in err
@@ -187,8 +188,8 @@ def test_predict_reports_rows_that_were_set_aside_or_truncated(capsys, here):
     assert (code, err) == (0, "")
     assert out.splitlines()[:3] == [
         "t.csv: 2 rows in o/t.parquet",
-        "t.csv: 1 rows set aside in o/t.quarantine.parquet; the first is 2: the text is empty",
-        "t.csv: 1 rows cut to the length that the model reads",
+        "t.csv: 1 rows quarantined in o/t.quarantine.parquet, first 2: the text is empty",
+        "t.csv: 1 rows truncated to the length that the model reads",
     ]
     assert out.splitlines()[3].startswith("2 rows scored with tiny-text-class@")
 

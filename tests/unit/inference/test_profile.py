@@ -9,9 +9,8 @@ import tiny_bundles
 
 from unroll.features.special_tokens import UNK
 from unroll.inference import profile as profiles
-from unroll.inference.batches import usable, with_reasons
 from unroll.inference.bundle import Bundle, load_bundle
-from unroll.inference.profile import answers, profile, profile_of, with_profile
+from unroll.inference.profile import answers, profile
 
 
 def lists(rows: list[list[float]], kind: pa.DataType) -> pa.RecordBatch:
@@ -104,11 +103,6 @@ def test_rows_carry_their_profile_and_rejected_rows_have_none(
     found = profile(batch, card)
     assert tuple(found) == card.interface.reader.profiled
     assert {values.dtype for values in found.values()} == {np.dtype(np.float64)}
-    two = pa.concat_batches([batch.slice(0, 1)] * 2)
-    rows = with_profile(with_reasons(two, {1: "odd"}), card)
-    for name, (first, second) in profile_of(rows).items():
-        assert (first, np.isnan(second)) == (found[name][0], True)
-    assert all(len(values) == 1 for values in profile_of(usable(rows)).values())
 
 
 @pytest.mark.parametrize(

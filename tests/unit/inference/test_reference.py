@@ -13,7 +13,7 @@ import tiny_bundles
 
 from unroll.errors import BundleError
 from unroll.inference.bundle import load_bundle
-from unroll.inference.reference import Bounds, cells, count_categories, count_numbers
+from unroll.inference.reference import Bounds, Expectation, cells, count_categories, count_numbers, failures
 
 INK = {"kind": "number", "edges": [0.1, 0.5], "counts": [0, 4, 0]}
 REFERENCE = {
@@ -22,10 +22,9 @@ REFERENCE = {
     "answers": {"prediction": {"kind": "category", "counts": {"0": 3, "1": 1}}},
 }
 EXPECTATION = {
-    "what": "the image is not blank",
+    "description": "the image is not blank",
     "column": "ink",
-    "kind": "ExpectColumnValuesToBeBetween",
-    "options": {"min_value": 0, "strict_min": True},
+    "bounds": {"min_value": 0, "strict_min": True},
 }
 
 
@@ -44,7 +43,7 @@ def test_a_bundle_may_have_both(tmp_path: Path) -> None:
     assert bundle.reference.rows["ink"].counts == (0, 4, 0)
     assert bundle.reference.answers["prediction"].counts == {"0": 3, "1": 1}
     (one,) = bundle.expectations
-    assert (one.column, one.options.min_value, one.options.strict_min) == ("ink", 0, True)
+    assert (one.column, one.bounds.min_value, one.bounds.strict_min) == ("ink", 0, True)
 
 
 def test_a_file_without_a_checksum_is_ignored_and_an_altered_one_refused(tmp_path: Path) -> None:
@@ -67,11 +66,9 @@ def test_a_file_without_a_checksum_is_ignored_and_an_altered_one_refused(tmp_pat
         ({"reference": {**REFERENCE, "rows": {"ink": {**INK, "counts": [1]}}}}, "counts"),
         ({"reference": {**REFERENCE, "rows": {"ink": {**INK, "edges": [2, 1]}}}}, "edges"),
         ({"reference": {**REFERENCE, "rows": {"ink": {**INK, "counts": [0, 0, 0]}}}}, "ink"),
-        ({"expectations": [{**EXPECTATION, "kind": "UnexpectedRowsExpectation"}]}, "kind"),
+        ({"expectations": [{**EXPECTATION, "kind": "ExpectColumnValuesToBeBetween"}]}, "kind"),
         ({"expectations": [{**EXPECTATION, "column": "size"}]}, "size"),
-        ({"expectations": [{**EXPECTATION, "options": {}}]}, "0"),
-        ({"expectations": [{**EXPECTATION, "kind": "ExpectColumnValuesToNotBeNull"}]}, "0"),
-        ({"expectations": [{**EXPECTATION, "options": {"min_value": "0"}}]}, "min_value"),
+        ({"expectations": [{**EXPECTATION, "bounds": {"min_value": "0"}}]}, "min_value"),
         ({"expectations": {"ink": 1}}, "content"),
     ],
 )
@@ -113,6 +110,25 @@ def test_categories_are_counted_as_text() -> None:
 
 
 def test_bounds_in_words() -> None:
-    assert Bounds(min_value=0, strict_min=True).allow() == "more than 0"
-    assert Bounds(min_value=0, max_value=1, strict_max=True).allow() == "at least 0 and less than 1"
-    assert Bounds(min_value=60, max_value=60).allow() == "exactly 60"
+    assert str(Bounds(min_value=0, strict_min=True)) == "more than 0"
+    assert str(Bounds(min_value=0, max_value=1, strict_max=True)) == "at least 0 and less than 1"
+    assert str(Bounds(min_value=60, max_value=60)) == "exactly 60"
+    assert str(Bounds()) == "a number"
+
+
+def test_rows_that_fail_get_every_reason() -> None:
+    columns = {"mean": np.full(6, 30.0), "ink": np.full(6, 0.2)}
+    expectations = (
+        Expectation(description="not blank", column="ink", bounds=Bounds(min_value=0, max_value=0.9, strict_min=True)),
+        Expectation(description="a mean", column="mean"),
+        Expectation(description="light", column="mean", bounds=Bounds(max_value=200)),
+    )
+    assert failures(columns, expectations) == {}
+    assert failures({name: values[:0] for name, values in columns.items()}, expectations) == {}
+    columns["ink"][[1, 4, 5]] = 0, 0.95, 0.9
+    columns["mean"][[3, 4, 5]] = np.nan, np.inf, 200
+    assert failures(columns, expectations) == {
+        1: "not blank: ink is 0, expected more than 0 and at most 0.9",
+        3: "a mean: mean is nan, expected a number",
+        4: "not blank: ink is 0.95, expected more than 0 and at most 0.9; light: mean is inf, expected at most 200",
+    }

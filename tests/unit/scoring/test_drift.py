@@ -10,7 +10,8 @@ import pytest
 import tiny_bundles
 
 from unroll.inference.bundle import Bundle, load_bundle
-from unroll.inference.profile import with_profile
+from unroll.inference.counts import ReferenceCounter
+from unroll.inference.profile import answers, profile
 from unroll.inference.reference import cells, count_numbers
 from unroll.inference.scorer import Scorer
 from unroll.scoring.drift import ColumnDrift, DriftMonitor, DriftReport, Part
@@ -115,9 +116,13 @@ def batch_of(pixels: np.ndarray) -> pa.RecordBatch:
 
 def watched(bundle: Bundle, pixels: np.ndarray, min_rows: int = 200, size: int = 100) -> DriftReport:
     monitor, scorer = DriftMonitor(bundle), Scorer(bundle)
+    assert bundle.reference is not None
     for start in range(0, len(pixels), size):
         batch = batch_of(pixels[start : start + size])
-        monitor(with_profile(batch, bundle.card), scorer.score(batch))
+        counter = ReferenceCounter(bundle.reference)
+        counter.add("rows", profile(batch, bundle.card))
+        counter.add("answers", answers(scorer.score(batch), bundle.card))
+        monitor.add(len(batch), counter.counts())
     report = monitor.report(psi_limit=0.25, ks_limit=0.2, min_rows=min_rows)
     assert report is not None
     return report
@@ -186,8 +191,7 @@ def test_a_class_that_training_never_had_counts(tmp_path: Path) -> None:
 def test_no_reference_no_report(tmp_path: Path) -> None:
     plain = load_bundle(tiny_bundles.digits(tmp_path / "b"))
     monitor = DriftMonitor(plain)
-    batch = batch_of(tiny_bundles.images(3))
-    monitor(with_profile(batch, plain.card), Scorer(plain).score(batch))
+    monitor.add(3, {})
     assert monitor.report(psi_limit=0.25, ks_limit=0.2, min_rows=1) is None
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import in_process
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,7 +12,6 @@ import tiny_bundles
 
 from unroll.errors import DataError
 from unroll.inference.bundle import Bundle, load_bundle
-from unroll.inference.predict import predict
 from unroll.inference.readers import open_file
 
 FRAMES = [[[0.0, 9.0], [1.0, 9.0]], [[2.0, 9.0]], [[1.0, 9.0]] * 3]
@@ -63,10 +63,9 @@ def test_a_recording_without_frames_or_with_a_hole_is_set_aside(tmp_path: Path, 
 def test_recordings_are_scored_by_their_own_frames(tmp_path: Path, recordings: Bundle) -> None:
     values = [[[float(row % 3), 5.0]] * (1 + row % 7) for row in range(40)] + [[]]
     pq.write_table(pa.table({"frames": values}), tmp_path / "a.parquet")
-    (done,) = predict(recordings.folder, tmp_path / "a.parquet", tmp_path / "o", batch_rows=3).files
-    assert pq.read_table(done.output)["prediction"].to_pylist() == [row % 3 for row in range(40)]
-    assert done.set_aside is not None
-    assert pq.read_table(done.set_aside.output).to_pylist() == [{"row_id": 40, "reason": "there is no time step"}]
+    result = in_process.score(recordings.folder, tmp_path / "a.parquet", batch_rows=3)
+    assert result.output["prediction"].to_pylist() == [row % 3 for row in range(40)]
+    assert result.reasons == {40: "there is no time step"}
 
 
 def test_strips_get_a_label_for_every_column(tmp_path: Path, strips: Bundle) -> None:
@@ -74,8 +73,7 @@ def test_strips_get_a_label_for_every_column(tmp_path: Path, strips: Bundle) -> 
     flat = [np.ravel(row).tolist() for row in STRIPS]
     pq.write_table(pa.table({"pixels": pa.array(flat, pa.list_(pa.int64()))}), tmp_path / "b.parquet")
     for name in ("a", "b"):
-        (done,) = predict(strips.folder, tmp_path / f"{name}.parquet", tmp_path / "o").files
-        out = pq.read_table(done.output)
+        out = in_process.score(strips.folder, tmp_path / f"{name}.parquet").output
         assert out["prediction"].type == pa.list_(pa.int64())
         assert out["prediction"].to_pylist() == [[1, 2, 0, 10], [1, 1, 1, 1]]
         assert out["score"].to_numpy() == pytest.approx([0.325, 0.1])

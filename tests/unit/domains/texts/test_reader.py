@@ -153,7 +153,7 @@ def test_a_row_that_cannot_be_scored_stays_with_its_reason(tmp_path: Path, reads
         "the text is empty",
         None,
     ]
-    assert table["cut"].to_pylist() == [False, False, False, False, True]
+    assert table["truncated"].to_pylist() == [False, False, False, False, True]
     assert [len(row) for row in table["inputs"].to_pylist()] == [1, 0, 0, 0, 6]
 
 
@@ -170,7 +170,7 @@ def test_a_text_that_is_too_long_may_be_refused(tmp_path: Path) -> None:
     write_parquet(tmp_path / "a.parquet", ["a b", "a b c"])
     table = rows_of(tmp_path / "a.parquet", bundle)
     assert table["reason"].to_pylist() == [None, "the text has 3 tokens, the model reads at most 2"]
-    assert table["cut"].to_pylist() == [False, False]
+    assert table["truncated"].to_pylist() == [False, False]
 
 
 def test_the_first_token_is_not_counted(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_tokens_may_stand_in_one_cell(tmp_path: Path, reads_tokens: Bundle) -> N
             "byte 0x80 at byte offset 18 of its unpacked content",
         ),
         ("a.txt.gz", gzip.compress(b"a\n" * 5000, mtime=0)[:-9], "cannot be read after row"),
-        ("a.docx", b"PK\x03\x04", r"no Parquet, no IDX, and its name ends in none of \.csv"),
+        ("a.docx", b"PK\x03\x04", r"neither Parquet nor IDX, and its name ends in none of \.csv"),
         ("images", b"\x00\x00\x08\x03", "is IDX; tiny-text-class reads texts: give it Parquet or CSV or TSV"),
     ],
 )
@@ -252,7 +252,7 @@ def test_what_cannot_be_read_is_named(
     ("name", "content", "reason"),
     [
         ("a.csv", b"id,text\n1,a\n,b\n", "row 1 of the file has no row_id"),
-        ("a.csv", b"id,text\n1,a\nx,b\n", "row 1 of the file has the row_id 'x', expected a whole number below 2^63"),
+        ("a.csv", b"id,text\n1,a\nx,b\n", "row 1 of the file has the row_id 'x', expected an integer below 2^63"),
         (
             "a.jsonl",
             b'{"id": "x", "text": "a"}\n{"id": 1, "text": "a"}',
@@ -312,4 +312,4 @@ def test_blank_lines(tmp_path: Path, reads_text: Bundle) -> None:
 def test_long_cells_are_read(tmp_path: Path, reads_text: Bundle) -> None:
     (tmp_path / "a.csv").write_text("text,y\n" + quoted("a\n" * 100_000) + ",1\n")
     table = rows_of(tmp_path / "a.csv", reads_text)
-    assert table["cut"].to_pylist() == [True]
+    assert table["truncated"].to_pylist() == [True]

@@ -1,0 +1,146 @@
+"""Score a file as a stream, in this process: reader → expectations → graph → Parquet, in bounded memory."""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from unroll.errors import DataError
+from unroll.inference.batches import count_truncated, is_usable, quarantined, usable, with_reasons
+from unroll.inference.bundle import Bundle
+from unroll.inference.counts import ReferenceCounter
+from unroll.inference.feeds import Piece
+from unroll.inference.interface import Columns
+from unroll.inference.profile import answers, profile
+from unroll.inference.readers import open_file
+from unroll.inference.reference import failures
+from unroll.inference.scorer import Scorer
+from unroll.inference.writing import RowFile
+
+
+def score_stream(
+    scorer: Scorer,
+    threads: int,
+    source: Path,
+    output: Path,
+    *,
+    quarantine: Path,
+    metadata: Mapping[str, Any],
+    max_bad_share: float,
+) -> dict[str, Any]:
+    """Score a file.
+
+    Args:
+        scorer: Of the bundle.
+        threads: Calls of the graph side by side.
+        source: A file in a form that the model's reader takes.
+        output: Where the predictions go.
+        quarantine: Where the rows go that cannot be scored; not written if there are none.
+        metadata: What else to keep in the metadata of both.
+        max_bad_share: Largest share of the rows that may be quarantined.
+
+    Returns:
+        The fields of `file_scorer.Scored` but the paths.
+
+    Raises:
+        DataError: The file, every row of it, or too large a share of its rows cannot be scored.
+        OSError: An output cannot be written.
+    """
+    bundle = scorer.bundle
+    counter = ReferenceCounter(bundle.reference) if bundle.reference else None
+    rows_in = truncated = 0
+    first_fault = ""
+    batches = _checked(open_file(source, bundle, scorer.batch_rows), bundle, counter)
+    with RowFile(output) as scored, RowFile(quarantine) as refused:
+        for batch, predictions in _side_by_side(scorer, batches, threads):
+            rows_in += len(batch)
+            truncated += count_truncated(batch)
+            scored.write(predictions)
+            if counter and len(predictions):
+                counter.add("answers", answers(predictions, bundle.card))
+            bad = quarantined(batch)
+            if len(bad) and not first_fault:
+                first_fault = f"{bad['row_id'][0]}: {bad['reason'][0]}"
+            refused.write(bad)
+        if not scored.rows:
+            raise DataError(f"{source}: none of {rows_in:,} rows can be scored; the first is {first_fault}")
+        if refused.rows > max_bad_share * rows_in:
+            raise DataError(
+                f"{source}: {refused.rows:,} of {rows_in:,} rows cannot be scored, more than the share of "
+                f"{max_bad_share:g} that may be quarantined; the first is {first_fault}"
+            )
+        if scored.rows + refused.rows != rows_in:
+            raise RuntimeError(f"{rows_in} rows were read, {scored.rows} scored and {refused.rows} quarantined")
+        counts = {"rows": scored.rows, "quarantined": refused.rows, "truncated": truncated}
+        for file in (refused, scored):
+            file.finish({**_description(scorer), **metadata, **counts})
+    return {
+        "model_version": bundle.version,
+        "rows_in": rows_in,
+        "rows_scored": scored.rows,
+        "rows_quarantined": refused.rows,
+        "rows_truncated": truncated,
+        "first_fault": first_fault,
+        "counts": counter.counts() if counter else {},
+    }
+
+
+def _checked(
+    batches: Iterator[pa.RecordBatch], bundle: Bundle, counter: ReferenceCounter | None
+) -> Iterator[pa.RecordBatch]:
+    """The batches; rows that fail the bundle's expectations get a reason, and the others are counted."""
+    for batch in batches:
+        if bundle.expectations or counter:
+            rows = usable(batch)
+            columns: Columns = dict(profile(rows, bundle.card))
+            failing = failures(columns, bundle.expectations)
+            if failing:
+                places = np.flatnonzero(is_usable(batch))
+                batch = with_reasons(batch, {int(places[row]): reason for row, reason in failing.items()})
+                columns = {name: np.delete(values, list(failing)) for name, values in columns.items()}
+            if counter:
+                counter.add("rows", columns)
+        yield batch
+
+
+def _side_by_side(
+    scorer: Scorer, batches: Iterator[pa.RecordBatch], threads: int
+) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+    """Batches and their predictions. While one batch is scored in threads, the next one is read."""
+    running: tuple[pa.RecordBatch, list[Piece], list[Future[pa.RecordBatch]]] | None = None
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for batch in batches:
+                rows = usable(batch)
+                pieces = scorer.pieces(rows)
+                started = batch, pieces, [pool.submit(scorer.score_piece, rows, piece) for piece in pieces]
+                if running:
+                    yield _finished(scorer, *running)
+                running = started
+            if running:
+                yield _finished(scorer, *running)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _finished(
+    scorer: Scorer, batch: pa.RecordBatch, pieces: list[Piece], parts: list[Future[pa.RecordBatch]]
+) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    return batch, scorer.join([part.result() for part in parts], pieces, batch.schema)
+
+
+def _description(scorer: Scorer) -> dict[str, Any]:
+    """What a file of predictions tells about its model."""
+    bundle, decoding = scorer.bundle, scorer.decoding
+    description = {
+        "model_version": bundle.version,
+        "model_sha256": bundle.sha256,
+        "task": bundle.card.task.model_dump(),
+        "data": bundle.card.data,
+        "metrics": bundle.card.metrics,
+        "provenance": bundle.provenance,
+    }
+    return description | ({"decoding": decoding.model_dump()} if decoding else {})

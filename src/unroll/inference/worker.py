@@ -1,0 +1,126 @@
+"""The process that scores files for `FileScorer`: `python -m unroll.inference.worker`.
+
+It reads requests from stdin and writes replies to stdout, a line of JSON each: first the settings, then a file at a
+time. It ends when stdin is closed, that is, also when its parent dies; when it needs more memory than its limit; and,
+by SIGALRM, when a file takes more than its time.
+"""
+
+import json
+import os
+import queue
+import re
+import resource
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unroll.errors import UnrollError
+from unroll.inference.file_scorer import OUT_OF_MEMORY
+
+if TYPE_CHECKING:
+    from unroll.inference.scorer import Scorer
+
+_LACKS_MEMORY = re.compile(r"bad_alloc|alloc of size|Allocation error|[Ff]ailed to allocate|allocate memory|new thread")
+
+
+def main() -> None:
+    """Serve requests until stdin is closed."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # What a library prints does not belong among the replies.
+
+    def reply(action: Callable[[dict[str, Any]], dict[str, Any]], request: dict[str, Any]) -> None:
+        print(json.dumps(_outcome(action, request)), file=replies, flush=True)
+
+    worker = _Worker()
+    requests = _requests()
+    reply(worker.load, next(requests))
+    for request in requests:
+        reply(worker.score, request)
+
+
+class _Worker:
+    """A bundle, once it is loaded."""
+
+    _scorer: "Scorer"
+    _score_stream: Callable[..., dict[str, Any]]
+    _threads: int
+
+    def load(self, settings: dict[str, Any]) -> dict[str, Any]:
+        # RLIMIT_DATA counts the memory that the process may write, unlike RLIMIT_AS, which also counts libraries' code
+        # and reserved addresses. Arrow's own allocator would use up 1 GiB of it at once.
+        limit = settings["memory_mb"] << 20
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+        from unroll.config.decoding import DecodingConfig
+        from unroll.inference.bundle import load_bundle
+        from unroll.inference.scorer import Scorer
+        from unroll.inference.stream import score_stream
+
+        self._score_stream = score_stream
+        decoding = DecodingConfig(**settings["decoding"])
+        self._scorer = Scorer(load_bundle(Path(settings["bundle"])), settings["batch_rows"], decoding)
+        self._threads = settings["threads"]
+        return {}
+
+    def score(self, request: dict[str, Any]) -> dict[str, Any]:
+        source, output, quarantine = (Path(request[name]) for name in ("source", "output", "quarantine"))
+        signal.setitimer(signal.ITIMER_REAL, request["seconds"])  # SIGALRM ends the process, whatever it is at.
+        try:
+            return self._score_stream(
+                self._scorer,
+                self._threads,
+                source,
+                output,
+                quarantine=quarantine,
+                metadata=request["metadata"],
+                max_bad_share=request["max_bad_share"],
+            )
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _requests() -> Iterator[dict[str, Any]]:
+    """Lines of stdin. They are read in a thread, so that the end of stdin is noticed while a file is scored."""
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            lines.put(line)
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        yield json.loads(lines.get())
+
+
+def _outcome(action: Callable[[dict[str, Any]], dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
+    """What an action returns, or its error; the process ends if that is a lack of memory."""
+    try:
+        return action(request)
+    except BaseException as error:
+        if _lacks_memory(error):
+            os._exit(OUT_OF_MEMORY)
+        if isinstance(error, UnrollError):
+            return {"error": type(error).__name__, "message": str(error)}
+        if isinstance(error, OSError):
+            return {"error": "OSError", "message": error.strerror or str(error)}
+        return {"error": "", "message": "".join(traceback.format_exception(error))}
+
+
+def _lacks_memory(error: BaseException | None) -> bool:
+    """Whether a lack of memory caused an error: Arrow, zstd and onnxruntime have no one exception for it."""
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return True
+        if not isinstance(error, UnrollError) and _LACKS_MEMORY.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+if __name__ == "__main__":
+    main()
