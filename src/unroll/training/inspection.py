@@ -11,7 +11,7 @@ from unroll.config.decoding import DecodingConfig
 from unroll.domains.task import Task
 from unroll.features.random import uniforms
 from unroll.features.samples import linspace_indices
-from unroll.features.special_tokens import EOS, PAD
+from unroll.features.special_tokens import EOS, PAD, UNK
 from unroll.models.decoding import decode
 from unroll.models.embedding import TokenEmbedding
 from unroll.models.generators import EncoderDecoder, Generator, LanguageModel
@@ -48,9 +48,9 @@ def vectors(network: Network) -> NDArray[np.float32] | None:
 
 
 def prompts(data: Batches, count: int) -> list[int]:
-    """So many rows, evenly spaced, whose first tokens are gone on with: none of them ends a text or is padding."""
+    """Return `count` rows, evenly spaced, whose first tokens make a prompt: no text's end, padding or unknown token."""
     first = data.inputs[:, :PROMPT_STEPS]
-    whole = ((first != EOS) & (first != PAD)).all(1).nonzero().flatten()
+    whole = ((first != EOS) & (first != PAD) & (first != UNK)).all(1).nonzero().flatten()
     return [int(whole[place]) for place in linspace_indices(len(whole), count)] if len(whole) else []
 
 

@@ -1,4 +1,4 @@
-"""Negative log-likelihood of the next token of a tune, n-gram baselines, and how many generated tunes parse."""
+"""Negative log-likelihood of the next token of a tune, n-gram baselines, and the share of generated tunes that parse."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -33,12 +33,14 @@ def make_metrics(section: TuneTask, samples: Samples) -> Metrics:
 
 
 def score_texts(texts: Sequence[str]) -> dict[str, Any]:
-    """Return how many tunes were generated, and the share of them that parse without an error."""
+    """Return the number of generated tunes, the share that parses, and the share that parses without any error."""
     # Imported late: training does not depend on it.
     from unroll.domains.tunes.notation import to_abc, to_score
 
-    parsed = [to_score(to_abc(text, "Generated")) is not None for text in texts]
-    return {"tunes": len(texts), "parses": float(np.mean(parsed))}
+    found = [to_score(to_abc(text, "Generated")) for text in texts]
+    parses = [score is not None for score, _ in found]
+    clean = [score is not None and not errors for score, errors in found]
+    return {"tunes": len(texts), "parses": float(np.mean(parses)), "without_errors": float(np.mean(clean))}
 
 
 def _by_position(rows: Tensors) -> dict[str, NDArray[np.bool_]]:

@@ -34,10 +34,12 @@ def to_abc(text: str, title: str) -> str:
     return "\n".join(["X:1", f"T:{title}", *header, " ".join(music.split()), ""])
 
 
-def to_score(abc: str) -> "Score | None":
-    """Parse an ABC file with symusic; None where it reports an error or finds no note.
+def to_score(abc: str) -> "tuple[Score | None, list[str]]":
+    """Parse an ABC file with symusic.
 
-    `symusic.Score.from_abc` repairs what it can and prints the errors. They count here, so its converter is called.
+    Returns:
+        The score, or None where the file cannot be parsed or has no notes; and the errors, some of which are repaired
+        (a repeat that is not closed). `symusic.Score.from_abc` prints them, therefore its converter is called here.
     """
     import symusic
 
@@ -47,10 +49,9 @@ def to_score(abc: str) -> "Score | None":
         command = [os.environ["SYMUSIC_ABC2MIDI"], str(source), "-o", str(midi)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_SECONDS)
-            if "Error in line-char" in done.stdout + done.stderr:
-                return None
             score = symusic.Score(midi)
-        # Of a tune that cannot be repaired there is no file (ValueError); pitches can be out of range (RuntimeError).
-        except (subprocess.TimeoutExpired, ValueError, RuntimeError):
-            return None
-    return score if any(track.notes for track in score.tracks) else None
+        # A tune that cannot be repaired gives no file (ValueError), a pitch out of range RuntimeError.
+        except (subprocess.TimeoutExpired, ValueError, RuntimeError) as error:
+            return None, [str(error)]
+    errors = re.findall("Error in line-char .*", done.stdout + done.stderr)
+    return (score if any(track.notes for track in score.tracks) else None), errors

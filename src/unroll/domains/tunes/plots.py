@@ -14,7 +14,8 @@ def write_examples(folder: Path, texts: Sequence[str]) -> None:
     for number, text in enumerate(texts, start=1):
         abc = to_abc(text, f"Generated tune {number}")
         write_text(folder / f"tune-{number}.abc", abc)
-        if score := to_score(abc):
+        score, _ = to_score(abc)
+        if score is not None:
             with replacing(folder / f"tune-{number}.mid") as part:
                 score.dump_midi(part)
 
