@@ -97,7 +97,8 @@ def test_prompts_by_hand():
     rows[0, 2] = EOS  # a text ends in it
     rows[3, PROMPT_STEPS - 1] = PAD  # it is too short
     rows[5, PROMPT_STEPS] = EOS  # a text ends after it
+    rows[4, 1] = UNK
     data = Batches(rows, rows)
-    assert prompts(data, 99) == [1, 2, 4, 5, 6, 7, 8]
+    assert prompts(data, 99) == [1, 2, 5, 6, 7, 8]
     assert prompts(data, 3) == [1, 5, 8]
     assert prompts(Batches(rows[:1], rows[:1]), 3) == []
