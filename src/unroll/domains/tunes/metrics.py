@@ -1,4 +1,4 @@
-"""Negative log-likelihood of the next token of a tune, n-gram baselines, and the share of generated tunes that parse."""
+"""Log-likelihood of the next token of a tune, n-gram baselines, and the share of generated tunes that parse."""
 
 from collections.abc import Sequence
 from typing import Any
