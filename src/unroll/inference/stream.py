@@ -53,7 +53,7 @@ def score_stream(
     counter = ReferenceCounter(bundle.reference) if bundle.reference else None
     rows_in = truncated = 0
     first_fault = ""
-    batches = _checked(open_file(source, bundle, scorer.batch_rows), bundle, counter)
+    batches = checked(open_file(source, bundle, scorer.batch_rows), bundle, counter)
     with RowFile(output) as scored, RowFile(quarantine) as refused:
         for batch, predictions in _side_by_side(scorer, batches, threads):
             rows_in += len(batch)
@@ -88,7 +88,7 @@ def score_stream(
     }
 
 
-def _checked(
+def checked(
     batches: Iterator[pa.RecordBatch], bundle: Bundle, counter: ReferenceCounter | None
 ) -> Iterator[pa.RecordBatch]:
     """The batches; rows that fail the bundle's expectations get a reason, and the others are counted."""
