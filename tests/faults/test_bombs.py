@@ -60,7 +60,7 @@ BOMBS = [
     Bomb("rows.jsonl.gz", texts, lambda: gzip_bomb(b'{"text": "a"}\n', 4 * GB), UNPACKED),
     Bomb("cell.jsonl.gz", texts, lambda: gzip_bomb(b"a", 4 * GB, b'{"text": "'), UNPACKED),
     Bomb("quotes.csv.gz", texts, lambda: gzip_bomb(b"a\n", 4 * GB, b'text,x\n"'), UNPACKED),
-    Bomb("line.csv.gz", tiny_bundles.last_price, lambda: gzip_bomb(b"0", 4 * GB), "FormatError: .* UTF-8"),
+    Bomb("line.csv.gz", tiny_bundles.last_price, lambda: gzip_bomb(b"0", 4 * GB), UNPACKED),
     Bomb("page.parquet", texts, lambda: parquet({"text": pa.array(["a" * (300 << 20)])}, use_dictionary=False), MEMORY),
     Bomb("dictionary.parquet", texts, lambda: parquet({"text": repeated("a" * (2 << 20), 2000)}), MEMORY),
     Bomb(

@@ -35,14 +35,14 @@ def dates(cells: pd.Series) -> tuple[pd.Series, str]:
     is_iso = day.str.fullmatch(_ISO)
     if is_iso.iloc[0]:
         _check(is_iso, cells, f"a date in the format of the first row ({text.iloc[0]})")
-        found = pd.to_datetime(day, format="%Y-%m-%d", errors="coerce")
+        found = _days(day, "%Y-%m-%d")
         _check(found.notna(), cells, "a day of the calendar")
         return found, "iso"
     slashed = day.str.fullmatch(_SLASHED)
     _check(slashed.iloc[:1], cells, "a date such as 2017-01-31 or 1/31/2017")
     _check(slashed, cells, f"a date in the format of the first row ({text.iloc[0]})")
-    month_first = pd.to_datetime(day, format="%m/%d/%Y", errors="coerce")
-    day_first = pd.to_datetime(day, format="%d/%m/%Y", errors="coerce")
+    month_first = _days(day, "%m/%d/%Y")
+    day_first = _days(day, "%d/%m/%Y")
     _check(month_first.notna() | day_first.notna(), cells, "a day of the calendar")
     if month_first.notna().all():
         assumed = bool(day_first.notna().all())
@@ -50,6 +50,12 @@ def dates(cells: pd.Series) -> tuple[pd.Series, str]:
     other = text.index[month_first.isna()][0]
     _check(day_first.notna(), cells, f"a date in the format d/m/yyyy of {text[other]!r} ({cells.index.name} {other})")
     return day_first, "d/m/yyyy"
+
+
+def _days(text: pd.Series, form: str) -> pd.Series:
+    """Convert days of a format; NaT for what is not one, as in the year 0, which pandas knows and Python does not."""
+    days = pd.to_datetime(text, format=form, errors="coerce")
+    return days.where(days >= pd.Timestamp("0001-01-01"))
 
 
 def numbers(cells: pd.Series, *, optional: bool = False) -> pd.Series:
