@@ -88,20 +88,18 @@ def _export_untrained(bundle: Path) -> None:
 
     from unroll.config.reading import load_section
     from unroll.domains.task import make_task
-    from unroll.export.bundle import card, seal
+    from unroll.export.bundle import make_card, write_card
     from unroll.export.onnx import export
     from unroll.features.samples import Samples
-    from unroll.models.network import Classifier, Ensemble
-    from unroll.training.build import build_model
+    from unroll.training.build import build_model, combine
 
     experiment = load_section("experiments", EXPERIMENT)
     task = make_task(experiment.task, load_section("tasks", experiment.task), Samples({}, ()))
-    torch.manual_seed(0)
-    network = Classifier(Ensemble([build_model(task, experiment.model)])).eval()
+    network = combine(task, [build_model(task, experiment.model).eval()])
     bundle.mkdir()
     example = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)
-    export(network, task, example, None, bundle / "model.onnx", free_time=True)
-    seal(bundle, card(EXPERIMENT, task, task.topology, free_time=True, data={}, figures={}), task)
+    export(network, task, example, None, bundle / "model.onnx", dynamic_time=True)
+    write_card(bundle, make_card(EXPERIMENT, task, task.topology, dynamic_time=True, data={}, metrics={}), task)
 
 
 def python(*arguments: str) -> str:

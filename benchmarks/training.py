@@ -15,8 +15,9 @@ from unroll.config.reading import load_section
 from unroll.domains.task import make_task
 from unroll.features.samples import Samples
 from unroll.training.batches import Batches
+from unroll.training.build import build_model
+from unroll.training.fit import fit_preprocessing
 from unroll.training.loop import train
-from unroll.training.members import new_network
 from unroll.training.optimizers import make_optimizer
 
 TITLE = "Training throughput"
@@ -36,7 +37,8 @@ def measure() -> Report:
     run = count()
 
     def ours() -> float:
-        network = new_network(task, experiment.model, data, seed=0)
+        network = build_model(task, experiment.model)
+        fit_preprocessing(network, data)
         began = time.perf_counter()
         train(
             network,
@@ -45,7 +47,7 @@ def measure() -> Report:
             settings,
             seed=0,
             validate=None,
-            better=task.metrics.is_better,
+            is_better=task.metrics.is_better,
             on_epoch=lambda row, seconds: None,
             checkpoint=Path(folder) / f"{next(run)}.safetensors",  # a known one would be gone on from
         )

@@ -2,7 +2,6 @@
 
 import tempfile
 import time
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,18 +19,20 @@ from unroll import paths
 from unroll.config.experiments import Experiment
 from unroll.config.reading import load_section
 from unroll.domains.task import Task, make_task
-from unroll.export.cases import example
 from unroll.export.decoding import step_programs
-from unroll.export.onnx import to_program
+from unroll.export.onnx import to_onnx
+from unroll.export.parity import example
 from unroll.features.samples import Index, Samples, linspace_indices
-from unroll.features.special_tokens import BOS, EOS, IGNORE_INDEX, PAD, UNK
+from unroll.features.special_tokens import EOS, IGNORE_INDEX, NEVER_GENERATED, PAD
 from unroll.features.text import Vocabulary
 from unroll.models.attention import Memory
+from unroll.models.cells import State
 from unroll.models.generators import EncoderDecoder
-from unroll.models.recurrent import State
-from unroll.training.batches import Batches
+from unroll.training.batches import Batches, make_batches
+from unroll.training.build import build_model
+from unroll.training.fit import fit_preprocessing
 from unroll.training.loop import train
-from unroll.training.members import last_fold, load_networks, new_network, training_split
+from unroll.training.members import load_networks
 
 TITLE = "Text"
 EXPERIMENT = "translate-gru-attention"
@@ -40,8 +41,6 @@ SENTENCES = 256
 LONGEST = 40
 """Tokens of a translation at most."""
 TOKENISED = 100_000
-NEVER = [PAD, UNK, BOS]
-"""Tokens that no translation has."""
 REPEATS = 5
 
 
@@ -77,14 +76,22 @@ def _note(experiment: Experiment) -> str:
     )
 
 
+class _Shuffled(Batches):
+    """Batches whose samples have any lengths."""
+
+    def shuffled(self, size: int) -> list[Tensor]:
+        return list(torch.randperm(len(self)).split(size))
+
+
 def _training(experiment: Experiment, task: Task, samples: Samples) -> Figure:
-    data = training_split(samples, task, _some(last_fold(samples).train, PAIRS), torch.device("cpu"))
+    data = make_batches(samples, task, _some(samples.shipped.train, PAIRS), torch.device("cpu"))
     settings = experiment.training.model_copy(update={"epochs": 1, "device": "cpu"})
     tokens = int((data.targets != IGNORE_INDEX).sum())
     run = count()
 
     def speed(batches: Batches) -> float:
-        network = new_network(task, experiment.model, batches, seed=0)
+        network = build_model(task, experiment.model)
+        fit_preprocessing(network, batches)
         began = time.perf_counter()
         train(
             network,
@@ -93,31 +100,31 @@ def _training(experiment: Experiment, task: Task, samples: Samples) -> Figure:
             settings,
             seed=0,
             validate=None,
-            better=task.metrics.is_better,
+            is_better=task.metrics.is_better,
             on_epoch=lambda row, seconds: None,
             checkpoint=Path(folder) / f"{next(run)}.safetensors",
         )
         return tokens / (time.perf_counter() - began)
 
     with tempfile.TemporaryDirectory() as folder:
-        speeds = side_by_side(lambda: speed(data), lambda: speed(replace(data, bucketed=False)), REPEATS)
+        speeds = side_by_side(lambda: speed(data), lambda: speed(_Shuffled(**vars(data))), REPEATS)
     return compare("training, bucketed to shuffled", *speeds, "target tokens/s", target=1.5, at_least=True)
 
 
 def _decoding(experiment: Experiment, task: Task, samples: Samples, batch: int, target: float) -> Figure:
-    fold = last_fold(samples)
-    (network,) = load_networks(task, experiment.model, paths.weights(EXPERIMENT), fold.name, experiment.training.seeds)
+    fold = samples.shipped
+    (network,) = load_networks(task, experiment.model, paths.weights(EXPERIMENT), fold, experiment.training.seeds)
     if not isinstance(network, EncoderDecoder):
         raise BenchmarkError(f"{EXPERIMENT} is no encoder-decoder any more")
-    data = training_split(samples, task, _some(fold.test, SENTENCES), torch.device("cpu"))
+    data = make_batches(samples, task, _some(fold.test, SENTENCES), torch.device("cpu"))
     pair = example(task, data)
-    start, step = step_programs(network, *pair, draws=False).start, _logits_program(network, *pair)
+    start, step = step_programs(network, *pair, sampling=False).start, _logits_program(network, *pair)
     whole = _session((paths.bundle(EXPERIMENT) / "model.onnx").read_bytes())
     first, further = _session(start.SerializeToString()), _session(step.SerializeToString())
     starts, steps = ([entry.name for entry in session.get_inputs()] for session in (first, further))
     carries, penalty = len(further.get_outputs()) - 1, np.array(1.0, np.float32)
     batches = []
-    for index in data.in_order(batch):
+    for index in data.ordered(batch):
         part = data.at(index)
         ends = torch.full((len(index),), part.inputs.shape[1]) if part.lengths is None else part.lengths
         batches.append((part.inputs.numpy(), ends.numpy()))
@@ -133,7 +140,7 @@ def _decoding(experiment: Experiment, task: Task, samples: Samples, batch: int, 
         written = []
         for _ in range(LONGEST):
             logits, *state = further.run(None, dict(zip(steps, [last, *state, *memory], strict=True)))
-            logits[:, :, NEVER] = -np.inf
+            logits[:, :, list(NEVER_GENERATED)] = -np.inf
             last = np.where(ended, PAD, logits.argmax(-1))
             ended |= last == EOS
             written.append(last[:, 0])
@@ -174,7 +181,7 @@ def _logits_program(network: EncoderDecoder, inputs: Tensor, lengths: Tensor | N
         parts = network.start(inputs, lengths, torch.arange(3))
     last, state, memory = parts[0].clone(), *(tuple(part.clone() for part in group) for group in parts[1:])
     shapes = (both, tuple(both for _ in state), tuple(along for _ in memory))
-    return to_program(_Step(network).eval(), (last, state, memory), shapes)
+    return to_onnx(_Step(network).eval(), (last, state, memory), shapes)
 
 
 def _tokenising(vocabulary: Vocabulary, samples: Samples) -> Figure:

@@ -300,11 +300,11 @@ class Tiny:
 
     def card(self, kind: str) -> Any:
         """Of a model of the task, as its bundle would tell it."""
-        from unroll.export.bundle import card
+        from unroll.export.bundle import make_card
         from unroll.inference.card import Card
 
         task = self.task(kind)
-        content = card("tiny", task, task.topology, free_time=True, data={}, figures={})
+        content = make_card("tiny", task, task.topology, dynamic_time=True, data={}, metrics={})
         return Card.model_validate_json(json.dumps(content, default=str))
 
     def samples(self, kind: str, **changes: Any) -> Any:

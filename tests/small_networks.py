@@ -1,15 +1,14 @@
-"""Small networks of every topology with weights of chance, and inputs of varying length for them."""
+"""Small networks of every topology with random weights, and inputs of variable length for them."""
 
 import torch
 
 from unroll.models.decoder import Decoder
-from unroll.models.dense import DenseEncoder
 from unroll.models.embedding import TokenEmbedding
+from unroll.models.encoders import DenseEncoder, RecurrentEncoder
 from unroll.models.generators import EncoderDecoder, LanguageModel
-from unroll.models.heads import LinearHead
-from unroll.models.network import SequenceNetwork, TiedHead
+from unroll.models.heads import LinearHead, TiedHead
+from unroll.models.network import SequenceNetwork
 from unroll.models.preprocessing import ByteImages, Frames, Tokens
-from unroll.models.recurrent import RecurrentEncoder
 
 CELLS = ["rnn", "gru", "lstm"]
 VOCABULARY = 11
@@ -19,12 +18,12 @@ FEATURES = 3
 LENGTHS = [7, 1, 4, 6]
 
 
-def randomised(network, seed=1, spread=0.5):
-    """In evaluation mode, with all weights and biases by chance: none of them zero, but for padding's vector."""
+def randomized(network, seed=1, std=0.5):
+    """Draw all weights and biases, so that none is zero but the vectors of padding; in evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread)
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
         for module in network.modules():
             if isinstance(module, torch.nn.Embedding) and module.padding_idx is not None:
                 module.weight[module.padding_idx] = 0
@@ -39,48 +38,46 @@ def encoder(size, cells, bidirectional=False, units=5, **options):
 
 
 def reader(kind, cells, bidirectional=False, **options):
-    """A network that reads tokens, tokens with characters, or frames; its head gives four numbers."""
+    """A network that reads tokens, tokens with characters, or frames; its head has four outputs."""
     embedding = None
-    if kind.startswith("frames"):
-        units = Frames(FEATURES, normalize="normalized" in kind, deltas="deltas" in kind)
-        size = FEATURES * (2 if units.deltas else 1)
+    if kind == "frames":
+        preprocessing, size = Frames(FEATURES), 2 * FEATURES
     else:
-        units, characters = Tokens(), 3 if kind == "characters" else 0
+        preprocessing, characters = Tokens(), 3 if kind == "characters" else 0
         embedding = TokenEmbedding(VOCABULARY, 4, characters=characters, character_vocab_size=LETTERS)
         size = embedding.output_size
     stack = encoder(size, cells, bidirectional)
     head = LinearHead(stack.output_size, 4)
-    return randomised(SequenceNetwork(units, stack, head, embedding=embedding, **options))
+    return randomized(SequenceNetwork(preprocessing, stack, head, embedding=embedding, **options))
 
 
-def writer(cell, read=("gru",), *, attention=False, bidirectional=False, reverse=False, seed=1):
+def translator(cell, source=("gru",), *, attention=False, bidirectional=False, reverse=False, seed=1):
     """An encoder of tokens, and a decoder."""
     embedding = TokenEmbedding(VOCABULARY, 4)
-    stack = encoder(4, read, bidirectional)
-    states = 2 if read[-1] == "lstm" else 1
+    stack = encoder(4, source, bidirectional)
     value_size = stack.output_size if attention else 0
-    decoder = Decoder(cell, 5, embedding, states * stack.output_size, value_size=value_size)
-    return randomised(EncoderDecoder(Tokens(), stack, decoder, embedding=embedding, reverse_source=reverse), seed, 0.8)
+    decoder = Decoder(cell, 5, embedding, stack.state_size, value_size=value_size)
+    return randomized(EncoderDecoder(Tokens(), stack, decoder, embedding=embedding, reverse_source=reverse), seed, 0.8)
 
 
 def captioner(cell):
     """A dense encoder of images of 4 × 3 pixels, and a decoder."""
     decoder = Decoder(cell, 5, TokenEmbedding(VOCABULARY, 4), 6)
-    return randomised(EncoderDecoder(ByteImages(), DenseEncoder(12, (6,)), decoder), spread=0.8)
+    return randomized(EncoderDecoder(ByteImages(), DenseEncoder(12, (6,)), decoder), std=0.8)
 
 
 def language_model(*cells, tie_weights=False, seed=1):
     embedding = TokenEmbedding(VOCABULARY, 4)
     stack = encoder(4, cells)
     head = TiedHead(stack.output_size, embedding) if tie_weights else LinearHead(stack.output_size, VOCABULARY)
-    return randomised(LanguageModel(Tokens(), embedding, stack, head), seed, 0.8)
+    return randomized(LanguageModel(Tokens(), embedding, stack, head), seed, 0.8)
 
 
 def sequences(kind, lengths=LENGTHS, seed=0):
-    """Inputs [sample, time, …] with padding after each length, and the lengths."""
+    """Inputs [sample, time, …], right-padded, and their lengths."""
     generator = torch.Generator().manual_seed(seed)
     steps, count = max(lengths), len(lengths)
-    if kind.startswith("frames"):
+    if kind == "frames":
         inputs = torch.randn(count, steps, FEATURES, generator=generator) * 3 + 5
     elif kind == "characters":
         letters = torch.randint(0, LETTERS, (count, steps, 3), generator=generator)
@@ -93,11 +90,23 @@ def sequences(kind, lengths=LENGTHS, seed=0):
     return inputs, torch.tensor(lengths)
 
 
-def padded(inputs, more, fill=None):
-    """More steps on the right: zeros, or what must never be looked at."""
-    shape = (len(inputs), more, *inputs.shape[2:])
-    return torch.cat([inputs, inputs.new_full(shape, 0 if fill is None else fill)], dim=1)
+def padded(inputs, more, fill=0):
+    """More steps on the right."""
+    return torch.cat([inputs, inputs.new_full((len(inputs), more, *inputs.shape[2:]), fill)], dim=1)
+
+
+def garbled(inputs, lengths):
+    """Two more steps, and garbage in the padding."""
+    inputs = padded(inputs, 2)
+    inside = torch.arange(inputs.shape[1]) < lengths[:, None]
+    inside = inside.view(*inside.shape, *[1] * (inputs.dim() - 2))
+    return torch.where(inside, inputs, float("nan") if inputs.is_floating_point() else 7)
 
 
 def images(count=4, seed=0):
     return torch.randint(0, 256, (count, 4, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def close(found, expected):
+    # Relative, too: float32 numbers above 1 are 1.2e-7 apart and more.
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)

@@ -4,27 +4,29 @@ from dataclasses import dataclass, field
 
 import torch
 
+from unroll.training.batches import make_batches
+from unroll.training.build import build_model
+from unroll.training.fit import fit_preprocessing
 from unroll.training.loop import train
-from unroll.training.members import new_network, training_split, validate
+from unroll.training.prediction import validate
 
 CPU = torch.device("cpu")
-FORECASTS = ["digits", "price", "price_steps", "log_return", "return_quantiles"]
-"""Kinds of fixed length, and a network for each cell alike."""
-SEQUENCES = ["text_class", "recording_class", "strip_columns", "tags", "language_model"]
-"""Kinds that one recurrent network does, most of them of varying length."""
-WRITERS = ["translation", "strip_captions"]
-"""Kinds that need an encoder and a decoder."""
-KINDS = [*FORECASTS, *SEQUENCES, *WRITERS]
-CELLS = ["rnn", "gru", "lstm"]
 
 
-class BrokenOffError(Exception):
-    """Stands for a process that is killed after an epoch."""
+def new_network(task, model, data, seed=0, vectors=None):
+    """An untrained network with fitted preprocessing."""
+    network = build_model(task, model, seed=seed, vectors=vectors)
+    fit_preprocessing(network, data)
+    return network
+
+
+class InterruptedTrainingError(Exception):
+    """Ends a training as a killed process would, after an epoch."""
 
 
 @dataclass
 class Job:
-    """A small training of a task, and what came of it."""
+    """A small training of a task, and its result."""
 
     tiny: object
     folder: object
@@ -40,9 +42,9 @@ class Job:
 
     def run(self, stop_after=None):
         task, samples = self.tiny.task(self.kind), self.tiny.samples(self.kind)
-        fold = samples.folds[-1]
-        data = training_split(samples, task, fold.train[: self.rows], CPU)
-        valid = training_split(samples, task, fold.valid, CPU)
+        fold = samples.shipped
+        data = make_batches(samples, task, fold.train[: self.rows], CPU)
+        valid = make_batches(samples, task, fold.valid, CPU)
         rows = samples.at(fold.valid)
         self.task, self.data = task, data
         self.model = self.model or self.tiny.model_for(self.kind, "gru")
@@ -52,7 +54,7 @@ class Job:
             self.reported.append(row)
             self.seconds.append(seconds)
             if row["epoch"] == stop_after:
-                raise BrokenOffError
+                raise InterruptedTrainingError
 
         def judge(network):
             assert not network.training
@@ -67,7 +69,7 @@ class Job:
             self.tiny.training(**self.settings),
             seed=self.seed,
             validate=judge if self.validated else None,
-            better=task.metrics.is_better,
+            is_better=task.metrics.is_better,
             on_epoch=report,
             checkpoint=self.folder / "checkpoint.safetensors",
         )
@@ -78,9 +80,9 @@ class Job:
 
 
 def trained(tiny, task, samples, model, checkpoint, seed=0, **settings):
-    """A task's network after a short training, as the stages train it."""
-    fold = samples.folds[-1]
-    data, valid = (training_split(samples, task, index, CPU) for index in (fold.train, fold.valid))
+    """A task's network after a short training, as the stage trains it."""
+    fold = samples.shipped
+    data, valid = (make_batches(samples, task, index, CPU) for index in (fold.train, fold.valid))
     rows = samples.at(fold.valid)
     network = new_network(task, model, data, seed)
     kept = train(
@@ -90,7 +92,7 @@ def trained(tiny, task, samples, model, checkpoint, seed=0, **settings):
         tiny.training(**settings),
         seed=seed,
         validate=lambda one: validate(one, task, valid, rows),
-        better=task.metrics.is_better,
+        is_better=task.metrics.is_better,
         on_epoch=lambda row, seconds: None,
         checkpoint=checkpoint,
     )

@@ -1,4 +1,4 @@
-"""A training that is killed with kill -9 goes on where it was, and ends as if nothing had been."""
+"""A training that is killed with kill -9 resumes, and its results equal those of an uninterrupted one."""
 
 import os
 import re
@@ -18,12 +18,13 @@ EPOCH = re.compile(r"epoch (\d+)/")
 
 @pytest.fixture
 def project(tiny, tmp_path):
-    """Makes folders with parameters and features, all the same."""
+    """Make folders with the same parameters and features."""
 
     def make(name):
         folder = tmp_path / name
         folder.mkdir()
         experiment = {
+            "domain": "prices",
             "task": "steps",
             "model": {
                 "kind": "recurrent",
@@ -59,25 +60,25 @@ def started(folder):
 
 
 def killed_after(folder, stop):
-    """Starts a training and kills it when it has told of `stop`, a part of a line; gives the lines told."""
+    """Start a training and kill it when a line has `stop` in it; return its output by line."""
     process = started(folder)
-    told = []
+    lines = []
     for line in process.stdout:
-        told.append(line)
+        lines.append(line)
         if stop in line:
             # Into the next epoch.
             time.sleep(0.05)
             os.kill(process.pid, signal.SIGKILL)
             break
-    rest, said = process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL, said
-    return told + rest.splitlines(keepends=True)
+    rest, errors = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, errors
+    return lines + rest.splitlines(keepends=True)
 
 
 def finished(folder):
     process = started(folder)
-    out, said = process.communicate(timeout=300)
-    assert process.returncode == 0, said
+    out, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
     return out.splitlines(keepends=True)
 
 
@@ -92,7 +93,7 @@ def results(folder):
 
 
 def metrics(folder):
-    """Epochs of the second network that the run has metrics of; and the run, of which there is one."""
+    """Return the epochs of the second network that have metrics, and the only run."""
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
@@ -104,7 +105,7 @@ def metrics(folder):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_killed_twice_and_started_again(project):
-    """In the first of two networks, and in the second."""
+    """Killed in the first of two networks, and in the second."""
     whole, broken = project("whole"), project("broken")
     assert epochs(finished(whole)) == [*range(1, EPOCHS + 1)] * 2
 
@@ -113,17 +114,17 @@ def test_killed_twice_and_started_again(project):
     assert len(first) < EPOCHS
     assert not (broken / "models/gru/weights").exists()
 
-    told = killed_after(broken, f"seed 1  epoch 3/{EPOCHS}")
-    zero, one = (epochs([line for line in told if f"seed {seed}" in line]) for seed in (0, 1))
-    # An epoch whose checkpoint was written, but whose line was not, may be missing; none is repeated.
+    lines = killed_after(broken, f"seed 1  epoch 3/{EPOCHS}")
+    zero, one = (epochs([line for line in lines if f"seed {seed}" in line]) for seed in (0, 1))
+    # The line of an epoch may be missing if its checkpoint was written just before; no epoch is repeated.
     assert first[-1] < zero[0] <= first[-1] + 2
     assert zero[-1] == EPOCHS
     assert one[:3] == [1, 2, 3]
     assert len(one) < EPOCHS
 
-    told = finished(broken)
-    assert not [line for line in told if "seed 0" in line]
-    third = epochs(told)
+    lines = finished(broken)
+    assert not [line for line in lines if "seed 0" in line]
+    third = epochs(lines)
     assert one[-1] < third[0] <= one[-1] + 2
     assert third[-1] == EPOCHS
 

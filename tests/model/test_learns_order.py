@@ -9,10 +9,11 @@ from small_trainings import CPU, trained
 from unroll.domains.digits.samples import make_samples as digit_samples
 from unroll.domains.prices.samples import make_samples as price_samples
 from unroll.evaluation.evaluation import evaluate
-from unroll.export.cases import example, runs
-from unroll.export.onnx import export, parity
-from unroll.training.batches import Batches
-from unroll.training.members import predict, training_split, whole_model
+from unroll.export.onnx import export
+from unroll.export.parity import example, parity, parity_cases
+from unroll.training.batches import Batches, make_batches
+from unroll.training.build import combine
+from unroll.training.prediction import predict
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def reader(tiny, digits, tmp_path_factory):
 def probabilities(tiny, reader, images):
     task = tiny.task("digits")
     data = Batches(torch.from_numpy(images), torch.zeros(len(images)))
-    return predict(whole_model(task, [reader]), task, data)
+    return predict(combine(task, [reader]), task, data)
 
 
 def test_a_recurrent_network_beats_every_baseline(tiny, digits, reader):
@@ -48,12 +49,12 @@ def test_a_recurrent_network_beats_every_baseline(tiny, digits, reader):
 @pytest.fixture(scope="module")
 def session(tiny, digits, reader, tmp_path_factory):
     task = tiny.task("digits")
-    network = whole_model(task, [reader])
+    network = combine(task, [reader])
     path = tmp_path_factory.mktemp("session") / "model.onnx"
-    data = training_split(digits, task, digits.folds[0].test, CPU)
-    export(network, task, *example(task, data), path, free_time=True)
+    data = make_batches(digits, task, digits.folds[0].test, CPU)
+    export(network, task, *example(task, data), path, dynamic_time=True)
     names = [spec.name for spec in task.outputs]
-    assert parity(path, names, runs(network, task, data, free_time=True))["passed"]
+    assert parity(path, names, parity_cases(network, task, data, dynamic_time=True))["passed"]
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
@@ -107,7 +108,7 @@ def test_quantiles_of_a_random_walk_are_calibrated(tiny, tmp_path):
     network = trained(tiny, tiny.task("return_quantiles"), samples, model, tmp_path / "checkpoint", **settings)
     task, fold = tiny.task("return_quantiles"), samples.folds[-1]
     rows = samples.at(fold.test)
-    prediction = predict(whole_model(task, [network]), task, training_split(samples, task, fold.test, CPU))
+    prediction = predict(combine(task, [network]), task, make_batches(samples, task, fold.test, CPU))
     assert (np.diff(prediction, axis=1) > 0).all()
     figures = task.metrics.score(prediction, rows)
     assert 0.7 < figures["coverage_80"] < 0.9

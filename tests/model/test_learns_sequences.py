@@ -7,7 +7,9 @@ from small_trainings import CPU, trained
 from unroll.domains import domain_of
 from unroll.domains.task import make_task
 from unroll.evaluation.evaluation import evaluate
-from unroll.training.members import predict, training_split, whole_model
+from unroll.training.batches import make_batches
+from unroll.training.build import combine
+from unroll.training.prediction import predict
 
 SETTINGS = {"batch_size": 16, "learning_rate": 0.02, "schedule": "one_cycle"}
 
@@ -22,8 +24,8 @@ def figures(tiny, tmp_path_factory):
         task = make_task(kind, section, samples)
         checkpoint = tmp_path_factory.mktemp(kind) / "checkpoint"
         network = trained(tiny, task, samples, model, checkpoint, **{**SETTINGS, **settings})
-        data = training_split(samples, task, samples.folds[-1].test, CPU)
-        prediction = predict(whole_model(task, [network]), task, data)
+        data = make_batches(samples, task, samples.folds[-1].test, CPU)
+        prediction = predict(combine(task, [network]), task, data)
         return evaluate(task.metrics, prediction, task.metrics.baselines(samples), samples.test_rows())
 
     return get

@@ -10,10 +10,10 @@ import pytest
 import tiny_bundles
 from flow_processes import Server
 
-from unroll.export.bundle import add
-from unroll.export.reference import describe
+from unroll.export.bundle import add_files
 from unroll.features.samples import Fold
 from unroll.inference.bundle import load_bundle
+from unroll.inference.describe import describe
 
 pytestmark = pytest.mark.slow
 ROWS = 300
@@ -26,7 +26,7 @@ def bundle(folder: Path) -> None:
     fold = Fold("all", np.arange(800), np.arange(800, 1000), np.arange(0))
     reference, expectations = describe(load_bundle(folder), {"inputs": images.reshape(-1, 28, 28)}, fold)
     kept = [one.model_dump(exclude_defaults=True) for one in expectations]
-    add(folder, {"reference.json": reference.model_dump(), "expectations.json": kept})
+    add_files(folder, {"reference.json": reference.model_dump(), "expectations.json": kept})
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ PLUMBING = {
     "files",
     "paths",
     "redaction",
+    "tracking.provenance",
     "tracking.runs",
     "tracking.store",
 }

@@ -15,7 +15,7 @@ from unroll.features.samples import VOCABULARY, Samples
 from unroll.features.special_tokens import IGNORE_INDEX
 from unroll.features.text import Vocabulary
 from unroll.metrics.metrics import Metrics
-from unroll.models.network import Preprocessing
+from unroll.models.preprocessing import Preprocessing
 
 Topology = Literal["one_to_one", "one_to_many", "many_to_one", "many_to_many", "sequence_to_sequence"]
 

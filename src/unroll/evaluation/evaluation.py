@@ -1,5 +1,6 @@
 """Metrics of a model beside those of its baselines, computed by the same code on the same rows."""
 
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,28 @@ def evaluate(
         "test": metrics.evaluate(prediction, rows),
         "baseline": {name: metrics.evaluate(other, rows) for name, other in baselines.items()},
         "against": {name: _against(metrics, prediction, other, rows) for name, other in baselines.items()},
+    }
+
+
+def evaluate_seeds(metrics: Metrics, predictions: Mapping[int, Prediction], rows: Tensors) -> dict[str, Any]:
+    """Compute the test metrics of the networks of each seed, which vary more than those of their mean.
+
+    Args:
+        metrics: Of the task.
+        predictions: By seed.
+        rows: The test rows.
+
+    Returns:
+        `per_seed`: the metrics by seed; `seed_mean` and `seed_std`: mean and sample standard deviation of the headline
+        metric over the seeds, None for a single seed.
+    """
+    found = {str(seed): metrics.evaluate(prediction, rows) for seed, prediction in predictions.items()}
+    values = [one[metrics.headline] for one in found.values()]
+    several = len(values) > 1
+    return {
+        "per_seed": found,
+        "seed_mean": statistics.mean(values) if several else None,
+        "seed_std": statistics.stdev(values) if several else None,
     }
 
 

@@ -1,1 +1,1 @@
-"""From torch to ONNX: operators, graph, parity, bundle."""
+"""Trained networks as ONNX graphs and bundles."""

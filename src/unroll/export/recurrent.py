@@ -1,7 +1,7 @@
 """`unroll::recurrent` in ONNX: one `RNN`, `GRU` or `LSTM` node a layer, time axis and batch left free.
 
-The exporter's own translations freeze the time axis of bidirectional and plain-RNN layers, and packed sequences do not
-export at all; `sequence_lens` says the same with one input.
+The exporter's own translations freeze the time axis of bidirectional and plain RNN layers, and packed sequences do not
+export at all; `sequence_lens` replaces packing.
 """
 
 from collections.abc import Callable
@@ -17,31 +17,33 @@ def _translate(
     recurrent_weights: Any,
     biases: Any,
     hidden: Any,
-    memory: Any,
+    cell_state: Any,
     lengths: Any,
     cell: str,
     nonlinearity: str,
 ) -> Any:
     directions, _, units = (int(size) for size in recurrent_weights.shape)
     direction = "bidirectional" if directions == 2 else "forward"
-    # onnxruntime's CPU kernels know time-major sequences alone.
+    # onnxruntime's CPU kernels support time-major sequences only.
     steps = op.Transpose(inputs, perm=[1, 0, 2])
     arguments = (steps, input_weights, recurrent_weights, biases, lengths, hidden)
     if cell == "lstm":
-        outputs, end, end_memory = op.LSTM(*arguments, memory, hidden_size=units, direction=direction)
+        outputs, final, final_cell_state = op.LSTM(*arguments, cell_state, hidden_size=units, direction=direction)
     elif cell == "gru":
-        # Torch's GRU applies the reset gate after the recurrent product.
-        outputs, end = op.GRU(*arguments, hidden_size=units, direction=direction, linear_before_reset=1)
-        end_memory = op.Identity(end)
+        # torch's GRU applies the reset gate after the recurrent product.
+        outputs, final = op.GRU(*arguments, hidden_size=units, direction=direction, linear_before_reset=1)
+        final_cell_state = op.Identity(final)
     else:
         activation = {"tanh": "Tanh", "relu": "Relu"}[nonlinearity]
-        outputs, end = op.RNN(*arguments, hidden_size=units, direction=direction, activations=[activation] * directions)
-        end_memory = op.Identity(end)
+        outputs, final = op.RNN(
+            *arguments, hidden_size=units, direction=direction, activations=[activation] * directions
+        )
+        final_cell_state = op.Identity(final)
     # [time, direction, batch, unit] → [batch, time, direction × unit]
     outputs = op.Reshape(op.Transpose(outputs, perm=[2, 0, 1, 3]), op.Constant(value_ints=[0, 0, -1]))
-    return outputs, end, end_memory
+    return outputs, final, final_cell_state
 
 
 def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
-    """What `torch.onnx.export` needs to know of unroll's own operators."""
+    """Return the translations of unroll's own operators, for `torch.onnx.export`."""
     return {torch.ops.unroll.recurrent.default: _translate}

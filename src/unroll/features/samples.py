@@ -1,5 +1,6 @@
 """Sample tensors of a task with their splits, in memory and on disk."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from unroll.errors import SplitError
@@ -20,6 +22,8 @@ Tensors = dict[str, NDArray[Any]]
 Index = NDArray[np.int64]
 VOCABULARY = ".tokenizer.json"
 """File name ending of a vocabulary, in the folder of the samples and in a bundle."""
+PROMPT_STEPS = 5
+"""Tokens of a sample that a language model continues, where it is shown or compared."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Samples:
             are padded on the right and come with `lengths` int64 [sample], targets of other lengths with
             `target_lengths`.
         folds: At least one; a test sample stands in one fold at most.
+        shipped_fold: Name of the fold whose networks are exported; may be left out if there is only one fold.
         vocabularies: Fitted on the training split; they travel with the bundle.
         notes: Other things fitted or counted, as JSON values.
         vectors: Pretrained vectors, float32 [token, size], NaN for a token without one; or None.
@@ -58,6 +63,13 @@ class Samples:
     vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
     vectors: NDArray[np.float32] | None = None
+    shipped_fold: str = ""
+
+    @property
+    def shipped(self) -> Fold:
+        """The fold whose networks are exported."""
+        (fold,) = [fold for fold in self.folds if fold.name == self.shipped_fold or len(self.folds) == 1]
+        return fold
 
     def at(self, index: Index) -> Tensors:
         """Return all tensors at some samples."""
@@ -82,8 +94,9 @@ class Samples:
         for fold in self.folds:
             splits |= {f"{fold.name}/train": fold.train, f"{fold.name}/valid": fold.valid}
             splits[f"{fold.name}/test"] = fold.test
+        order = {"folds": json.dumps([fold.name for fold in self.folds]), "shipped_fold": self.shipped_fold}
         with replacing(folder / "splits.safetensors") as part:
-            save_file(splits, part)
+            save_file(splits, part, metadata=order)
         if texts:
             with replacing(folder / "texts.parquet") as part:
                 pq.write_table(pa.table(texts), part, compression="zstd")
@@ -99,7 +112,9 @@ class Samples:
     def load(folder: Path) -> "Samples":
         """Read what `save` wrote."""
         splits = load_file(folder / "splits.safetensors")
-        names = sorted({key.rpartition("/")[0] for key in splits})
+        with safe_open(folder / "splits.safetensors", framework="numpy") as file:
+            order = file.metadata()
+        names = json.loads(order["folds"])
         folds = tuple(Fold(name, *(splits[f"{name}/{part}"] for part in ("train", "valid", "test"))) for name in names)
         tensors = load_file(folder / "samples.safetensors")
         if (folder / "texts.parquet").exists():
@@ -116,6 +131,7 @@ class Samples:
             vocabularies,
             read_json(notes) if notes.exists() else {},
             load_file(vectors)["vectors"] if vectors.exists() else None,
+            order["shipped_fold"],
         )
 
 

@@ -1,19 +1,19 @@
-"""Attention: what of a sequence a decoder looks at."""
+"""Attention of a decoder over the encoder's outputs."""
 
 import torch
 from torch import Tensor, nn
 
 Memory = tuple[Tensor, ...]
-"""What a decoder may look at in every step: () or (values, keys, valid)."""
+"""What a decoder attends to in every step: (values, keys, valid), or () without attention."""
 
 
 class AdditiveAttention(nn.Module):
-    """A weighted mean of a sequence, the weights told by a small network from the query and each step.
+    """A weighted mean over time, with weights from a small network of the query and each step.
 
     Args:
         query_size: Features of the query.
         value_size: Features of a step.
-        size: Of the hidden layer.
+        size: Size of the hidden layer.
 
     Source: Bahdanau, Cho & Bengio 2015 (arXiv 1409.0473), section 3.1 and appendix A.1.2.
     """
@@ -25,15 +25,15 @@ class AdditiveAttention(nn.Module):
         self.score = nn.Linear(size, 1, bias=False)
 
     def memory(self, values: Tensor, valid: Tensor) -> Memory:
-        """What is computed once a sequence: values [batch, time, feature], keys [batch, time, size], valid."""
+        """Compute what all steps share: values [batch, time, feature], keys [batch, time, size] and valid."""
         return values, self.key(values), valid
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """Attends.
+        """Attend to the memory.
 
         Args:
             query: float32 [batch, beam, query_size].
-            memory: Of `memory`; valid is bool [batch, time].
+            memory: From `memory`; valid is bool [batch, time].
 
         Returns:
             Context float32 [batch, beam, value_size] and weights float32 [batch, beam, time], which sum to 1 over the

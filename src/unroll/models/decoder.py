@@ -1,24 +1,26 @@
-"""The part of a network that writes, token by token."""
+"""The decoder of an encoder-decoder network."""
 
 import torch
 from torch import Tensor, nn
 
 from unroll.models.attention import AdditiveAttention, Memory
+from unroll.models.cells import State
 from unroll.models.embedding import TokenEmbedding
-from unroll.models.recurrent import RecurrentLayer, State, initialize
+from unroll.models.initialization import initialize
+from unroll.models.recurrent import RecurrentLayer
 
 
 class Decoder(nn.Module):
-    """One recurrent layer over the tokens written so far, with or without attention, and tied output weights.
+    """One recurrent layer over the tokens so far, with or without attention, and tied output weights.
 
-    With attention each step first looks at the encoder's outputs with the state before it, then reads the last token
-    and what it saw, and the next token is told from state, context and last token.
+    With attention, each step first attends with the previous hidden state, then reads the last token and the context;
+    the next token is predicted from hidden state, context and last token.
 
     Args:
         cell: `rnn`, `gru` or `lstm`.
-        units: Size of the state.
-        embedding: Of the tokens that are written.
-        encoding_size: Features of the encoder's single vector, which the first state is made of.
+        units: Size of the hidden state.
+        embedding: Of the target tokens.
+        encoding_size: Size of the vector that the initial state is made from.
         value_size: Features of each of the encoder's outputs; 0 for no attention.
         dropout: Share of features dropped before the output.
 
@@ -39,74 +41,71 @@ class Decoder(nn.Module):
         super().__init__()
         self.embedding = embedding
         size = embedding.output_size
-        states = 2 if cell == "lstm" else 1
-        self.bridge = nn.Linear(encoding_size, states * units)
         self.layer = RecurrentLayer(cell, size + value_size, units)
+        self.bridge = nn.Linear(encoding_size, self.layer.states * units)
         initialize(self.layer, "orthogonal", 1.0)
         self.attention = AdditiveAttention(units, value_size, units) if value_size else None
         self.readout = nn.Linear(units + value_size + size, size)
         self.dropout = nn.Dropout(dropout)
         self.bias = nn.Parameter(torch.zeros(embedding.tokens.num_embeddings))
 
-    def start(self, encoding: Tensor) -> State:
-        """The state before the first token: float32 [batch, encoding_size] → each float32 [batch, unit]."""
-        hidden, *memory = self.bridge(encoding).split(self.layer.units, -1)
-        # A hidden state lies between −1 and 1, an LSTM's cell state need not. cuDNN wants it without gaps.
-        return (torch.tanh(hidden), *(part.contiguous() for part in memory))
+    def initial_state(self, encoding: Tensor) -> State:
+        """float32 [batch, encoding_size] → state before the first token, each tensor float32 [batch, unit]."""
+        hidden, *cell_state = self.bridge(encoding).split(self.layer.units, -1)
+        # A hidden state is between −1 and 1, a cell state need not be. cuDNN needs contiguous tensors.
+        return (torch.tanh(hidden), *(part.contiguous() for part in cell_state))
 
     def forward(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, Tensor]:
-        """Teacher forcing: each step reads the true token before it.
+        """Predict each next token with teacher forcing.
 
         Args:
             tokens: int64 [batch, time], beginning with `<bos>`.
-            state: Of `start`.
+            state: From `initial_state`.
             memory: Of the attention; () without.
 
         Returns:
-            Logits float32 [batch, time, vocabulary], and attention weights float32 [batch, time, source] (with no
-            source step where there is no attention).
+            Logits float32 [batch, time, vocabulary], and attention weights float32 [batch, time, source] (of size 0
+            along source without attention).
         """
         embedded = self.embedding(tokens)
         if self.attention is None:
             outputs, _ = self.layer(embedded, None, tuple(part.unsqueeze(0) for part in state))
             return self._logits(outputs, embedded), embedded.new_zeros((*tokens.shape, 0))
         weight, bias = self.layer.input_parameters
-        # The tokens' share of the gates is computed for all steps at once.
-        of_tokens = nn.functional.linear(embedded, weight[:, : embedded.shape[-1]], bias)
-        of_context = weight[:, embedded.shape[-1] :]
-        # Taken apart once: a slice a step would fill a gradient of the whole with zeros at each of them.
-        shares = of_tokens.unsqueeze(2).unbind(1)
-        outputs, contexts, looks = [], [], []
+        # The tokens' share of the gates is computed for all steps at once, and unbound once: slicing it in each step
+        # would fill a gradient of the whole with zeros each time.
+        from_tokens = nn.functional.linear(embedded, weight[:, : embedded.shape[-1]], bias).unsqueeze(2).unbind(1)
+        context_weight = weight[:, embedded.shape[-1] :]
+        outputs, contexts, all_weights = [], [], []
         state = tuple(part.unsqueeze(1) for part in state)
-        for share in shares:
+        for from_token in from_tokens:
             context, weights = self.attention(state[0], memory)
-            from_input = share + nn.functional.linear(context, of_context)
-            output, state = self.layer.step_from(from_input, state)
-            outputs.append(output)
+            state = self.layer.step_from(from_token + nn.functional.linear(context, context_weight), state)
+            outputs.append(state[0])
             contexts.append(context)
-            looks.append(weights)
-        seen = torch.cat([torch.cat(outputs, 1), torch.cat(contexts, 1)], -1)
-        return self._logits(seen, embedded), torch.cat(looks, 1)
+            all_weights.append(weights)
+        features = torch.cat([torch.cat(outputs, 1), torch.cat(contexts, 1)], -1)
+        return self._logits(features, embedded), torch.cat(all_weights, 1)
 
     def step(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
-        """One token further, for every hypothesis.
+        """Predict the next token of every hypothesis.
 
         Args:
             tokens: The last token of each, int64 [batch, beam].
-            state: Each float32 [batch, beam, unit].
+            state: Each tensor float32 [batch, beam, unit].
             memory: Of the attention; () without.
 
         Returns:
-            Logits float32 [batch, beam, vocabulary] and the state after it.
+            Logits float32 [batch, beam, vocabulary] and the new state.
         """
         embedded = self.embedding(tokens)
         if self.attention is None:
-            output, state = self.layer.step(embedded, state)
-            return self._logits(output, embedded), state
+            state = self.layer.step(embedded, state)
+            return self._logits(state[0], embedded), state
         context, _ = self.attention(state[0], memory)
-        output, state = self.layer.step(torch.cat([embedded, context], -1), state)
-        return self._logits(torch.cat([output, context], -1), embedded), state
+        state = self.layer.step(torch.cat([embedded, context], -1), state)
+        return self._logits(torch.cat([state[0], context], -1), embedded), state
 
-    def _logits(self, seen: Tensor, embedded: Tensor) -> Tensor:
-        read = torch.tanh(self.readout(torch.cat([seen, embedded], -1)))
-        return nn.functional.linear(self.dropout(read), self.embedding.tokens.weight, self.bias)
+    def _logits(self, features: Tensor, embedded: Tensor) -> Tensor:
+        hidden = torch.tanh(self.readout(torch.cat([features, embedded], -1)))
+        return nn.functional.linear(self.dropout(hidden), self.embedding.tokens.weight, self.bias)

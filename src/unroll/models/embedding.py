@@ -1,4 +1,4 @@
-"""Vectors of tokens."""
+"""Token embeddings."""
 
 import torch
 from torch import Tensor, nn
@@ -7,26 +7,28 @@ from unroll.features.special_tokens import PAD
 
 
 class TokenEmbedding(nn.Module):
-    """A vector for each token; where wanted, with features of its characters beside.
+    """A vector for each token, optionally beside features of its characters.
 
     Args:
-        vocabulary: Number of tokens.
-        size: Of a vector.
-        characters: Of each token so many characters are read, too; 0 for none.
-        character_vocab_size: Number of characters in their vocabulary.
+        vocab_size: Number of tokens.
+        size: Size of a token's vector.
+        characters: Characters that are read of each token; 0 for none.
+        character_vocab_size: Number of different characters.
         dropout: Share of the vectors' numbers dropped.
 
-    Source: Ma & Hovy 2016 (a convolution over characters, greatest output; 30 wide).
+    The vector of padding starts as zeros and stays so, unless output weights are tied to the embedding.
+
+    Source: Ma & Hovy 2016 (convolution over characters, max over time, 30 features).
     """
 
     CHARACTER_FEATURES = 30
 
     def __init__(
-        self, vocabulary: int, size: int, *, characters: int = 0, character_vocab_size: int = 0, dropout: float = 0.0
+        self, vocab_size: int, size: int, *, characters: int = 0, character_vocab_size: int = 0, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(vocabulary, size, padding_idx=PAD)
-        # As wide as tied output weights need: logits then begin near zero.
+        self.tokens = nn.Embedding(vocab_size, size, padding_idx=PAD)
+        # Tied output weights need this scale, so that logits start near zero.
         nn.init.normal_(self.tokens.weight, std=size**-0.5)
         with torch.no_grad():
             self.tokens.weight[PAD].zero_()
@@ -38,12 +40,12 @@ class TokenEmbedding(nn.Module):
             self.convolution = nn.Conv1d(self.CHARACTER_FEATURES, self.CHARACTER_FEATURES, 3, padding=1)
             self.output_size += self.CHARACTER_FEATURES
 
-    def load(self, vectors: Tensor, *, freeze: bool) -> None:
-        """Begins with given vectors.
+    def load_pretrained(self, vectors: Tensor, *, freeze: bool) -> None:
+        """Start from given vectors.
 
         Args:
-            vectors: float32 [vocabulary, size]; a row of NaN leaves its token's vector as it is.
-            freeze: Leave all vectors as they are in training.
+            vectors: float32 [vocabulary, size]; a row of NaN keeps its token's random vector.
+            freeze: Do not train any of the vectors.
         """
         known = ~vectors.isnan().any(1)
         with torch.no_grad():
@@ -59,5 +61,5 @@ class TokenEmbedding(nn.Module):
         letters = self.characters(inputs[:, :, 1:])  # [batch, time, character, feature]
         flat = letters.flatten(0, 1).transpose(1, 2)  # [batch × time, feature, character]
         features = self.convolution(flat).amax(-1).unflatten(0, (inputs.shape[0], inputs.shape[1]))
-        together: Tensor = self.dropout(torch.cat([self.tokens(inputs[:, :, 0]), features], dim=-1))
-        return together
+        combined: Tensor = self.dropout(torch.cat([self.tokens(inputs[:, :, 0]), features], dim=-1))
+        return combined

@@ -1,8 +1,10 @@
-"""Networks that write: a language model, and an encoder with a decoder.
+"""Networks that generate tokens: a language model, and an encoder with a decoder.
 
-Both have `start` and `step`, which `unroll.models.decoding` searches or draws with and `unroll.export.decoding` puts
+Both have `start` and `step`, which `unroll.models.decoding` searches or samples with and `unroll.export.decoding` puts
 into a loop of the graph. Their states are tuples of float32 [batch, beam, unit].
 """
+
+import itertools
 
 import torch
 import torch.nn.functional as F
@@ -10,19 +12,17 @@ from torch import Tensor, nn
 
 from unroll.features.special_tokens import BOS, IGNORE_INDEX
 from unroll.models.attention import Memory
+from unroll.models.cells import State
 from unroll.models.decoder import Decoder
-from unroll.models.dense import DenseEncoder
 from unroll.models.embedding import TokenEmbedding
-from unroll.models.network import Preprocessing, SequenceNetwork, States, last_state
-from unroll.models.preprocessing import valid_steps
-from unroll.models.recurrent import RecurrentEncoder, State
-
-Started = tuple[Tensor, State, Memory]
-"""The last token of each hypothesis int64 [batch, beam], states, and what does not change from step to step."""
+from unroll.models.encoders import DenseEncoder, RecurrentEncoder
+from unroll.models.network import SequenceNetwork, States
+from unroll.models.padding import join_directions, reverse_steps, valid_steps
+from unroll.models.preprocessing import Preprocessing
 
 
 class LanguageModel(SequenceNetwork):
-    """A one-way network that tells each next token from those before it; it goes on with a prompt.
+    """A one-way network that predicts each next token from those before it; it continues a prompt.
 
     Args:
         preprocessing: Leaves token numbers as they are.
@@ -53,27 +53,23 @@ class LanguageModel(SequenceNetwork):
         targets: Tensor | None = None,
         state: States | None = None,
     ) -> tuple[Tensor, States | None]:
-        """As `SequenceNetwork.output`, but `lengths` are not looked at, which is faster.
+        """As `SequenceNetwork.output`, but `lengths` are ignored, which is faster.
 
-        What stands after a sequence's end cannot change what a one-way network tells before it; the outputs there are
-        to be left out by the targets, and the state is that after the last step, padding or not.
+        Padding on the right cannot change what a one-way network predicts before it. Targets mask the outputs there,
+        and the state is that after the last step, padded or not.
         """
         return super().output(inputs, None, targets, state)
 
-    def log_probabilities(
-        self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None, state: States | None = None
-    ) -> tuple[Tensor, States | None]:
-        """Of each target, float32 [batch, time] in nats, 0 where it is padding; and the state after the last step."""
-        output, after = self.output(inputs, lengths, state=state)
-        return chosen_log_probabilities(output, targets), after
-
-    def start(self, inputs: Tensor, lengths: Tensor | None, ranks: Tensor) -> Started:
-        """Reads a prompt but for its last token, which the first step reads.
+    def start(self, inputs: Tensor, lengths: Tensor | None, ranks: Tensor) -> tuple[Tensor, State, Memory]:
+        """Read a prompt up to its last token, which the first step reads.
 
         Args:
             inputs: int64 [batch, time], each at least one token.
             lengths: int64 [batch]; None where no prompt is padded.
-            ranks: int64 [beam]: 0, 1, …; its size is all that counts.
+            ranks: int64 [beam]: 0, 1, …; only its size matters.
+
+        Returns:
+            The last token of each hypothesis int64 [batch, beam], the state, and no memory.
         """
         lengths = torch.full_like(inputs[:, 0], inputs.shape[1]) if lengths is None else lengths.to(inputs.device)
         last = inputs.gather(1, (lengths - 1).unsqueeze(1)).expand(-1, ranks.shape[0])
@@ -84,13 +80,9 @@ class LanguageModel(SequenceNetwork):
         return last, tuple(part.unsqueeze(1).expand(-1, ranks.shape[0], -1) for part in parts), ()
 
     def step(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
-        """Logits float32 [batch, beam, vocabulary] of what follows `tokens`, int64 [batch, beam]; and the new state."""
-        layers: list[State] = []
-        left = list(state)
-        for layer in self.encoder.layers:
-            count = 2 if layer.cell == "lstm" else 1
-            layers.append(tuple(left[:count]))
-            left = left[count:]
+        """Return logits float32 [batch, beam, vocabulary] after `tokens`, int64 [batch, beam]; and the new state."""
+        parts = iter(state)
+        layers = [tuple(itertools.islice(parts, count)) for count in self.encoder.states]
         output, after = self.encoder.step(self.embedding(tokens), layers)
         return self.head(self.dropout(output)), tuple(part for one in after for part in one)
 
@@ -102,8 +94,8 @@ class EncoderDecoder(nn.Module):
         preprocessing: Raw inputs → features, or token numbers.
         encoder: Recurrent or dense.
         decoder: Writes.
-        embedding: Of the tokens that are read; None where inputs are numbers.
-        reverse_source: Reads the source from its end, so that what is written first was read last.
+        embedding: Of the source tokens; None where inputs are numbers.
+        reverse_source: Read the source from its end, so that what is written first was read last.
     """
 
     def __init__(
@@ -120,15 +112,15 @@ class EncoderDecoder(nn.Module):
         self.reverse_source = reverse_source
 
     def encode(self, inputs: Tensor, lengths: Tensor | None) -> tuple[State, Memory]:
-        """The decoder's first state and what it may look at."""
+        """Return the decoder's initial state and what it attends to."""
         features = self.preprocessing.prepare(inputs, lengths)
         if isinstance(self.encoder, DenseEncoder):
-            return self.decoder.start(self.encoder(features)), ()
+            return self.decoder.initial_state(self.encoder(features)), ()
         if self.reverse_source:
-            features = reversed_steps(features, lengths)
+            features = reverse_steps(features, lengths)
         embedded = features if self.embedding is None else self.embedding(features)
         outputs, after = self.encoder(embedded, lengths)
-        state = self.decoder.start(torch.cat([last_state(part) for part in after[-1]], -1))
+        state = self.decoder.initial_state(torch.cat([join_directions(part) for part in after[-1]], -1))
         attention = self.decoder.attention
         return state, () if attention is None else attention.memory(outputs, valid_steps(inputs, lengths))
 
@@ -139,21 +131,21 @@ class EncoderDecoder(nn.Module):
         targets: Tensor | None = None,
         state: States | None = None,
     ) -> tuple[Tensor, None]:
-        """Teacher forcing: logits float32 [batch, time, vocabulary] for targets int64 [batch, time]."""
+        """Return logits float32 [batch, time, vocabulary] for targets int64 [batch, time], by teacher forcing."""
         if targets is None:
             raise ValueError("a decoder is trained on targets: without them, use `unroll.models.decoding.decode`")
         logits, _ = self.decoder(shift_right(targets), *self.encode(inputs, lengths))
         return logits, None
 
     def attention(self, inputs: Tensor, lengths: Tensor | None, targets: Tensor) -> Tensor:
-        """Attention weights float32 [batch, target, source] while `targets` are written."""
+        """Return attention weights float32 [batch, target, source] while `targets` are written."""
         weights: Tensor = self.decoder(shift_right(targets), *self.encode(inputs, lengths))[1]
         if not self.reverse_source:
             return weights
         # The encoder's outputs are in the order in which it read.
-        return reversed_steps(weights.transpose(1, 2), lengths).transpose(1, 2)
+        return reverse_steps(weights.transpose(1, 2), lengths).transpose(1, 2)
 
-    def start(self, inputs: Tensor, lengths: Tensor | None, ranks: Tensor) -> Started:
+    def start(self, inputs: Tensor, lengths: Tensor | None, ranks: Tensor) -> tuple[Tensor, State, Memory]:
         """As `LanguageModel.start`; the first step reads `<bos>`."""
         state, memory = self.encode(inputs, lengths)
         beams = ranks.shape[0]
@@ -166,30 +158,15 @@ class EncoderDecoder(nn.Module):
 
 
 Generator = LanguageModel | EncoderDecoder
+Network = SequenceNetwork | EncoderDecoder
 
 
-def chosen_log_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
-    """Log probability of each target, float32 [batch, time] in nats, 0 where it is padding."""
+def target_log_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the log probability of each target, float32 [batch, time] in nats, 0 where it is padding."""
     chosen = logits.log_softmax(-1).gather(-1, targets.clamp_min(0).unsqueeze(-1)).squeeze(-1)
     return torch.where(targets == IGNORE_INDEX, 0.0, chosen)
 
 
 def shift_right(targets: Tensor) -> Tensor:
-    """Targets int64 [batch, time] → what is read before each: `<bos>`, then the target before it."""
+    """Targets int64 [batch, time] → what is read before each: `<bos>`, then the previous target."""
     return F.pad(targets[:, :-1].clamp_min(0), (1, 0), value=BOS)
-
-
-def reversed_steps(inputs: Tensor, lengths: Tensor | None) -> Tensor:
-    """Turns the valid steps of [batch, time, …] round; padding stays on the right.
-
-    Example:
-        (a, b, c, pad) of length 3 becomes (c, b, a, pad).
-    """
-    if lengths is None:
-        return inputs.flip(1)
-    steps = torch.arange(inputs.shape[1], device=inputs.device).expand(inputs.shape[0], -1)
-    last = lengths.to(inputs.device).unsqueeze(1) - 1
-    places = torch.where(steps <= last, last - steps, steps)
-    if inputs.dim() == 2:
-        return inputs.gather(1, places)
-    return inputs.gather(1, places.unsqueeze(-1).expand(-1, -1, inputs.shape[2]))

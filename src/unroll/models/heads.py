@@ -1,17 +1,19 @@
-"""Heads: from an encoding to what the loss sees."""
+"""Heads: from an encoding to what the loss compares."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unroll.models.embedding import TokenEmbedding
+
 
 class LinearHead(nn.Linear):
-    """One linear map, shared by all time steps where the encoding has them.
+    """One linear map, applied to every step where the encoding has steps.
 
     Args:
         input_size: Features of the encoding.
         output_size: Features of the output.
-        start_at_zero: Begins with an output of exactly zero: for residual forecasts, which then begin as persistence.
+        start_at_zero: Start with an output of exactly zero, so that a residual forecast starts as persistence.
     """
 
     def __init__(self, input_size: int, output_size: int, *, start_at_zero: bool = False) -> None:
@@ -21,6 +23,32 @@ class LinearHead(nn.Linear):
             nn.init.zeros_(self.bias)
 
 
+class TiedHead(nn.Module):
+    """Logits of tokens, with the embedding's vectors as output weights.
+
+    Args:
+        input_size: Features of the encoding.
+        embedding: Whose vectors are used.
+
+    Source: Press & Wolf 2017 (arXiv 1608.05859).
+    """
+
+    def __init__(self, input_size: int, embedding: TokenEmbedding) -> None:
+        super().__init__()
+        size = embedding.output_size
+        self.embedding = embedding
+        self.projection = nn.Identity() if input_size == size else nn.Linear(input_size, size)
+        self.dropout = nn.Dropout(embedding.dropout.p)
+        self.bias = nn.Parameter(torch.zeros(embedding.tokens.num_embeddings))
+
+    def forward(self, encoding: Tensor) -> Tensor:
+        """float32 [..., input_size] → float32 [..., vocabulary]."""
+        projected = self.projection(encoding)
+        if not isinstance(self.projection, nn.Identity):
+            projected = self.dropout(projected)
+        return F.linear(projected, self.embedding.tokens.weight, self.bias)
+
+
 class MonotoneQuantileHead(nn.Module):
     """Quantiles that cannot cross: a median, and positive steps away from it on both sides.
 
@@ -28,7 +56,7 @@ class MonotoneQuantileHead(nn.Module):
         input_size: Features of the encoding.
         levels: Rising quantile levels, symmetric about 0.5 and containing it.
 
-    At the start the outputs are the quantiles of the standard normal distribution.
+    The initial outputs are the quantiles of the standard normal distribution.
 
     Example:
         Levels 0.1, 0.5, 0.9: the linear map gives (a, m, b) and the quantiles are
@@ -44,7 +72,7 @@ class MonotoneQuantileHead(nn.Module):
         with torch.no_grad():
             nn.init.zeros_(self.linear.weight)
             self.linear.bias.zero_()
-            # The inverse of softplus, so that the first outputs are `normal`.
+            # The inverse of softplus, so that the initial outputs are `normal`.
             self.linear.bias[: self.middle] = torch.log(torch.expm1(steps[: self.middle]))
             self.linear.bias[self.middle + 1 :] = torch.log(torch.expm1(steps[self.middle :]))
 

@@ -1,22 +1,22 @@
-"""Whole networks that read: preprocessing, embedding, encoder and head; several of them averaged; what they decide."""
+"""Networks with one output per sequence or per step, and what is exported of them: their mean, and its decision."""
 
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unroll.models.dense import DenseEncoder
+from unroll.models.cells import State
 from unroll.models.embedding import TokenEmbedding
-from unroll.models.preprocessing import ByteImages, EwmaReturns, Frames, LogReturns, PriceLevels, Tokens, valid_steps
-from unroll.models.recurrent import RecurrentEncoder, State
+from unroll.models.encoders import DenseEncoder, RecurrentEncoder
+from unroll.models.padding import join_directions, valid_steps
+from unroll.models.preprocessing import Preprocessing
 
-Preprocessing = ByteImages | PriceLevels | LogReturns | EwmaReturns | Tokens | Frames
 States = Sequence[State]
+"""The state of each layer."""
 
 
 class SequenceNetwork(nn.Module):
-    """From raw inputs to raw outputs.
+    """Preprocessing, embedding, encoder and head: from raw inputs to raw outputs.
 
     Args:
         preprocessing: Raw units ↔ what the network learns from.
@@ -52,20 +52,20 @@ class SequenceNetwork(nn.Module):
         targets: Tensor | None = None,
         state: States | None = None,
     ) -> tuple[Tensor, States | None]:
-        """What the loss compares.
+        """Compute what the loss compares with the encoded targets.
 
         Args:
             inputs: Raw, [batch, time, …].
             lengths: int64 [batch]; None where no sequence is padded.
-            targets: Of networks that write alone: what they are to write, for teacher forcing.
-            state: Each layer's state to begin with; None for zeros.
+            targets: For teacher forcing, in networks with a decoder.
+            state: Initial state of each layer; None for zeros.
 
         Returns:
             [batch, (time,) output], and each layer's state after the last valid step.
         """
-        return self.read(self.preprocessing.prepare(inputs, lengths), lengths, state)
+        return self.from_features(self.preprocessing.prepare(inputs, lengths), lengths, state)
 
-    def read(
+    def from_features(
         self, features: Tensor, lengths: Tensor | None = None, state: States | None = None
     ) -> tuple[Tensor, States | None]:
         """As `output`, from prepared features, float32 [batch, time, feature]."""
@@ -73,7 +73,7 @@ class SequenceNetwork(nn.Module):
             return self.head(self.dropout(self.encoder(features))), None
         embedded = features if self.embedding is None else self.embedding(features)
         outputs, after = self.encoder(embedded, lengths, state)
-        encoding = outputs if self.every_step else pooled(outputs, after, lengths, self.pooling)
+        encoding = outputs if self.every_step else pool(outputs, after, lengths, self.pooling)
         return self.head(self.dropout(encoding)), after
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -82,8 +82,8 @@ class SequenceNetwork(nn.Module):
         return self.preprocessing.decode(output, inputs)
 
 
-def pooled(outputs: Tensor, state: States, lengths: Tensor | None, pooling: str) -> Tensor:
-    """One vector a sequence.
+def pool(outputs: Tensor, state: States, lengths: Tensor | None, pooling: str) -> Tensor:
+    """Return one vector per sequence, float32 [batch, direction × unit].
 
     Args:
         outputs: The top layer's, float32 [batch, time, direction × unit], zero beyond each length.
@@ -92,46 +92,15 @@ def pooled(outputs: Tensor, state: States, lengths: Tensor | None, pooling: str)
         pooling: `last`: each direction's last valid state, forward first; `mean` or `max`: of the valid outputs.
     """
     if pooling == "last":
-        return last_state(state[-1][0])
+        return join_directions(state[-1][0])
     valid = valid_steps(outputs, lengths).unsqueeze(-1)
     if pooling == "mean":
         return outputs.sum(1) / valid.sum(1)
     return torch.where(valid, outputs, -torch.inf).amax(1)
 
 
-def last_state(hidden: Tensor) -> Tensor:
-    """[direction, batch, unit] → [batch, direction × unit]: forward state first."""
-    return hidden.transpose(0, 1).flatten(1)
-
-
-class TiedHead(nn.Module):
-    """Logits of tokens by the vectors that they are read with.
-
-    Args:
-        input_size: Features of the encoding.
-        embedding: Whose vectors are used.
-
-    Source: Press & Wolf 2017 (arXiv 1608.05859).
-    """
-
-    def __init__(self, input_size: int, embedding: TokenEmbedding) -> None:
-        super().__init__()
-        size = embedding.output_size
-        self.embedding = embedding
-        self.projection = nn.Identity() if input_size == size else nn.Linear(input_size, size)
-        self.dropout = nn.Dropout(embedding.dropout.p)
-        self.bias = nn.Parameter(torch.zeros(embedding.tokens.num_embeddings))
-
-    def forward(self, encoding: Tensor) -> Tensor:
-        """float32 [..., input_size] → float32 [..., vocabulary]."""
-        projected = self.projection(encoding)
-        if not isinstance(self.projection, nn.Identity):
-            projected = self.dropout(projected)
-        return F.linear(projected, self.embedding.tokens.weight, self.bias)
-
-
 class Ensemble(nn.Module):
-    """The mean of several networks' raw outputs: what is exported."""
+    """The mean of several networks' raw outputs."""
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -144,7 +113,7 @@ class Ensemble(nn.Module):
 
 
 class Classifier(nn.Module):
-    """An ensemble of classifiers with its decision: the most probable class."""
+    """An ensemble with its decision: the most probable class."""
 
     def __init__(self, ensemble: Ensemble) -> None:
         super().__init__()
@@ -157,7 +126,7 @@ class Classifier(nn.Module):
 
 
 class TokenClassifier(nn.Module):
-    """An ensemble that labels every step, with its decisions."""
+    """An ensemble with its decision for every step: the most probable label."""
 
     def __init__(self, ensemble: Ensemble) -> None:
         super().__init__()

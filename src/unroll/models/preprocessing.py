@@ -1,18 +1,58 @@
-"""Raw units on the outside, what a network learns from on the inside: scaling that is fitted once and exported.
+"""Preprocessing inside the model: raw units outside, scaled features inside. It is fitted once and exported.
 
-Each module has the same four methods, so that training, evaluation and export know no difference between them:
-`fit` takes its statistics from the training split, `prepare` turns raw inputs into features, `encode_target` turns raw
-targets into what the loss compares, `decode` turns the network's output back into raw units. `lengths`, int64 [batch],
-say where sequences end; None where none is padded.
+`lengths`, int64 [batch], are the valid steps of each sequence; None where none is padded.
 """
+
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unroll.models.padding import valid_steps
 
-class ByteImages(nn.Module):
-    """Grey images as bytes; outputs are class probabilities."""
+
+class Preprocessing(Protocol):
+    """What a network needs of its preprocessing; each implementation is an `nn.Module`."""
+
+    def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
+        """Take statistics from the training split."""
+
+    def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Raw inputs → features, or token numbers."""
+
+    def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
+        """Raw targets → what the loss compares."""
+
+    def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
+        """Network output → raw outputs."""
+
+
+class _Classes(nn.Module):
+    """Targets are class numbers or class probabilities; outputs are logits, which become probabilities."""
+
+    def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
+        """Leave class numbers or probabilities as they are."""
+        return targets
+
+    def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
+        """Logits [batch, (time,) class] → probabilities."""
+        return outputs.softmax(-1)
+
+
+class Tokens(_Classes):
+    """Token numbers, which an embedding reads."""
+
+    def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
+        """Do nothing: the vocabulary is already fitted."""
+
+    def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """int64 [batch, time, …], unchanged."""
+        return inputs
+
+
+class ByteImages(_Classes):
+    """Gray images as bytes, standardized over all pixels."""
 
     mean: Tensor
     deviation: Tensor
@@ -23,7 +63,7 @@ class ByteImages(nn.Module):
         self.register_buffer("deviation", torch.ones(()))
 
     def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
-        """Mean and standard deviation over all pixels of uint8 [sample, row, column]."""
+        """Take mean and standard deviation of all pixels of uint8 [sample, row, column]."""
         # A histogram is exact and needs no float copy of the whole split.
         counts = torch.bincount(inputs.flatten(), minlength=256).double()
         values = torch.arange(256, dtype=torch.float64, device=inputs.device)
@@ -35,42 +75,15 @@ class ByteImages(nn.Module):
         """uint8 [batch, row, column] → float32 of the same shape, mean 0, deviation 1."""
         return (inputs.float() - self.mean) / self.deviation
 
-    def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
-        """Class numbers stay as they are."""
-        return targets
 
-    def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
-        """Logits [batch, class] → probabilities."""
-        return outputs.softmax(-1)
-
-
-class Tokens(nn.Module):
-    """Token numbers, which an embedding reads; outputs are probabilities."""
-
-    def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
-        """Nothing to fit: the vocabulary was."""
-
-    def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """int64 [batch, time, …], as it is."""
-        return inputs
-
-    def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
-        """Token or class numbers, or class probabilities, stay as they are."""
-        return targets
-
-    def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
-        """Logits [batch, (time,) class] → probabilities."""
-        return outputs.softmax(-1)
-
-
-class Frames(nn.Module):
-    """Frames of sound features; outputs are class probabilities.
+class Frames(_Classes):
+    """Frames of sound features.
 
     Args:
         features: Of a raw frame.
-        normalize: Each recording's features to mean 0 and deviation 1 over its own frames, which takes out loudness
-            and much of the voice; otherwise by the training split's.
-        deltas: Half the difference between the next and the last frame stands beside each feature (Furui 1986).
+        normalize: Standardize each recording's features over its own frames, which removes loudness and much of the
+            voice; otherwise by the training split's.
+        deltas: Put half the difference between the next and the previous frame beside each feature (Furui 1986).
     """
 
     mean: Tensor
@@ -83,7 +96,7 @@ class Frames(nn.Module):
         self.register_buffer("deviation", torch.ones(features))
 
     def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
-        """Mean and deviation of each feature over all valid frames of float32 [sample, time, feature]."""
+        """Take mean and deviation of each feature over all valid frames of float32 [sample, time, feature]."""
         valid = inputs[valid_steps(inputs, lengths)]
         self.mean.copy_(valid.mean(0))
         self.deviation.copy_(valid.std(0).clamp_min(1e-6))
@@ -94,38 +107,22 @@ class Frames(nn.Module):
         if self.normalize:
             count = valid.sum(1, keepdim=True)
             mean = torch.where(valid, inputs, 0.0).sum(1, keepdim=True) / count
-            centred = torch.where(valid, inputs - mean, 0.0)
-            frames = centred / (centred.square().sum(1, keepdim=True) / count + 1e-6).sqrt()
+            centered = torch.where(valid, inputs - mean, 0.0)
+            frames = centered / (centered.square().sum(1, keepdim=True) / count + 1e-6).sqrt()
         else:
             frames = torch.where(valid, (inputs - self.mean) / self.deviation, 0.0)
         if not self.deltas:
             return frames
-        # At both ends the frame itself stands for the one that is missing, so that padding changes nothing.
+        # At both ends the frame itself replaces the missing neighbor, so that padding changes nothing.
         after = torch.cat([frames[:, 1:], frames[:, -1:]], dim=1)
         before = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
         has_after = torch.cat([valid[:, 1:], torch.zeros_like(valid[:, :1])], dim=1)
         change = (torch.where(has_after, after, frames) - before) / 2
         return torch.cat([frames, torch.where(valid, change, 0.0)], dim=-1)
 
-    def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
-        """Class numbers stay as they are."""
-        return targets
-
-    def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
-        """Logits [batch, class] → probabilities."""
-        return outputs.softmax(-1)
-
-
-def valid_steps(inputs: Tensor, lengths: Tensor | None) -> Tensor:
-    """Which steps of [batch, time, …] are no padding: bool [batch, time]."""
-    if lengths is None:
-        return torch.ones_like(inputs.flatten(2)[:, :, 0] if inputs.dim() > 2 else inputs, dtype=torch.bool)
-    steps = torch.arange(inputs.shape[1], device=inputs.device)
-    return steps < lengths.to(inputs.device).unsqueeze(1)
-
 
 class PriceLevels(nn.Module):
-    """Price levels, scaled so that the training split spans 0 to 1: the classic of the tutorials.
+    """Price levels, scaled so that the training split spans 0 to 1, as in most tutorials.
 
     Args:
         features: Columns of the input.
@@ -142,7 +139,7 @@ class PriceLevels(nn.Module):
         self.register_buffer("span", torch.ones(features))
 
     def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
-        """Least and greatest value of each column of float32 [sample, time, feature]."""
+        """Take minimum and maximum of each column of float32 [sample, time, feature]."""
         low, high = inputs.amin((0, 1)), inputs.amax((0, 1))
         self.low.copy_(low)
         self.span.copy_(torch.where(high > low, high - low, 1.0))
@@ -161,13 +158,13 @@ class PriceLevels(nn.Module):
 
 
 class LogReturns(nn.Module):
-    """Prices as log changes since the day before; the output is a residual over the last known price.
+    """Prices as log changes from the previous day; the output is a residual over the last known price.
 
     Args:
         features: Columns of the input.
-        known: Position of the column whose last value is the last known price: the forecast column, but for an
-            opening price the close before it.
-        volumes: Positions of columns that are no prices; they are compared with their own past.
+        known: Position of the column whose last value is the last known price: the forecast column itself, or the
+            previous close for an opening price.
+        volumes: Positions of columns that are not prices; they are compared with their own past.
     """
 
     mean: Tensor
@@ -177,14 +174,14 @@ class LogReturns(nn.Module):
     def __init__(self, features: int, known: int, volumes: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.known = known
-        # Each column is compared with the day before of this one: prices with the known price, volumes with themselves.
+        # The column whose previous day each column is compared with: the known price, or itself for a volume.
         self.reference = [column if column in volumes else known for column in range(features)]
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("deviation", torch.ones(features))
         self.register_buffer("target_deviation", torch.ones(()))
 
     def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
-        """Mean and deviation of each log change, and of the target's."""
+        """Take mean and deviation of each log change, and the deviation of the target's."""
         changes = self._changes(inputs)
         self.mean.copy_(changes.mean((0, 1)))
         self.deviation.copy_(changes.std((0, 1)).clamp_min(1e-6))
@@ -214,9 +211,8 @@ class LogReturns(nn.Module):
 class EwmaReturns(nn.Module):
     """Prices as log returns over their volatility; outputs are quantiles of the next log return.
 
-    The volatility after day t is the root of an exponentially weighted mean of squared returns, whose weights end (and
-    are brought back to a sum of 1) after `volatility_window` days. A return is divided by the volatility of the day
-    before it, so that nothing it tells is already in its divisor.
+    The volatility after day t is the root of an exponentially weighted mean of squared returns over
+    `volatility_window` days. A return is divided by the volatility of the previous day, which does not contain it.
 
     Args:
         decay: Weight of a day over the weight of the day after it.
@@ -233,7 +229,7 @@ class EwmaReturns(nn.Module):
         self.register_buffer("weights", (weights / weights.sum()).float())
 
     def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
-        """Nothing to fit: the volatility of the moment is the scale."""
+        """Do nothing: the current volatility is the scale."""
 
     def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """USD [batch, time, 1] → standardized returns [batch, time − 1 − volatility_window, 1]."""
@@ -242,7 +238,7 @@ class EwmaReturns(nn.Module):
         return (returns[:, len(self.weights) :] / volatility[:, :-1]).unsqueeze(-1)
 
     def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
-        """Log return [batch] → the same in volatilities."""
+        """Log return [batch] → log return in volatilities."""
         return targets / self.last_volatility(inputs)
 
     def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:

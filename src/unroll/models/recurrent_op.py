@@ -1,8 +1,8 @@
 """One recurrent layer as a single operator, for export.
 
-`torch.export` takes packed sequences apart badly or not at all, and freezes the time axis of bidirectional layers.
-While a model is exported, `RecurrentLayer` therefore calls this operator, which `unroll.export.recurrent` translates to
-ONNX `RNN`, `GRU` or `LSTM`. It is never used to train: it has no gradient.
+`torch.export` does not handle packed sequences and freezes the time axis of bidirectional layers. While a model is
+exported, `RecurrentLayer` therefore calls this operator, which `unroll.export.recurrent` translates to ONNX `RNN`,
+`GRU` or `LSTM`. It has no implementation and no gradient.
 """
 
 import torch
@@ -16,12 +16,12 @@ def recurrent(
     recurrent_weights: Tensor,
     biases: Tensor,
     hidden: Tensor | None,
-    memory: Tensor | None,
+    cell_state: Tensor | None,
     lengths: Tensor | None,
     cell: str,
     nonlinearity: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One layer over right-padded sequences, in ONNX's layout of weights.
+    """Run one layer over right-padded sequences, with weights in ONNX's layout.
 
     Args:
         inputs: float32 [batch, time, feature].
@@ -29,14 +29,14 @@ def recurrent(
         recurrent_weights: float32 [direction, gate × unit, unit].
         biases: float32 [direction, 2 × gate × unit]; input biases first.
         hidden: float32 [direction, batch, unit], or None for zeros.
-        memory: The LSTM's cell state, as `hidden`.
+        cell_state: Of an LSTM, as `hidden`.
         lengths: int32 [batch], or None where no sequence is padded.
         cell: `rnn`, `gru` or `lstm`.
         nonlinearity: `tanh` or `relu`, of the plain RNN.
 
     Returns:
         Outputs [batch, time, direction × unit], last hidden state and last cell state [direction, batch, unit]; for
-        cells without a cell state the hidden state stands in its place.
+        other cells than the LSTM, the hidden state again.
     """
     raise NotImplementedError("unroll::recurrent exists while a model is exported, not to compute with")
 
@@ -48,7 +48,7 @@ def _(
     recurrent_weights: Tensor,
     biases: Tensor,
     hidden: Tensor | None,
-    memory: Tensor | None,
+    cell_state: Tensor | None,
     lengths: Tensor | None,
     cell: str,
     nonlinearity: str,

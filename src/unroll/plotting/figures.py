@@ -53,27 +53,37 @@ def dates(days: Any) -> Any:
 
 
 def learning_curves(path: Path, title: str, history: Sequence[dict[str, Any]], metric: str) -> None:
-    """Loss of both splits, validation metric and gradient norm by epoch, one line a fold and seed."""
+    """Plot losses, validation metric and gradient norm by epoch: a line for each fold, mean ± deviation over seeds."""
     drawn, (losses, metrics, gradients) = figure(1, 3, width=11, height=3.6)
-    members = sorted({(row["fold"], row["seed"]) for row in history})
-    for member in members:
-        rows = [row for row in history if (row["fold"], row["seed"]) == member]
-        epochs = [row["epoch"] for row in rows]
-        first = member == members[0]
-        losses.plot(epochs, [row["train_loss"] for row in rows], "C0", lw=1, label="training" if first else None)
-        if rows[0]["valid_loss"] is not None:
-            losses.plot(epochs, [row["valid_loss"] for row in rows], "C1", lw=1, label="validation" if first else None)
-            metrics.plot(epochs, [row["valid_metric"] for row in rows], "C1", lw=1)
-        gradients.plot(epochs, [row["gradient_norm"] for row in rows], "C2", lw=1)
+    for number, fold in enumerate(dict.fromkeys(row["fold"] for row in history)):
+        rows = [row for row in history if row["fold"] == fold]
+        for axis, column, color, label in (
+            (losses, "train_loss", "C0", "training"),
+            (losses, "valid_loss", "C1", "validation"),
+            (metrics, "valid_metric", "C1", None),
+            (gradients, "gradient_norm", "C2", None),
+        ):
+            if rows[0][column] is not None:
+                _plot_seeds(axis, rows, column, color, label if number == 0 else None)
     losses.set(title="loss", xlabel="epoch", yscale="log")
     losses.legend(frameon=False)
     metrics.set(title=f"validation {metric}", xlabel="epoch")
     if not metrics.lines:
-        metrics.text(0.5, 0.5, "no days held out:\nthe epochs were chosen beforehand", ha="center", va="center",
-                     transform=metrics.transAxes)  # fmt: skip
+        metrics.text(0.5, 0.5, "no validation split", ha="center", va="center", transform=metrics.transAxes)
     gradients.set(title="gradient norm, mean of an epoch", xlabel="epoch", yscale="log")
-    drawn.suptitle(title, size=10)
+    seeds = len({row["seed"] for row in history})
+    drawn.suptitle(f"{title}: mean and standard deviation over {seeds} seeds" if seeds > 1 else title, size=10)
     save(drawn, path)
+
+
+def _plot_seeds(axis: Any, rows: Sequence[dict[str, Any]], column: str, color: str, label: str | None) -> None:
+    """Plot the mean over seeds, with a band of one standard deviation where there are several."""
+    epochs = sorted({row["epoch"] for row in rows})
+    values = [np.array([row[column] for row in rows if row["epoch"] == epoch]) for epoch in epochs]
+    mean, deviation = np.array([one.mean() for one in values]), np.array([one.std() for one in values])
+    axis.plot(epochs, mean, color, lw=1, label=label)
+    if any(len(one) > 1 for one in values):
+        axis.fill_between(epochs, mean - deviation, mean + deviation, color=color, alpha=0.2, lw=0)
 
 
 def confusion_matrix(path: Path, title: str, counts: NDArray[np.int64], names: Sequence[str]) -> None:

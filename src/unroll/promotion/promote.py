@@ -16,10 +16,10 @@ from unroll.config.section import TaskSection
 from unroll.domains import domain_of
 from unroll.errors import BundleError, DataError, VersionError
 from unroll.evaluation.statistics import Losses, paired_bootstrap
-from unroll.export.rows import rows_of
 from unroll.features.samples import Samples, Tensors, linspace_indices
 from unroll.files import read_json, require, sha256_of, write_json
 from unroll.inference.bundle import PROVENANCE, Bundle, load_bundle
+from unroll.inference.sample_rows import sample_rows
 from unroll.metrics.metrics import Metrics
 from unroll.promotion import gates, rescoring, results
 from unroll.promotion.fresh import score_in_new_process
@@ -185,7 +185,7 @@ def _run_gates(
         bundle = load_bundle(paths.bundle(name))
     except BundleError as error:
         return gates.complete([parity, gates.fresh_process(str(error))]), None, None
-    rows = rows_of(test.rows, linspace_indices(len(test.rows["inputs"]), FRESH_ROWS), bundle.card)
+    rows = sample_rows(test.rows, linspace_indices(len(test.rows["inputs"]), FRESH_ROWS), bundle.card)
     fresh = gates.fresh_process(score_in_new_process(bundle.folder, rows))
     if not fresh.passed:
         return gates.complete([parity, fresh]), None, bundle

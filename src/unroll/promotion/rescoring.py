@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from unroll.errors import DataError
 from unroll.evaluation.statistics import Losses
-from unroll.export.rows import is_prompted, rows_of
 from unroll.features.samples import Samples, Tensors
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card
+from unroll.inference.sample_rows import sample_rows, takes_prompts
 from unroll.inference.scorer import Scorer
 from unroll.metrics.metrics import Metrics, Prediction
 
@@ -31,8 +31,8 @@ _SETTINGS = {
 
 
 def test_rows(samples: Samples) -> Tensors:
-    """Return the test rows of the last fold, whose network is shipped; it was trained on the rows of other folds."""
-    rows = samples.at(samples.folds[-1].test)
+    """Return the test rows of the shipped fold, whose network was trained on the test rows of other folds."""
+    rows = samples.at(samples.shipped.test)
     if "held_out" in rows:
         # The task's metrics count the speakers that other folds held out; here, every row of this fold counts.
         rows["held_out"] = np.ones_like(rows["held_out"])
@@ -41,7 +41,7 @@ def test_rows(samples: Samples) -> Tensors:
 
 def gives_losses(card: Card) -> bool:
     """Whether a graph's outputs are enough to compute losses: a language model's give no likelihood of a given text."""
-    return not is_prompted(card)
+    return not takes_prompts(card)
 
 
 def losses(bundle: Bundle, metrics: Metrics, rows: Tensors) -> Losses:
@@ -97,7 +97,7 @@ def _predictions(bundle: Bundle, rows: Tensors) -> Prediction:
     name = next((one for one in ("tokens", "labels", "probabilities") if one in outputs), outputs[0])
     generates = name == "tokens"
     scorer = Scorer(bundle)
-    batch = rows_of(rows, np.arange(len(rows["inputs"])), bundle.card)
+    batch = sample_rows(rows, np.arange(len(rows["inputs"])), bundle.card)
     pieces = [np.arange(len(batch))[cut] for cut in scorer.pieces(batch)]
 
     def run(piece: NDArray[np.int64]) -> NDArray[Any]:

@@ -18,6 +18,9 @@ COLUMNS = (
     "topology",
     "metric",
     "value",
+    "seeds",
+    "seed_mean",
+    "seed_std",
     "baseline",
     "baseline_value",
     "p_value",
@@ -59,9 +62,10 @@ th, td {{ text-align: left; padding: .35rem .7rem; white-space: nowrap; border-b
 .number {{ text-align: right; font-variant-numeric: tabular-nums; }}
 </style>
 <h1>Leaderboard</h1>
-<p>Test split; beside each experiment the strongest of its baselines on the same rows. The p-value (of the test named
-beside it) is the probability of a difference at least this large if both were equally good; with a worse value, a small
-one means significantly worse.</p>
+<p>Test split. The value is that of the exported model, which averages its networks, one for each seed; seed mean and
+seed std are those of the single networks. Beside it is the strongest baseline on the same rows. The p-value (of the
+test named beside it) is the probability of a difference at least this large if both were equally good; with a worse
+value, a small one means significantly worse.</p>
 <table><thead><tr>{head}</tr></thead><tbody>
 {body}
 </tbody></table>

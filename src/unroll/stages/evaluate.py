@@ -1,4 +1,4 @@
-"""Test figures of an experiment beside its baselines', and pictures of them."""
+"""Evaluate an experiment: test metrics beside those of its baselines, and plots."""
 
 import csv
 from pathlib import Path
@@ -14,33 +14,35 @@ from unroll.config.experiments import Experiment, RecurrentModel
 from unroll.config.reading import load_section
 from unroll.domains import domain_of
 from unroll.domains.task import Task, make_task, topology_of
-from unroll.evaluation.evaluation import evaluate
+from unroll.evaluation.evaluation import evaluate, evaluate_seeds
 from unroll.evaluation.gradients import gradient_reach
+from unroll.evaluation.inspection import attention_weights, continuations, embedding_vectors, prompt_rows
 from unroll.features.samples import Samples, linspace_indices
 from unroll.files import digest_of, read_json, replacing, require, write_json
-from unroll.models.generators import EncoderDecoder, LanguageModel
+from unroll.models.generators import EncoderDecoder, LanguageModel, Network
 from unroll.models.network import SequenceNetwork
 from unroll.plotting.attention import attention_maps
 from unroll.plotting.figures import learning_curves
 from unroll.plotting.results import Results
 from unroll.plotting.tables import neighbor_table
 from unroll.tracking import Run
-from unroll.training.batches import Batches
-from unroll.training.inspection import continuations, looks, prompts, vectors
-from unroll.training.loop import Network
-from unroll.training.members import last_fold, load_networks, new_network, predict_test, training_split
+from unroll.training.batches import Batches, make_batches
+from unroll.training.build import build_model
+from unroll.training.fit import fit_preprocessing
+from unroll.training.members import load_networks
+from unroll.training.prediction import predict_test
 
 CPU = torch.device("cpu")
 REACH_ROWS = 256
-"""Test rows that the gradient's reach is averaged over."""
+"""Test rows over which the gradient's reach is averaged."""
 SHOWN = 6
-"""Test rows that the network's own pictures show."""
+"""Test rows in plots of attention and continuations."""
 GENERATED = 100
 """Test rows whose continuations are measured, where a task measures what is generated."""
 
 
 def run(name: str) -> None:
-    """Writes evaluation.json, the test predictions and plots of an experiment."""
+    """Write evaluation.json, test predictions and plots of an experiment."""
     experiment = load_section("experiments", name)
     section = load_section("tasks", experiment.task)
     seeds = experiment.training.seeds
@@ -62,21 +64,17 @@ def run(name: str) -> None:
             "metric": task.metrics.headline,
             **evaluate(task.metrics, prediction, load_file(baselines / "predictions.safetensors"), rows),
         }
-        if len(seeds) > 1:
-            evaluation["seeds"] = {
-                str(seed): task.metrics.evaluate(predict_test(task, experiment.model, samples, weights, (seed,)), rows)
-                for seed in seeds
-            }
+        single = {seed: predict_test(task, experiment.model, samples, weights, (seed,)) for seed in seeds}
+        evaluation |= evaluate_seeds(task.metrics, single, rows)
         if isinstance(experiment.model, RecurrentModel) and task.input_steps and task.features:
             evaluation["gradient_reach"] = _reach(task, experiment, samples, weights)
         with replacing(paths.model(name) / "predictions.parquet") as part:
             pq.write_table(_as_table(task, prediction, rows), part)
         plots = domain_of(section.domain).part("plots")
         plots.plot(Results(paths.plots(name), name, section, samples, prediction, rows, evaluation))
-        fold = last_fold(samples)
-        network = load_networks(task, experiment.model, weights, fold.name, seeds[:1])[0]
-        test = training_split(samples, task, fold.test, CPU)
-        _draw_network(paths.plots(name), name, network, task, test)
+        (network,) = load_networks(task, experiment.model, weights, samples.shipped, seeds[:1])
+        test = make_batches(samples, task, samples.shipped.test, CPU)
+        _plot_network(paths.plots(name), name, network, task, test)
         if isinstance(network, LanguageModel) and (texts := _generate(network, task, test)):
             if task.metrics.score_texts:
                 evaluation["generated"] = task.metrics.score_texts(texts)
@@ -95,40 +93,41 @@ def run(name: str) -> None:
 
 
 def _reach(task: Task, experiment: Experiment, samples: Samples, weights: Any) -> dict[str, list[float]]:
-    """Gradient norm at each time step, before training and after."""
-    fold = last_fold(samples)
-    seed = experiment.training.seeds[0]
-    data = training_split(samples, task, fold.test[:REACH_ROWS], CPU)
-    fresh = new_network(task, experiment.model, training_split(samples, task, fold.train, CPU), seed)
-    trained = load_networks(task, experiment.model, weights, fold.name, (seed,))[0]
+    """Return the gradient norm at each time step, before training and after."""
+    fold, seed = samples.shipped, experiment.training.seeds[0]
+    data = make_batches(samples, task, fold.test[:REACH_ROWS], CPU)
+    untrained = build_model(task, experiment.model, seed=seed)
+    fit_preprocessing(untrained, make_batches(samples, task, fold.train, CPU))
+    (trained,) = load_networks(task, experiment.model, weights, fold, (seed,))
     return {
         moment: gradient_reach(network, task, data)
-        for moment, network in (("untrained", fresh), ("trained", trained))
+        for moment, network in (("untrained", untrained), ("trained", trained))
         if isinstance(network, SequenceNetwork)
     }
 
 
-def _draw_network(folder: Path, title: str, network: Network, task: Task, data: Batches) -> None:
-    """What the network itself shows: its vectors' neighbors, what it looks at, what it writes by chance."""
-    embedding = vectors(network)
+def _plot_network(folder: Path, title: str, network: Network, task: Task, data: Batches) -> None:
+    """Plot the nearest neighbors of token vectors, and attention weights."""
+    embedding = embedding_vectors(network)
     if embedding is not None:
         vocabulary = next(iter(task.vocabularies.values()))
         tokens = vocabulary.tokens_of(range(vocabulary.size))
         neighbor_table(folder / "neighbors.png", f"{title}: nearest vectors", tokens, embedding)
-    some = linspace_indices(len(data), SHOWN).tolist()
     if isinstance(network, EncoderDecoder) and network.decoder.attention is not None:
-        attention_maps(folder / "attention.png", f"{title}: what it looked at", looks(network, task, data, some))
+        some = linspace_indices(len(data), SHOWN).tolist()
+        weights = attention_weights(network, task, data, some)
+        attention_maps(folder / "attention.png", f"{title}: attention weights", weights)
 
 
 def _generate(network: LanguageModel, task: Task, data: Batches) -> list[str]:
     """Return texts that begin as test rows do; an empty list where no row is long enough for a prompt."""
-    begun = prompts(data, GENERATED if task.metrics.score_texts else SHOWN)
+    rows = prompt_rows(data, GENERATED if task.metrics.score_texts else SHOWN)
     vocabulary = next(iter(task.vocabularies.values()))
-    return [vocabulary.decode(row) for row in continuations(network, task, data, begun)] if begun else []
+    return [vocabulary.decode(row) for row in continuations(network, task, data, rows)] if rows else []
 
 
 def _as_table(task: Task, prediction: Any, rows: Any) -> pa.Table:
-    """Test rows in order: what was predicted, what was true, their texts, and the day where there is one."""
+    """Return the test rows in order: prediction, target, texts, and the day where there is one."""
     columns = {"row": pa.array(range(len(prediction)), pa.int64())}
     if "day" in rows:
         columns["day"] = pa.array(rows["day"], pa.int32()).cast(pa.date32())

@@ -1,1 +1,1 @@
-"""The loop, optimizers and schedules, checkpoints, the health of gradients."""
+"""Building, training and running networks: batches, loop, optimizers, checkpoints."""

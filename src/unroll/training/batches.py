@@ -1,9 +1,13 @@
-"""A split on the device, and the order in which it is read."""
+"""A split on the device, and the batches in which it is read."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from unroll.domains.task import Task
+from unroll.errors import ParameterError
+from unroll.features.samples import Index, Samples
 
 
 @dataclass(frozen=True)
@@ -23,15 +27,14 @@ class Batch:
 
 @dataclass(frozen=True)
 class Batches:
-    """A split as it lies on the device: a batch is an index into it.
+    """A split as tensors on the device; a batch is an index into them.
 
     Attributes:
-        inputs: Raw inputs, [sample, time, …], padded on the right where lengths vary.
+        inputs: Raw inputs, [sample, time, …], right-padded where lengths vary.
         targets: Raw targets, [sample, …].
-        lengths: Of the inputs, int64 [sample] on the CPU; None where all are whole.
-        target_lengths: Of the targets, likewise; None where they have the inputs' lengths, or none.
-        stateful: The samples are windows of one stream, in order: a batch goes on where the one before it ended.
-        bucketed: Samples of like lengths make a batch, so that little is padded.
+        lengths: Of the inputs, int64 [sample] on the CPU; None without padding.
+        target_lengths: Of the targets, likewise; None where they have the inputs' lengths, or no steps.
+        stateful: The samples are consecutive windows of one stream: each batch continues where the previous one ended.
     """
 
     inputs: Tensor
@@ -39,71 +42,80 @@ class Batches:
     lengths: Tensor | None = None
     target_lengths: Tensor | None = None
     stateful: bool = False
-    bucketed: bool = True
 
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def order(self, size: int) -> list[Tensor]:
-        """One epoch's batches as positions, int64 [sample] on the CPU, by chance of torch's generator.
+    def shuffled(self, size: int) -> list[Tensor]:
+        """Return the positions of an epoch's batches, int64 [sample] on the CPU, shuffled by torch's generator.
+
+        Samples of similar lengths share a batch, so that little is padded.
 
         Example:
-            Stateful, 7 windows and size 2: (0, 3), (1, 4), (2, 5): two readers go through the stream side by side. The
-            last window is left out, as is whatever does not fill all readers.
+            Stateful, 7 windows and size 2: (0, 3), (1, 4), (2, 5): two readers go through the stream side by side.
+            What does not fill all readers is left out, here the last window.
         """
         if self.stateful:
             readers = min(size, len(self))
             steps = len(self) // readers
             return list(torch.arange(readers * steps).view(readers, steps).T)
-        chance = torch.randperm(len(self))
-        if (self.lengths is None and self.target_lengths is None) or not self.bucketed:
-            return list(chance.split(size))
-        # Stable sorts leave samples of equal lengths in chance's order.
+        order = torch.randperm(len(self))
+        if self.lengths is None and self.target_lengths is None:
+            return list(order.split(size))
+        # Stable sorts keep the random order among equal lengths.
         for lengths in (self.target_lengths, self.lengths):
             if lengths is not None:
-                chance = chance[lengths[chance].argsort(stable=True)]
-        batches = chance.split(size)
-        return [batches[place] for place in torch.randperm(len(batches))]
+                order = order[lengths[order].argsort(stable=True)]
+        batches = order.split(size)
+        return [batches[position] for position in torch.randperm(len(batches))]
 
-    def in_order(self, size: int) -> list[Tensor]:
-        """All positions once, for when nothing is learned; of like lengths where they vary.
+    def ordered(self, size: int) -> list[Tensor]:
+        """Return batches of all positions once, for evaluation; of similar lengths where they vary.
 
         Example:
-            Stateful, 7 windows and size 3: (0, 3, 6), (1, 4), (2, 5). Readers end from the last one on, so that a
-            batch's rows are the first ones of the batch before it.
+            Stateful, 7 windows and size 3: (0, 3, 6), (1, 4), (2, 5). The last readers end first, so that the rows of a
+            batch are the first ones of the previous batch.
         """
         if self.stateful:
             steps = -(-len(self) // min(size, len(self)))
             return [torch.arange(step, len(self), steps) for step in range(steps)]
-        if self.lengths is None or not self.bucketed:
+        if self.lengths is None:
             return list(torch.arange(len(self)).split(size))
         return list(self.lengths.argsort(stable=True).split(size))
 
     def at(self, index: Tensor) -> Batch:
-        """The samples at positions int64 [sample] on the CPU."""
-        there = index.to(self.inputs.device)
-        inputs, targets = self.inputs[there], self.targets[there]
+        """Return the samples at positions int64 [sample] on the CPU."""
+        on_device = index.to(self.inputs.device)
+        inputs, targets = self.inputs[on_device], self.targets[on_device]
         lengths = None if self.lengths is None else self.lengths[index]
         if lengths is not None:
             inputs = inputs[:, : int(lengths.max())]
         target_lengths = lengths if self.target_lengths is None else self.target_lengths[index]
-        if target_lengths is not None and targets.dim() > 1 and self.targets_have_steps:
+        # Whole numbers along a second axis are labels of steps; floats there are class probabilities.
+        if target_lengths is not None and targets.dim() > 1 and not targets.is_floating_point():
             targets = targets[:, : int(target_lengths.max())]
         if lengths is not None and int(lengths.min()) == inputs.shape[1]:
             lengths = None
         return Batch(inputs, targets, lengths)
 
-    @property
-    def targets_have_steps(self) -> bool:
-        """Whether the targets' second axis is time: class probabilities are floats, labels of steps whole numbers."""
-        return not self.targets.is_floating_point()
 
-    def padding(self, size: int) -> float:
-        """Share of an epoch's input and target steps that are padding."""
-        steps = filled = 0
-        for index in self.order(size):
-            for lengths in (self.lengths, self.target_lengths):
-                if lengths is not None:
-                    steps += len(index) * int(lengths[index].max())
-                    filled += int(lengths[index].sum())
-        return 1 - filled / steps if steps else 0.0
+def make_batches(samples: Samples, task: Task, index: Index, device: torch.device) -> Batches:
+    """Return the samples at int64 [position] as tensors on the device."""
+
+    def part(name: str) -> Tensor | None:
+        return torch.from_numpy(samples.tensors[name][index]) if name in samples.tensors else None
+
+    inputs, targets = (torch.from_numpy(samples.tensors[name][index]).to(device) for name in ("inputs", "targets"))
+    return Batches(inputs, targets, part("lengths"), part("target_lengths"), stateful=task.stateful)
+
+
+def pick_device(wanted: str) -> torch.device:
+    """Return the device to train on: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        ParameterError: CUDA is asked for, and not available.
+    """
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise ParameterError("training.device is cuda, but torch finds no CUDA device; use auto or cpu")
+    return torch.device("cuda" if available and wanted != "cpu" else "cpu")

@@ -1,159 +1,102 @@
-"""One builder for every task and every model: N + M, not N × M."""
+"""Networks from a task and a model's parameters: any of N tasks with any of M models that fits it."""
 
-from torch import Tensor
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from unroll.config.experiments import DenseModel, Embedding, EncoderDecoderModel, Model, RecurrentModel
 from unroll.domains.task import Task
-from unroll.errors import ParameterError
 from unroll.models.decoder import Decoder
-from unroll.models.dense import DenseEncoder
 from unroll.models.embedding import TokenEmbedding
-from unroll.models.generators import EncoderDecoder, LanguageModel
-from unroll.models.network import SequenceNetwork, TiedHead
-from unroll.models.recurrent import RecurrentEncoder
+from unroll.models.encoders import DenseEncoder, RecurrentEncoder
+from unroll.models.generators import EncoderDecoder, LanguageModel, Network
+from unroll.models.heads import TiedHead
+from unroll.models.network import Classifier, Ensemble, SequenceNetwork, TokenClassifier
 
 
-def build_model(task: Task, model: Model, vectors: Tensor | None = None) -> SequenceNetwork | EncoderDecoder:
-    """A network for a task, its weights drawn from torch's generator as it stands.
+def build_model(task: Task, model: Model, *, seed: int = 0, vectors: Tensor | None = None) -> Network:
+    """Build a network with random weights.
 
     Args:
-        task: What it is to learn.
+        task: What it is to learn; `unroll.training.checks` refuses models that do not fit it.
         model: Its parameters.
-        vectors: float32 [vocabulary, size], for embeddings that begin with them; None leaves them to chance, as where
-            trained weights are loaded afterwards.
-
-    Raises:
-        ParameterError: The model cannot do the task, or the vectors are of another size.
+        seed: Of the weights.
+        vectors: float32 [vocabulary, size], for a pretrained embedding; not needed to load trained weights.
     """
-    writes_alone = bool(task.target_vocab_size) and not task.every_step
+    torch.manual_seed(seed)
+    preprocessing = task.make_preprocessing()
     if isinstance(model, EncoderDecoderModel):
-        if not writes_alone:
-            raise ParameterError(
-                f"an encoder_decoder model writes a sequence of its own, task {task.name!r} wants "
-                f"{'an output for each step' if task.every_step else 'one output'}: use recurrent"
-            )
-        return _encoder_decoder(task, model, vectors)
-    if writes_alone:
-        raise ParameterError(f"task {task.name!r} writes a sequence of its own: use an encoder_decoder model")
-    encoder_embedding = None
-    if isinstance(model, RecurrentModel):
-        _check_direction(task, model)
-        encoder_embedding = _embedding(task, model.embedding, task.source_vocab_size, model.dropout, vectors)
-    encoder = _encoder(task, model, encoder_embedding)
-    preprocessing, dropout = task.make_preprocessing(), model.dropout
-    if isinstance(model, DenseModel) or isinstance(encoder, DenseEncoder):
-        return SequenceNetwork(preprocessing, encoder, task.make_head(encoder.output_size), dropout=dropout)
-    if model.tie_weights and not (task.target_vocab_size and encoder_embedding):
-        raise ParameterError(f"tie_weights is for language models; task {task.name!r} writes no tokens: leave it out")
-    if task.target_vocab_size and encoder_embedding:
-        head = (
-            TiedHead(encoder.output_size, encoder_embedding)
-            if model.tie_weights
-            else task.make_head(encoder.output_size)
+        target = _embedding(task, model.embedding, task.target_vocab_size, model.dropout, vectors)
+        # Source and target share a vocabulary, so they share the vectors.
+        source = target if task.source_vocab_size else None
+        reader = (
+            DenseEncoder(task.steps * task.features, **_dense_options(model.encoder))
+            if isinstance(model.encoder, DenseModel)
+            else RecurrentEncoder(source.output_size if source else task.features, **_recurrent_options(model.encoder))
         )
-        return LanguageModel(preprocessing, encoder_embedding, encoder, head, dropout=dropout)
+        decoder = Decoder(
+            model.decoder.cell,
+            model.decoder.units,
+            target,
+            reader.state_size,
+            value_size=reader.output_size if model.decoder.attention == "additive" else 0,
+            dropout=model.dropout,
+        )
+        return EncoderDecoder(preprocessing, reader, decoder, embedding=source, reverse_source=model.reverse_source)
+    if isinstance(model, DenseModel):
+        dense = DenseEncoder(task.steps * task.features, **_dense_options(model))
+        return SequenceNetwork(preprocessing, dense, task.make_head(dense.output_size), dropout=model.dropout)
+    embedding = (
+        _embedding(task, model.embedding, task.source_vocab_size, model.dropout, vectors)
+        if task.source_vocab_size
+        else None
+    )
+    encoder = RecurrentEncoder(embedding.output_size if embedding else task.features, **_recurrent_options(model))
+    if task.target_vocab_size and embedding:
+        head = TiedHead(encoder.output_size, embedding) if model.tie_weights else task.make_head(encoder.output_size)
+        return LanguageModel(preprocessing, embedding, encoder, head, dropout=model.dropout)
     return SequenceNetwork(
         preprocessing,
         encoder,
         task.make_head(encoder.output_size),
-        embedding=encoder_embedding,
+        embedding=embedding,
         every_step=task.every_step,
         pooling=model.pooling,
-        dropout=dropout,
-    )
-
-
-def _encoder_decoder(task: Task, model: EncoderDecoderModel, vectors: Tensor | None) -> EncoderDecoder:
-    _check_encoder(model)
-    written = _embedding(task, model.embedding, task.target_vocab_size, model.dropout, vectors)
-    # One vocabulary for both sides, so one set of vectors.
-    read = written if task.source_vocab_size else None
-    encoder = _encoder(task, model.encoder, read)
-    attends = model.decoder.attention == "additive"
-    if written is None:
-        raise ParameterError(f"task {task.name!r} has no vocabulary; run `unroll featurize {task.name}` again")
-    decoder = Decoder(
-        model.decoder.cell,
-        model.decoder.units,
-        written,
-        # Of an LSTM both states are handed over.
-        encoder.output_size * (2 if isinstance(encoder, RecurrentEncoder) and encoder.layers[-1].cell == "lstm" else 1),
-        value_size=encoder.output_size if attends else 0,
         dropout=model.dropout,
     )
-    return EncoderDecoder(
-        task.make_preprocessing(), encoder, decoder, embedding=read, reverse_source=model.reverse_source
-    )
 
 
-def _check_encoder(model: EncoderDecoderModel) -> None:
-    """Refuses what an encoder beside a decoder would do nothing with."""
-    encoder = model.encoder
-    if isinstance(encoder, DenseModel):
-        return
-    if encoder.embedding != Embedding():
-        raise ParameterError("set `embedding` beside `encoder`, not in it: encoder and decoder share the vectors")
-    if encoder.pooling != "last":
-        raise ParameterError("a decoder begins with the encoder's last state: leave `pooling` out of `encoder`")
-    if encoder.tie_weights:
-        raise ParameterError(
-            "a decoder's output weights are always tied, an encoder has none: leave `tie_weights` out of it"
-        )
-
-
-def _encoder(
-    task: Task, model: RecurrentModel | DenseModel, embedding: TokenEmbedding | None
-) -> DenseEncoder | RecurrentEncoder:
-    if isinstance(model, DenseModel):
-        if task.every_step and not task.target_vocab_size:
-            raise ParameterError(f"a dense model has one output, task {task.name!r} wants one a step: use recurrent")
-        if task.variable_length or task.source_vocab_size:
-            raise ParameterError(f"a dense model needs inputs of one size, task {task.name!r} has not: use recurrent")
-        return DenseEncoder(
-            task.steps * task.features, model.units, nonlinearity=model.nonlinearity, dropout=model.dropout
-        )
-    return RecurrentEncoder(
-        embedding.output_size if embedding else task.features,
-        [(layer.cell, layer.units) for layer in model.layers],
-        bidirectional=model.bidirectional,
-        nonlinearity=model.nonlinearity,
-        initialization=model.initialization,
-        forget_bias=model.forget_bias,
-        layer_norm=model.layer_norm,
-        dropout=model.dropout,
-        tbptt_steps=model.tbptt_steps,
-    )
+def combine(task: Task, networks: Sequence[Network]) -> nn.Module:
+    """Return what is evaluated and exported of several networks: their mean with its decision, or the generator."""
+    if task.output == "tokens":
+        return networks[0]
+    ensemble = Ensemble(networks)
+    if task.output == "label":
+        return Classifier(ensemble).eval()
+    return (TokenClassifier(ensemble) if task.output == "labels" else ensemble).eval()
 
 
 def _embedding(
-    task: Task, settings: Embedding, vocabulary: int, dropout: float, vectors: Tensor | None
-) -> TokenEmbedding | None:
-    if not vocabulary:
-        if settings != Embedding():
-            raise ParameterError(f"task {task.name!r} has no tokens: leave `embedding` out")
-        return None
+    task: Task, settings: Embedding, vocab_size: int, dropout: float, vectors: Tensor | None
+) -> TokenEmbedding:
     embedding = TokenEmbedding(
-        vocabulary,
+        vocab_size,
         settings.size,
         characters=task.characters,
         character_vocab_size=task.character_vocab_size,
         dropout=dropout,
     )
     if settings.init == "pretrained" and vectors is not None:
-        if vectors.shape[1] != settings.size:
-            raise ParameterError(
-                f"the vectors of tasks.{task.name}.vectors have {vectors.shape[1]} numbers, embedding.size is "
-                f"{settings.size}; make them equal"
-            )
-        embedding.load(vectors, freeze=settings.freeze)
+        embedding.load_pretrained(vectors, freeze=settings.freeze)
     return embedding
 
 
-def _check_direction(task: Task, model: RecurrentModel) -> None:
-    if model.bidirectional and task.causal:
-        raise ParameterError(
-            f"each step of task {task.name!r} tells what comes next: a backward layer would read it; "
-            "set bidirectional: false"
-        )
-    if model.pooling != "last" and task.every_step:
-        raise ParameterError(f"task {task.name!r} has an output for each step, nothing is pooled: leave `pooling` out")
+def _dense_options(model: DenseModel) -> dict[str, Any]:
+    return model.model_dump(include={"units", "nonlinearity", "dropout"})
+
+
+def _recurrent_options(model: RecurrentModel) -> dict[str, Any]:
+    names = {"bidirectional", "nonlinearity", "initialization", "forget_bias", "layer_norm", "dropout", "tbptt_steps"}
+    return {"layers": [(layer.cell, layer.units) for layer in model.layers], **model.model_dump(include=names)}

@@ -1,9 +1,9 @@
-"""Checkpoints without pickle: one safetensors file, its header telling the rest."""
+"""Checkpoints without pickle: one safetensors file, with the history in its header."""
 
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,89 +20,75 @@ _WEIGHTS, _BEST, _OPTIMIZER = "weights/", "best/", "optimizer/"
 
 @dataclass
 class Progress:
-    """Where a training stands after an epoch.
+    """The state of a training after an epoch.
 
     Attributes:
         epoch: Epochs done.
-        history: One row an epoch.
-        best: The kept weights, on the CPU.
-        best_epoch: Whose they are.
+        history: One row per epoch.
+        best: The weights to keep, on the CPU.
+        best_epoch: The epoch that they are from.
         finished: No epoch is left, or patience ran out.
-        seconds: Spent in these epochs, over all processes.
+        seconds: Time spent in these epochs, over all processes.
     """
 
-    epoch: int
-    history: list[dict[str, Any]]
-    best: dict[str, Tensor]
-    best_epoch: int
+    epoch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_epoch: int = 0
     finished: bool = False
     seconds: float = 0.0
 
 
 def save_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Writes all that the next epoch needs; random numbers need nothing, each epoch seeds its own."""
+    """Write all that the next epoch needs; each epoch seeds its own random numbers."""
     tensors = {_WEIGHTS + name: tensor for name, tensor in network.state_dict().items()}
     tensors |= {_BEST + name: tensor for name, tensor in progress.best.items()}
     for position, entries in optimizer.state_dict()["state"].items():
         tensors |= {f"{_OPTIMIZER}{position}/{name}": value for name, value in entries.items() if value is not None}
-    header = {
-        "epoch": progress.epoch,
-        "history": progress.history,
-        "best_epoch": progress.best_epoch,
-        "finished": progress.finished,
-        "seconds": progress.seconds,
-    }
+    header = {name: value for name, value in vars(progress).items() if name != "best"}
     with replacing(path) as part:
         contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         save_file(contiguous, part, metadata={"progress": json.dumps(header)})
 
 
-def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
-    """Brings network and optimizer to where the checkpoint stands; None where there is none.
+def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Restore network and optimizer from a checkpoint; without one, return the progress of a training not begun.
 
     Raises:
-        TrainingError: The file is cut short, or of another training.
+        TrainingError: The file is damaged, or belongs to another training.
     """
     if not path.exists():
-        return None
+        return Progress()
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads(file.metadata()["progress"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 -- it is no dictionary
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 -- not a dictionary
         network.load_state_dict(_below(_WEIGHTS, tensors))
         state: dict[int, dict[str, Tensor]] = {}
         for key, tensor in _below(_OPTIMIZER, tensors).items():
             position, _, name = key.partition("/")
             state.setdefault(int(position), {})[name] = tensor
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-        return Progress(
-            header["epoch"],
-            header["history"],
-            _below(_BEST, tensors),
-            header["best_epoch"],
-            header["finished"],
-            header["seconds"],
-        )
+        return Progress(best=_below(_BEST, tensors), **header)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise TrainingError(f"{path} is no checkpoint of this training ({reason}); remove it to begin anew") from error
+        raise TrainingError(
+            f"{path} is not a checkpoint of this training ({reason}); delete it to start over"
+        ) from error
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
 
 
-def run_key(settings: str, inputs: Iterable[Path], code: Path) -> str:
-    """Names a training by what decides its result: settings, input files, the code, torch's version.
+def checkpoint_key(settings: str, files: Iterable[Path]) -> str:
+    """Return a name for a training, made of what determines its result.
 
     Args:
         settings: Parameters as text.
-        inputs: Files that are read.
-        code: Folder of the Python files that are run.
+        files: Features, and source files that training runs.
     """
     digest = hashlib.sha256(f"{torch.__version__}\n{settings}\n".encode())
-    for path in inputs:
-        digest.update(sha256_of(path).encode())
-    for path in sorted(code.rglob("*.py")):
-        digest.update(path.read_bytes())
+    for path in files:
+        digest.update(f"{path.name} {sha256_of(path)}\n".encode())
     return digest.hexdigest()[:16]

@@ -10,10 +10,10 @@ from unroll.config.experiments import Training
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], settings: Training) -> torch.optim.Optimizer:
-    """The optimizer that the parameters name."""
+    """Return the optimizer that the settings name."""
     trained = list(parameters)
     rate, decay = settings.learning_rate, settings.weight_decay
-    # Fused: one call for all tensors; small recurrent networks have many small ones.
+    # Fused: one call for all tensors; recurrent networks have many small ones.
     if settings.optimizer == "adam":
         return torch.optim.Adam(trained, lr=rate, weight_decay=decay, fused=True)
     if settings.optimizer == "adamw":
@@ -23,8 +23,8 @@ def make_optimizer(parameters: Iterable[nn.Parameter], settings: Training) -> to
     return torch.optim.RMSprop(trained, lr=rate, weight_decay=decay)
 
 
-def rate_share(schedule: str, progress: float) -> float:
-    """Learning rate as a share of its peak.
+def learning_rate_factor(schedule: str, progress: float) -> float:
+    """Return the learning rate as a share of its peak.
 
     Args:
         schedule: `constant`, `linear` (to zero), `cosine` (to zero) or `one_cycle` (from 1/25 up to the peak over the
@@ -39,8 +39,6 @@ def rate_share(schedule: str, progress: float) -> float:
         return 1.0 - progress
     if schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * progress))
-    if schedule != "one_cycle":
-        raise ValueError(f"unknown schedule {schedule!r}: use constant, linear, cosine or one_cycle")
     rise, start, end = 0.3, 1 / 25, 1e-5
     if progress < rise:
         return start + (1 - start) * 0.5 * (1 - math.cos(math.pi * progress / rise))

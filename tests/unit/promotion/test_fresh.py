@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tiny_bundles
 
-from unroll.export.rows import rows_of
 from unroll.inference.bundle import load_bundle
+from unroll.inference.sample_rows import sample_rows
 from unroll.promotion import gates
 from unroll.promotion.fresh import score_in_new_process
 
@@ -17,7 +17,7 @@ ROWS = {"inputs": candidates.samples(8).at(slice(20, 28))["inputs"]}
 
 @pytest.fixture
 def rows(tmp_path):
-    return rows_of(ROWS, np.arange(8), load_bundle(tiny_bundles.digits(tmp_path / "whole")).card)
+    return sample_rows(ROWS, np.arange(8), load_bundle(tiny_bundles.digits(tmp_path / "whole")).card)
 
 
 def test_it_scores_without_torch(tmp_path, rows):

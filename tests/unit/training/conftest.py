@@ -6,7 +6,7 @@ from small_trainings import Job
 
 @pytest.fixture
 def job(tiny, tmp_path):
-    """Makes a training, each with a checkpoint of its own."""
+    """Make a small training."""
     count = iter(range(99))
 
     def make(**options):

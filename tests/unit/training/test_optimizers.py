@@ -1,4 +1,4 @@
-"""Schedules by hand, and settings that reach the optimizer."""
+"""Schedules at chosen points, and settings that reach the optimizer."""
 
 import math
 from itertools import pairwise
@@ -6,49 +6,24 @@ from itertools import pairwise
 import pytest
 import torch
 
-from unroll.training.optimizers import make_optimizer, rate_share
+from unroll.training.optimizers import learning_rate_factor, make_optimizer
+
+POINTS = {
+    "constant": {0.0: 1.0, 0.7: 1.0},
+    "linear": {0.0: 1.0, 0.25: 0.75, 1.0: 0.0},
+    "cosine": {0.0: 1.0, 0.25: 0.5 * (1 + math.sqrt(0.5)), 0.5: 0.5, 1.0: 0.0},
+    "one_cycle": {0.0: 0.04, 0.15: 0.52, 0.3: 1.0, 0.65: 0.500005, 1.0: 1e-5},
+}
 
 
-@pytest.mark.parametrize(
-    ("schedule", "progress", "share"),
-    [
-        ("constant", 0.0, 1.0),
-        ("constant", 0.7, 1.0),
-        ("linear", 0.0, 1.0),
-        ("linear", 0.25, 0.75),
-        ("linear", 1.0, 0.0),
-        ("cosine", 0.0, 1.0),
-        ("cosine", 0.25, 0.5 * (1 + math.sqrt(0.5))),
-        ("cosine", 0.5, 0.5),
-        ("cosine", 1.0, 0.0),
-        ("one_cycle", 0.0, 0.04),
-        ("one_cycle", 0.15, 0.52),
-        ("one_cycle", 0.3, 1.0),
-        ("one_cycle", 0.65, 0.500005),
-        ("one_cycle", 1.0, 1e-5),
-    ],
-)
-def test_schedules_by_hand(schedule, progress, share):
-    assert rate_share(schedule, progress) == pytest.approx(share, abs=1e-9)
-
-
-@pytest.mark.parametrize("schedule", ["linear", "cosine"])
-def test_schedules_fall(schedule):
-    shares = [rate_share(schedule, step / 50) for step in range(51)]
-    assert all(after < before for before, after in pairwise(shares))
-
-
-def test_one_cycle_rises_to_its_peak_and_falls():
-    shares = [rate_share("one_cycle", step / 100) for step in range(101)]
-    peak = shares.index(max(shares))
-    assert peak == 30
-    assert all(after > before for before, after in pairwise(shares[:31]))
-    assert all(after < before for before, after in pairwise(shares[30:]))
-
-
-def test_unknown_schedule():
-    with pytest.raises(ValueError, match="'steps': use constant, linear, cosine or one_cycle"):
-        rate_share("steps", 0.5)
+@pytest.mark.parametrize("schedule", POINTS)
+def test_schedules(schedule):
+    for progress, factor in POINTS[schedule].items():
+        assert learning_rate_factor(schedule, progress) == pytest.approx(factor, abs=1e-9)
+    peak = 0.3 if schedule == "one_cycle" else 0.0
+    factors = [(step / 100, learning_rate_factor(schedule, step / 100)) for step in range(101)]
+    for (progress, before), (_, after) in pairwise(factors):
+        assert after > before if progress < peak else after <= before
 
 
 @pytest.mark.parametrize(

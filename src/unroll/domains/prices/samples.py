@@ -39,7 +39,7 @@ def make_samples(table: pa.Table, section: LevelTask | LogReturnTask | QuantileT
     folds = split_by_time(tensors, section.splits)
     check_splits(folds, name, valid_wanted=section.splits.valid_share > 0)
     check_periods(tensors, section.splits, name)
-    return Samples(tensors, folds)
+    return Samples(tensors, folds, shipped_fold=folds[-1].name)
 
 
 def known_column(target: str) -> str:

@@ -10,7 +10,7 @@ from unroll.features.groups import given_splits
 from unroll.features.samples import Fold, Samples, check_splits
 
 MIXED = "voices-mixed"
-"""Name of the fold whose splits share voices; it sorts behind the others."""
+"""Name of the fold whose splits share voices; its network is exported, since it has heard all of them."""
 
 
 def make_samples(table: pa.Table, section: RecordingTask, name: str) -> Samples:
@@ -36,10 +36,8 @@ def make_samples(table: pa.Table, section: RecordingTask, name: str) -> Samples:
     labels = table["label"].to_numpy().astype(np.int64)
     voice = inferred_voices(inputs, lengths, labels, section.voices, section.seed, name)
     count = len(labels)
-    width = len(str(section.voices))
-    # Sorted by name, the ninth comes before the tenth.
     folds = [
-        _without_voice(f"voice-{one:0{width}}", voice == one, section.valid_share, section.seed + one)
+        _without_voice(f"voice-{one}", voice == one, section.valid_share, section.seed + one)
         for one in range(1, section.voices + 1)
     ]
     given = given_splits(table, name)
@@ -54,7 +52,8 @@ def make_samples(table: pa.Table, section: RecordingTask, name: str) -> Samples:
         "held_out": np.repeat(np.array([1, 0], np.int64), count),
     }
     sizes = np.bincount(voice, minlength=section.voices + 1)[1:]
-    return Samples(tensors, tuple(folds), notes={"voices": {str(one + 1): int(size) for one, size in enumerate(sizes)}})
+    notes = {"voices": {str(one + 1): int(size) for one, size in enumerate(sizes)}}
+    return Samples(tensors, tuple(folds), notes=notes, shipped_fold=MIXED)
 
 
 def inferred_voices(

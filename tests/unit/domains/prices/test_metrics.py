@@ -78,12 +78,13 @@ def test_the_mean_of_five_days_has_five_days_of_one_ticker():
 def test_an_untrained_residual_forecast_is_persistence(tiny, target):
     """Its head is initialized with zeros, and zero is no change from the last known price."""
     import torch
+    from small_trainings import new_network
 
-    from unroll.training.members import new_network, training_split
+    from unroll.training.batches import make_batches
 
     changes = {"columns": ["open", "close"], "target": target}
     task, samples = tiny.task("log_return", **changes), tiny.samples("log_return", **changes)
-    data = training_split(samples, task, samples.folds[0].train, torch.device("cpu"))
+    data = make_batches(samples, task, samples.folds[0].train, torch.device("cpu"))
     network = new_network(task, tiny.model("gru"), data, 0).eval()
     with torch.inference_mode():
         found = network(torch.from_numpy(samples.test_rows()["inputs"])).numpy()

@@ -4,15 +4,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from unroll.export.rows import rows_of
 from unroll.features.special_tokens import EOS
+from unroll.inference.sample_rows import sample_rows
 
 
 @pytest.mark.parametrize("kind", ["price", "price_steps", "text_class", "recording_class", "strip_columns"])
 def test_samples_become_a_batch(tiny, kind):
     samples, card = tiny.samples(kind), tiny.card(kind)
     rows = samples.at(samples.folds[-1].test)
-    batch = rows_of(rows, np.arange(len(rows["inputs"])), card)
+    batch = sample_rows(rows, np.arange(len(rows["inputs"])), card)
     assert len(batch) == len(rows["targets"])
     assert pa.types.is_fixed_size_list(batch["inputs"].type) == ("lengths" not in rows)
     valid = rows["lengths"][0] if "lengths" in rows else rows["inputs"].shape[1]
@@ -25,6 +25,6 @@ def test_samples_become_a_batch(tiny, kind):
 def test_prompts_begin_with_the_first_token(tiny):
     """Windows of a stream begin anywhere; the graph continues `<eos>` and a prompt."""
     card, tensors = tiny.card("language_model"), tiny.samples("language_model").tensors
-    whole = rows_of(tensors, np.array([1]), card)["inputs"][0].as_py()
+    whole = sample_rows(tensors, np.array([1]), card)["inputs"][0].as_py()
     assert whole == [EOS, *tensors["inputs"][1]]
-    assert rows_of(tensors, np.array([1]), card, prompt_steps=5)["inputs"][0].as_py() == whole[:6]
+    assert sample_rows(tensors, np.array([1]), card, prompt_steps=5)["inputs"][0].as_py() == whole[:6]

@@ -1,10 +1,9 @@
-"""What travels with a model besides its card: what its training rows were like, and what every row has to keep."""
+"""Make the reference distributions and the bounds that a bundle carries for drift and row checks."""
 
 import numpy as np
 import pyarrow as pa
 
-from unroll.export.rows import is_prompted, rows_of
-from unroll.features.samples import Fold, Index, Tensors, linspace_indices
+from unroll.features.samples import PROMPT_STEPS, Fold, Index, Tensors, linspace_indices
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card
 from unroll.inference.interface import Numbers
@@ -17,49 +16,51 @@ from unroll.inference.reference import (
     count_categories,
     count_numbers,
 )
+from unroll.inference.sample_rows import sample_rows, takes_prompts
 from unroll.inference.scorer import Scorer
-from unroll.training.inspection import PROMPT_STEPS
 
-ANSWERED = 5_000
-"""Rows, at most, that predictions are made for; evenly spaced."""
-WRITTEN = 500
-"""The same of a model that writes, which takes longer."""
-_ROWS = 8192
-"""Rows that are looked at together."""
-_ENOUGH = 100
-"""Rows of a validation split that make a distribution."""
+PREDICTED_ROWS = 5_000
+"""Maximum number of rows to predict, evenly spaced."""
+GENERATED_ROWS = 500
+"""The same for a generator, which takes longer."""
+_CHUNK_ROWS = 8192
+MIN_VALID_ROWS = 100
+"""Rows of a validation split that are enough for a distribution."""
 _FITTED = ("unknown_share",)
+"""Columns that depend on the vocabulary, which was fitted to the training split."""
 
 
 def describe(bundle: Bundle, tensors: Tensors, fold: Fold) -> tuple[Reference, tuple[Expectation, ...]]:
-    """Reference and expectations of a bundle whose graph and card are there.
+    """Return reference distributions and bounds for a bundle that has a graph and a card.
 
     Args:
-        bundle: Without the two.
+        bundle: The bundle.
         tensors: Of all samples.
-        fold: Whose network it is. Bounds and the distributions of rows are those of its training split. What was fitted
-            to that very split is counted on the validation split instead, if it has rows enough: words that a
-            vocabulary was made of are never unknown to it, and a network is surer of rows that it has learned.
+        fold: The fold of its network. Bounds and distributions of rows are those of the training split. What was fitted
+            to that split is counted on the validation split instead, if that is large enough: the vocabulary knows
+            every training word, and a network is more certain of rows that it has learned.
     """
     card = bundle.card
-    held_out = fold.valid if len(fold.valid) >= _ENOUGH else fold.train
+    held_out = fold.valid if len(fold.valid) >= MIN_VALID_ROWS else fold.train
     columns = _profiled(tensors, fold.train, card)
     counted = columns | {name: values for name, values in _profiled(tensors, held_out, card).items() if name in _FITTED}
-    if is_prompted(card):
-        # A prompt is a beginning, samples are whole: their lengths tell nothing of each other.
+    if takes_prompts(card):
+        # Samples are whole texts, prompts only their beginnings: the lengths are not comparable.
         del counted["tokens"]
-    few = held_out[linspace_indices(len(held_out), ANSWERED if card.interface.decoding is None else WRITTEN)]
+    some = held_out[
+        linspace_indices(len(held_out), PREDICTED_ROWS if card.interface.decoding is None else GENERATED_ROWS)
+    ]
     found = {name: count_numbers(values) for name, values in counted.items()}
     reference = Reference(
         rows={name: column for name, column in found.items() if column},
-        answers=_answer_columns(bundle, rows_of(tensors, few, card, prompt_steps=PROMPT_STEPS)),
+        answers=_answer_columns(bundle, sample_rows(tensors, some, card, prompt_steps=PROMPT_STEPS)),
     )
     return reference, card.interface.reader.bounds(columns, card)
 
 
 def _profiled(tensors: Tensors, index: Index, card: Card) -> dict[str, Numbers]:
-    starts = range(0, len(index), _ROWS)
-    parts = [profile(rows_of(tensors, index[start : start + _ROWS], card), card) for start in starts]
+    starts = range(0, len(index), _CHUNK_ROWS)
+    parts = [profile(sample_rows(tensors, index[start : start + _CHUNK_ROWS], card), card) for start in starts]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

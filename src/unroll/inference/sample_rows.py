@@ -1,4 +1,4 @@
-"""Samples as the rows that a bundle scores: what training and test splits have, in the form that readers give."""
+"""Samples as the rows that a bundle scores: training and test rows in the form that readers return."""
 
 from typing import Any
 
@@ -11,19 +11,19 @@ from unroll.features.special_tokens import PAD
 from unroll.inference.card import Card, TextInput, stated
 
 
-def is_prompted(card: Card) -> bool:
-    """Whether the model goes on with a prompt."""
+def takes_prompts(card: Card) -> bool:
+    """Return whether the model continues a prompt."""
     return card.text is not None and card.text.column == "prompt"
 
 
-def rows_of(tensors: Tensors, index: Index, card: Card, *, prompt_steps: int | None = None) -> pa.RecordBatch:
-    """Samples as a batch that a reader could have given: row_id, inputs, and of prices last_price.
+def sample_rows(tensors: Tensors, index: Index, card: Card, *, prompt_steps: int | None = None) -> pa.RecordBatch:
+    """Return samples as a batch that a reader could have returned: row_id, inputs, and for prices last_price.
 
     Args:
-        tensors: `inputs` [sample, time, …], `lengths` where they vary, `last` of prices.
-        index: Which samples; their places become the row ids.
-        card: Of the model that reads them.
-        prompt_steps: A model that goes on with a prompt gets so many tokens of each sample, at most; None: all.
+        tensors: `inputs` [sample, time, …], `lengths` where they vary, `last` for prices.
+        index: Positions of the samples, which become the row ids.
+        card: Of the model that scores them.
+        prompt_steps: Maximum number of tokens of a prompt, for a model that continues prompts; None for all.
     """
     inputs = tensors["inputs"][index]
     columns = {"row_id": pa.array(index)}
@@ -37,7 +37,7 @@ def rows_of(tensors: Tensors, index: Index, card: Card, *, prompt_steps: int | N
     else:
         flat = pa.array(np.ascontiguousarray(inputs).reshape(-1))
         return pa.record_batch(columns | {"inputs": pa.FixedSizeListArray.from_arrays(flat, inputs[0].size)})
-    if is_prompted(card):
+    if takes_prompts(card):
         inputs, lengths = _as_prompts(inputs, lengths, stated(card.text), prompt_steps or inputs.shape[1])
     inside = np.arange(inputs.shape[1]) < lengths[:, None]
     ends = np.concatenate([[0], np.cumsum(lengths)]) * int(np.prod(inputs.shape[2:], dtype=np.int64))
@@ -46,10 +46,10 @@ def rows_of(tensors: Tensors, index: Index, card: Card, *, prompt_steps: int | N
 
 
 def _as_prompts(
-    inputs: NDArray[Any], lengths: NDArray[np.int64], spec: TextInput, most: int
+    inputs: NDArray[Any], lengths: NDArray[np.int64], spec: TextInput, steps: int
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The first tokens of each sample, so many at most, after the one that stands before every text."""
-    before = spec.first_token
-    if before is None or (inputs[:, 0] == before).all():
-        return inputs[:, : most + 1], np.minimum(lengths, most + 1)
-    return np.insert(inputs[:, :most], 0, before, axis=1), np.minimum(lengths, most) + 1
+    """The first tokens of each sample, after the token that precedes every text."""
+    first = spec.first_token
+    if first is None or (inputs[:, 0] == first).all():
+        return inputs[:, : steps + 1], np.minimum(lengths, steps + 1)
+    return np.insert(inputs[:, :steps], 0, first, axis=1), np.minimum(lengths, steps) + 1

@@ -5,17 +5,17 @@ import pytest
 import tiny_bundles
 from conftest import SECTIONS
 
-from unroll.export.bundle import add
-from unroll.export.reference import _ENOUGH, describe
-from unroll.export.rows import rows_of
+from unroll.export.bundle import add_files
 from unroll.features.samples import Fold
 from unroll.features.special_tokens import UNK
 from unroll.inference.bundle import load_bundle
+from unroll.inference.describe import MIN_VALID_ROWS, describe
 from unroll.inference.profile import profile
+from unroll.inference.sample_rows import sample_rows
 
 
 def profiled(tiny, kind, index):
-    return profile(rows_of(tiny.samples(kind).tensors, index, tiny.card(kind)), tiny.card(kind))
+    return profile(sample_rows(tiny.samples(kind).tensors, index, tiny.card(kind)), tiny.card(kind))
 
 
 def bounds(tiny, kind, fold):
@@ -68,10 +68,10 @@ def test_a_reference_has_training_rows_and_predictions_for_held_out_rows(tmp_pat
         "reference.json": reference.model_dump(),
         "expectations.json": [one.model_dump(exclude_defaults=True) for one in expectations],
     }
-    add(folder, content)
+    add_files(folder, content)
     again = load_bundle(folder)
     assert (again.reference, again.expectations) == (reference, expectations)
-    few = Fold("all", np.arange(600), np.arange(600, 600 + _ENOUGH - 1), np.arange(0))
+    few = Fold("all", np.arange(600), np.arange(600, 600 + MIN_VALID_ROWS - 1), np.arange(0))
     reference, _ = describe(load_bundle(folder), {"inputs": pixels}, few)
     assert sum(reference.answers["prediction"].counts.values()) == 600
 

@@ -1,0 +1,303 @@
+"""Embeddings, attention, heads, networks and generators: values computed by hand, and steps against wholes."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from small_networks import (
+    CELLS,
+    VOCABULARY,
+    captioner,
+    close,
+    images,
+    language_model,
+    randomized,
+    reader,
+    sequences,
+    translator,
+)
+
+from unroll.features.special_tokens import BOS, IGNORE_INDEX, PAD
+from unroll.models.attention import AdditiveAttention
+from unroll.models.decoding import decode
+from unroll.models.embedding import TokenEmbedding
+from unroll.models.generators import shift_right, target_log_probabilities
+from unroll.models.heads import LinearHead, MonotoneQuantileHead
+from unroll.models.network import Ensemble
+from unroll.models.padding import valid_steps
+
+every_cell = pytest.mark.parametrize("cell", CELLS)
+LEVELS = [(0.1, 0.5, 0.9), (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)]
+
+
+# Heads
+
+
+@pytest.mark.parametrize("levels", LEVELS, ids=str)
+def test_quantiles_start_as_the_normals_and_rise_with_any_weights(levels):
+    from scipy.stats import norm
+
+    head = MonotoneQuantileHead(4, levels)
+    np.testing.assert_allclose(head(torch.randn(3, 4)).detach(), np.tile(norm.ppf(levels), (3, 1)), atol=2e-6)
+    (head(torch.randn(5, 4)) - 3).square().sum().backward()
+    assert head.linear.weight.grad.abs().sum(1).all()
+    for std in (0.1, 30.0):
+        assert (randomized(head, std=std)(torch.randn(200, 4)).diff(dim=1) >= 0).all()
+
+
+def test_quantiles():
+    head = MonotoneQuantileHead(1, (0.1, 0.3, 0.5, 0.7, 0.9))
+    with torch.no_grad():
+        head.linear.weight.zero_()
+        head.linear.bias.copy_(torch.tensor([1.0, 2.0, 0.5, -1.0, 3.0]))
+    a, b, c, d = (math.log1p(math.exp(value)) for value in (1.0, 2.0, -1.0, 3.0))
+    expected = torch.tensor([[0.5 - b - a, 0.5 - b, 0.5, 0.5 + c, 0.5 + c + d]])
+    torch.testing.assert_close(head(torch.ones(1, 1)).detach(), expected)
+
+
+def test_a_linear_head_may_start_at_zero():
+    assert not LinearHead(4, 1, start_at_zero=True)(torch.randn(3, 4)).any()
+    assert LinearHead(4, 1)(torch.randn(3, 4)).all()
+
+
+# Embeddings
+
+
+def test_vectors_of_tokens():
+    embedding = TokenEmbedding(4, 2)
+    with torch.no_grad():
+        embedding.tokens.weight.copy_(torch.tensor([[0.0, 0.0], [1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+    inputs = torch.tensor([[3, 1, PAD]])
+    assert embedding(inputs).tolist() == [[[5.0, 6.0], [1.0, 2.0], [0.0, 0.0]]]
+    assert torch.equal(embedding(inputs.unsqueeze(-1)), embedding(inputs))
+    weight = TokenEmbedding(2000, 128).tokens.weight.detach()
+    assert float(weight[1:].square().sum(1).mean()) == pytest.approx(1, rel=0.05)
+
+
+def test_features_of_characters():
+    """The maximum over windows of three characters: of abc, the windows 0ab, abc and bc0."""
+    embedding = TokenEmbedding(5, 2, characters=3, character_vocab_size=6)
+    with torch.no_grad():
+        embedding.characters.weight.copy_(torch.arange(6.0)[:, None].expand(-1, 30))
+        embedding.convolution.weight.fill_(1 / 30)
+        embedding.convolution.bias.fill_(0.5)
+    found = embedding(torch.tensor([[[3, 1, 5, 2], [4, 2, PAD, PAD]]]))
+    assert torch.equal(found[0, :, :2], embedding.tokens.weight[[3, 4]])
+    torch.testing.assert_close(found[0, :, 2:], torch.tensor([[8.5], [2.5]]).expand(-1, 30))
+
+
+def test_the_vector_of_padding_stays_zero():
+    torch.manual_seed(0)
+    embedding = TokenEmbedding(6, 4, characters=3, character_vocab_size=5)
+    optimizer = torch.optim.AdamW(embedding.parameters(), lr=0.1, weight_decay=0.01)
+    inputs = torch.randint(0, 5, (8, 7, 4))
+    for _ in range(5):
+        optimizer.zero_grad()
+        (embedding(inputs) - 1).square().mean().backward()
+        optimizer.step()
+    assert not embedding.tokens.weight[PAD].any()
+    assert not embedding.characters.weight[PAD].any()
+
+
+@pytest.mark.parametrize("tie_weights", [False, True])
+def test_the_vector_of_padding_is_never_read(tie_weights):
+    """With tied weights it is trained as an output weight, and not zero."""
+    network = language_model("gru", tie_weights=tie_weights)
+    inputs, lengths = sequences("tokens")
+    tokens, scores = decode(network, inputs, lengths, max_length=8, beams=3)
+    assert (tokens == PAD).any()
+    # The head keeps the vectors as they were.
+    network.embedding = copy.deepcopy(network.embedding)
+    with torch.no_grad():
+        network.embedding.tokens.weight[PAD] = 9.0
+    found, found_scores = decode(network, inputs, lengths, max_length=8, beams=3)
+    assert torch.equal(found, tokens)
+    close(found_scores, scores)
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_pretrained_vectors(freeze):
+    embedding = TokenEmbedding(4, 2)
+    before, nan = embedding.tokens.weight.detach().clone(), float("nan")
+    embedding.load_pretrained(torch.tensor([[7.0, 7.0], [nan, nan], [1.0, 2.0], [nan, 3.0]]), freeze=freeze)
+    weight = embedding.tokens.weight
+    assert weight[[PAD, 2]].tolist() == [[0, 0], [1, 2]]
+    assert torch.equal(weight[[1, 3]], before[[1, 3]])
+    assert weight.requires_grad is not freeze
+
+
+# Attention
+
+
+def test_additive_attention():
+    """score = v · tanh(W q + U k + b), weights = softmax over the valid steps, context = weighted mean of values."""
+    attention = AdditiveAttention(1, 2, 1)
+    with torch.no_grad():
+        attention.query.weight.fill_(2.0)
+        attention.key.weight.copy_(torch.tensor([[1.0, -1.0]]))
+        attention.key.bias.fill_(0.1)
+        attention.score.weight.fill_(3.0)
+    values = torch.tensor([[[0.5, 0.2], [0.1, 0.4], [9.0, 9.0]]])
+    memory = attention.memory(values, torch.tensor([[True, True, False]]))
+    context, weights = attention(torch.tensor([[[0.3]]]), memory)
+    scores = [3 * math.tanh(2 * 0.3 + 0.5 - 0.2 + 0.1), 3 * math.tanh(2 * 0.3 + 0.1 - 0.4 + 0.1)]
+    shares = [math.exp(score) / sum(map(math.exp, scores)) for score in scores]
+    torch.testing.assert_close(weights, torch.tensor([[[*shares, 0.0]]]))
+    mean = [shares[0] * 0.5 + shares[1] * 0.1, shares[0] * 0.2 + shares[1] * 0.4]
+    torch.testing.assert_close(context, torch.tensor([[mean]]))
+
+
+@pytest.mark.parametrize("std", [0.5, 30.0])
+def test_every_hypothesis_attends_by_itself_to_valid_steps(std):
+    attention = randomized(AdditiveAttention(4, 3, 5), std=std)
+    generator = torch.Generator().manual_seed(0)
+    values, query = torch.randn(4, 6, 3, generator=generator), torch.randn(4, 2, 4, generator=generator)
+    lengths = torch.tensor([6, 1, 3, 5])
+    memory = attention.memory(values, valid_steps(values, lengths))
+    context, weights = attention(query, memory)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(4, 2))
+    for row, length in enumerate(lengths):
+        assert not weights[row, :, length:].any()
+        torch.testing.assert_close(context[row], weights[row, :, :length] @ values[row, :length])
+    for beam in range(2):
+        torch.testing.assert_close(attention(query[:, beam : beam + 1], memory)[0][:, 0], context[:, beam])
+
+
+# Networks
+
+
+def test_every_step_depends_on_the_past_only():
+    network = reader("tokens", ["gru", "lstm"], every_step=True)
+    inputs, _ = sequences("tokens", [6, 6])
+    changed = inputs.clone()
+    changed[:, 4:] = inputs[:, 4:] % 10 + 1
+    assert torch.equal(network(inputs)[:, :4], network(changed)[:, :4])
+    assert not torch.equal(network(inputs)[:, 4:], network(changed)[:, 4:])
+
+
+def test_an_ensemble_is_the_mean_of_its_members():
+    members = [randomized(reader("tokens", ["gru"]), seed) for seed in (1, 2, 3)]
+    inputs, lengths = sequences("tokens")
+    expected = sum(member(inputs, lengths) for member in members) / 3
+    torch.testing.assert_close(Ensemble(members)(inputs, lengths), expected)
+    assert torch.equal(Ensemble(members[:1])(inputs, lengths), members[0](inputs, lengths))
+
+
+def test_targets_and_what_is_read_before_them():
+    targets = torch.tensor([[7, 8, 5], [9, 5, IGNORE_INDEX]])
+    assert shift_right(targets).tolist() == [[BOS, 7, 8], [BOS, 9, 5]]
+    assert shift_right(torch.tensor([[7, IGNORE_INDEX, IGNORE_INDEX]])).tolist() == [[BOS, 7, PAD]]
+    logits = torch.log(torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.2, 0.7], [0.9, 0.05, 0.05]]]))
+    found = target_log_probabilities(logits, torch.tensor([[1, 2, IGNORE_INDEX]]))
+    torch.testing.assert_close(found, torch.log(torch.tensor([[0.25, 0.7, 1.0]])))
+
+
+@pytest.mark.parametrize("cells", [("rnn",), ("lstm", "gru"), ("lstm", "lstm")], ids="-".join)
+def test_a_language_model_steps_as_it_reads(cells):
+    network = language_model(*cells, tie_weights=len(cells) > 1)
+    inputs, _ = sequences("tokens", [7, 7, 7])
+    with torch.no_grad():
+        logits, _ = network.output(inputs)
+        last, state, memory = network.start(inputs[:, :3], None, torch.arange(2))
+        assert last.tolist() == [[token, token] for token in inputs[:, 2].tolist()]
+        for step in range(2, 7):
+            found, state = network.step(inputs[:, step : step + 1].expand(-1, 2), state, memory)
+            close(found, logits[:, step : step + 1].expand(-1, 2, -1))
+
+
+def test_a_prompt_of_one_token_starts_from_a_zero_state():
+    network = language_model("lstm", "gru")
+    inputs, lengths = sequences("tokens", [1, 4])
+    last, state, _ = network.start(inputs, lengths, torch.arange(1))
+    assert last.tolist() == [[int(inputs[0, 0])], [int(inputs[1, 3])]]
+    assert not any(part[0].any() for part in state)
+    assert all(part[1].any() for part in state)
+
+
+@every_cell
+@pytest.mark.parametrize(("attention", "source"), [(False, ("lstm",)), (True, ("gru",)), (True, ("rnn", "lstm"))])
+def test_teacher_forcing_is_stepping(cell, attention, source):
+    network = translator(cell, source, attention=attention, bidirectional=True)
+    inputs, lengths = sequences("tokens")
+    targets, _ = sequences("tokens", [5] * 4, seed=3)
+    with torch.no_grad():
+        logits, _ = network.output(inputs, lengths, targets)
+        tokens, state, memory = network.start(inputs, lengths, torch.arange(2))
+        for step in range(5):
+            found, state = network.step(tokens, state, memory)
+            close(found, logits[:, step : step + 1].expand(-1, 2, -1))
+            tokens = targets[:, step : step + 1].expand(-1, 2)
+
+
+@every_cell
+def test_captions_are_stepped_as_they_are_forced(cell):
+    network, inputs = captioner(cell), images()
+    targets, _ = sequences("tokens", [5] * 4, seed=3)
+    with torch.no_grad():
+        logits, _ = network.output(inputs, targets=targets)
+        tokens, state, memory = network.start(inputs, None, torch.arange(1))
+        for step in range(5):
+            found, state = network.step(tokens, state, memory)
+            close(found[:, 0], logits[:, step])
+            tokens = targets[:, step : step + 1]
+
+
+@pytest.mark.parametrize("attention", [False, True], ids=["plain", "attention"])
+def test_a_prediction_depends_on_earlier_targets_only(attention):
+    network = translator("gru", attention=attention)
+    inputs, lengths = sequences("tokens")
+    targets, _ = sequences("tokens", [6] * 4, seed=3)
+    changed = targets.clone()
+    changed[:, 3:] = (changed[:, 3:] + 1) % VOCABULARY
+    one, other = (network.output(inputs, lengths, these)[0] for these in (targets, changed))
+    close(one[:, :4], other[:, :4])
+    assert not torch.allclose(one[:, 4:], other[:, 4:], atol=1e-3)
+
+
+@pytest.mark.parametrize(("cell", "source"), [("lstm", "lstm"), ("lstm", "gru"), ("rnn", "lstm")])
+def test_the_initial_state_is_made_of_all_final_states(cell, source):
+    """Of both directions, and of an LSTM also the cell states."""
+    network = translator(cell, (source,), bidirectional=True)
+    inputs, lengths = sequences("tokens")
+    with torch.no_grad():
+        found, _ = network.encode(inputs, lengths)
+        _, after = network.encoder(network.embedding(inputs), lengths)
+        final = torch.cat([torch.cat([part[0], part[1]], -1) for part in after[-1]], -1)
+        linear = final @ network.decoder.bridge.weight.T + network.decoder.bridge.bias
+    close(found[0], torch.tanh(linear[:, :5]))
+    assert len(found) == (2 if cell == "lstm" else 1)
+    if cell == "lstm":
+        close(found[1], linear[:, 5:])
+    assert all(part.is_contiguous() for part in found)  # which cuDNN needs
+
+
+def test_attention_weights_are_those_of_the_steps():
+    network = translator("gru", attention=True, reverse=True)
+    inputs, lengths = sequences("tokens", [7] * 4)
+    targets, _ = sequences("tokens", [3] * 4, seed=3)
+    with torch.no_grad():
+        weights = network.attention(inputs, lengths, targets)
+        state, memory = network.encode(inputs, lengths)
+        _, first = network.decoder.attention(state[0].unsqueeze(1), memory)
+    close(weights[:, :1], first.flip(-1))
+    assert translator("gru").attention(inputs, lengths, targets).shape == (4, 3, 0)
+
+
+def test_a_decoder_needs_targets():
+    with pytest.raises(ValueError, match="decode"):
+        translator("gru").output(*sequences("tokens"))
+
+
+@every_cell
+def test_a_training_step_changes_every_parameter(cell):
+    network = translator(cell, ("gru", "lstm"), attention=True, bidirectional=True).train()
+    before = {name: value.detach().clone() for name, value in network.named_parameters()}
+    inputs, lengths = sequences("tokens")
+    targets, _ = sequences("tokens", [5] * 4, seed=3)
+    optimizer = torch.optim.SGD(network.parameters(), 0.5)
+    logits, _ = network.output(inputs, lengths, targets)
+    torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten()).backward()
+    optimizer.step()
+    assert not [name for name, value in network.named_parameters() if torch.equal(value, before[name])]

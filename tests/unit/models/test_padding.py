@@ -1,0 +1,251 @@
+"""Padding, batch and order change nothing: encoders, and whole networks of every topology."""
+
+import pytest
+import torch
+from small_networks import (
+    CELLS,
+    LENGTHS,
+    captioner,
+    close,
+    encoder,
+    garbled,
+    images,
+    language_model,
+    padded,
+    randomized,
+    reader,
+    sequences,
+    translator,
+)
+
+from unroll.features.special_tokens import IGNORE_INDEX, PAD
+from unroll.models.decoding import decode
+from unroll.models.generators import target_log_probabilities
+from unroll.models.network import Classifier, Ensemble, TokenClassifier
+from unroll.models.padding import join_directions, reverse_steps, valid_steps
+
+STACKS = [("rnn",), ("gru",), ("lstm",), ("rnn", "gru", "lstm")]
+ORDER = torch.tensor([2, 0, 3, 1])
+every_stack = pytest.mark.parametrize("cells", STACKS, ids="-".join)
+every_cell = pytest.mark.parametrize("cell", CELLS)
+both_ways = pytest.mark.parametrize("bidirectional", [False, True], ids=["one-way", "bidirectional"])
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 4, 2), (3, 4, 2, 5)])
+def test_valid_steps(shape):
+    expected = [[True, False, False, False], [True] * 4, [True, True, True, False]]
+    assert valid_steps(torch.zeros(shape), torch.tensor([1, 4, 3])).tolist() == expected
+    assert valid_steps(torch.zeros(shape), None).tolist() == [[True] * 4] * 3
+
+
+def test_reversed_steps():
+    inputs = torch.tensor([[1, 2, 3, 0], [4, 0, 0, 0], [5, 6, 7, 8]])
+    expected = torch.tensor([[3, 2, 1, 0], [4, 0, 0, 0], [8, 7, 6, 5]])
+    lengths = torch.tensor([3, 1, 4])
+    assert torch.equal(reverse_steps(inputs, lengths), expected)
+    assert reverse_steps(inputs[2:], None).tolist() == [[8, 7, 6, 5]]
+    both = torch.stack([inputs, -inputs], -1)
+    assert torch.equal(reverse_steps(both, lengths), torch.stack([expected, -expected], -1))
+
+
+def test_joined_directions_have_the_forward_one_first():
+    hidden = torch.arange(12.0).reshape(2, 2, 3)  # [direction, batch, unit]
+    assert join_directions(hidden).tolist() == [[0, 1, 2, 6, 7, 8], [3, 4, 5, 9, 10, 11]]
+
+
+@every_stack
+@both_ways
+def test_an_encoder_never_reads_padding(cells, bidirectional):
+    stack = randomized(encoder(3, cells, bidirectional, layer_norm=len(cells) > 1))
+    inputs, lengths = sequences("frames")
+    inputs.requires_grad_()
+    outputs, states = stack(inputs, lengths)
+    found, found_states = stack(garbled(inputs, lengths), lengths)
+    assert torch.equal(found[:, : max(LENGTHS)], outputs)
+    assert not found[:, max(LENGTHS) :].any()
+    for row, length in enumerate(LENGTHS):
+        assert not outputs[row, length:].any()
+        alone, alone_states = stack(inputs[row : row + 1, :length])
+        close(outputs[row, :length], alone[0])
+        for layer, other, own in zip(states, found_states, alone_states, strict=True):
+            for part, same, expected in zip(layer, other, own, strict=True):
+                assert torch.equal(part, same)
+                close(part[:, row], expected[:, 0])
+    (outputs.square().sum() + states[0][0].square().sum()).backward()
+    for row, length in enumerate(LENGTHS):
+        assert not inputs.grad[row, length:].any()
+        assert inputs.grad[row, :length].abs().sum(-1).all()
+
+
+@every_stack
+def test_a_sequence_in_two_parts_is_the_whole(cells):
+    network = reader("tokens", cells, every_step=True)
+    inputs, _ = sequences("tokens", [9, 9])
+    with torch.no_grad():
+        whole, _ = network.output(inputs)
+        first, state = network.output(inputs[:, :4])
+        second, _ = network.output(inputs[:, 4:], state=state)
+    close(torch.cat([first, second], 1), whole)
+
+
+# Kind of inputs, cells, bidirectional, pooling: pairs instead of the full product.
+READERS = [
+    ("tokens", ("gru",), True, "last"),
+    ("tokens", ("rnn", "gru", "lstm"), False, "max"),
+    ("characters", ("lstm",), True, "mean"),
+    ("characters", ("rnn",), False, "last"),
+    ("frames", ("gru",), True, "max"),
+    ("frames", ("rnn", "gru", "lstm"), True, "last"),
+    ("frames", ("lstm",), False, "mean"),
+]
+
+
+@pytest.mark.parametrize(("kind", "cells", "bidirectional", "pooling"), READERS)
+def test_many_to_one(kind, cells, bidirectional, pooling):
+    network = reader(kind, cells, bidirectional, pooling=pooling)
+    inputs, lengths = sequences(kind)
+    with torch.no_grad():
+        expected = network(inputs, lengths)
+        assert len({tuple(row.tolist()) for row in expected}) == len(LENGTHS)
+        close(network(padded(inputs, 6), lengths), expected)
+        close(network(garbled(inputs, lengths), lengths), expected)
+        close(network(inputs[ORDER], lengths[ORDER]), expected[ORDER])
+        for row, length in enumerate(LENGTHS):
+            close(network(inputs[row : row + 1, :length]), expected[row : row + 1])
+        label, probabilities = Classifier(Ensemble([network]))(garbled(inputs, lengths), lengths)
+        close(probabilities, expected)
+        assert torch.equal(label, expected.argmax(1))
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
+def test_pooling_is_over_valid_outputs(pooling):
+    network = reader("frames", ["gru"], bidirectional=True, pooling=pooling)
+    network.head = torch.nn.Identity()
+    inputs, lengths = sequences("frames")
+    with torch.no_grad():
+        found, _ = network.output(inputs, lengths)
+        outputs, _ = network.encoder(network.preprocessing.prepare(inputs, lengths), lengths)
+    for row, length in enumerate(LENGTHS):
+        valid = outputs[row, :length]
+        last = torch.cat([valid[-1, :5], valid[0, 5:]])
+        expected = {"last": last, "mean": valid.mean(0), "max": valid.max(0).values}[pooling]
+        close(found[row], expected)
+
+
+def test_the_maximum_may_be_negative():
+    """The zeros beyond a length do not take part."""
+    network = reader("frames", ["rnn"], pooling="max")
+    network.head = torch.nn.Identity()
+    with torch.no_grad():
+        for name, parameter in network.encoder.named_parameters():
+            parameter.fill_(-0.2 if "bias" in name else 0.0)
+    assert (network.output(*sequences("frames"))[0] < 0).all()
+
+
+@pytest.mark.parametrize(("kind", "cells", "bidirectional"), [one[:3] for one in READERS])
+def test_many_to_many_in_step(kind, cells, bidirectional):
+    model = TokenClassifier(Ensemble([reader(kind, cells, bidirectional, every_step=True)])).eval()
+    inputs, lengths = sequences(kind)
+    with torch.no_grad():
+        labels, scores = model(inputs, lengths)
+        found, found_scores = model(garbled(inputs, lengths), lengths)
+        assert torch.equal(found, padded(labels, 2))
+        close(found_scores, padded(scores, 2))
+        for row, length in enumerate(LENGTHS):
+            assert not labels[row, length:].any()
+            assert not scores[row, length:].any()
+            alone = model(inputs[row : row + 1, :length])
+            assert torch.equal(alone[0][0], labels[row, :length])
+            close(alone[1][0], scores[row, :length])
+
+
+TRANSLATORS = [
+    ("rnn", ("lstm",), False, True, True),
+    ("gru", ("rnn",), True, False, True),
+    ("gru", ("gru",), True, True, False),
+    ("lstm", ("gru", "lstm"), True, True, True),
+    ("lstm", ("lstm",), False, False, False),
+]
+
+
+@pytest.mark.parametrize(("cell", "source", "attention", "bidirectional", "reverse"), TRANSLATORS)
+def test_sequence_to_sequence(cell, source, attention, bidirectional, reverse):
+    network = translator(cell, source, attention=attention, bidirectional=bidirectional, reverse=reverse)
+    inputs, lengths = sequences("tokens")
+    targets = sequences("tokens", [3, 5, 1, 2], seed=5)[0]
+    targets[targets == PAD] = IGNORE_INDEX
+    with torch.no_grad():
+        logits, _ = network.output(inputs, lengths, targets)
+        tokens, scores = decode(network, inputs, lengths, max_length=6, beams=3)
+        close(network.output(garbled(inputs, lengths), lengths, targets)[0], logits)
+        found, found_scores = decode(network, garbled(inputs, lengths), lengths, max_length=6, beams=3)
+        assert torch.equal(found, tokens)
+        close(found_scores, scores)
+        close(network.output(inputs, lengths, padded(targets, 3, IGNORE_INDEX))[0][:, :5], logits)
+        for row, length in enumerate(LENGTHS):
+            own = inputs[row : row + 1, :length]
+            close(network.output(own, None, targets[row : row + 1])[0], logits[row : row + 1])
+            found, found_scores = decode(network, own, max_length=6, beams=3)
+            assert torch.equal(found[0], tokens[row, :, : found.shape[2]])
+            close(found_scores[0], scores[row])
+
+
+def test_attention_weights_of_padding_are_zero():
+    network = translator("gru", attention=True, bidirectional=True)
+    inputs, lengths = sequences("tokens")
+    with torch.no_grad():
+        weights = network.attention(padded(inputs, 2, 7), lengths, sequences("tokens", [4] * 4, seed=5)[0])
+    for row, length in enumerate(LENGTHS):
+        assert not weights[row, :, length:].any()
+        assert (weights[row, :, :length] > 0).all()
+    close(weights.sum(-1), torch.ones(4, 4))
+
+
+def test_a_reversed_source_is_read_from_its_end():
+    """Not from the end of its padding."""
+    network, forward = translator("gru", reverse=True), translator("gru")
+    inputs, lengths = sequences("tokens")
+    targets = sequences("tokens", [3] * 4, seed=5)[0]
+    with torch.no_grad():
+        expected = forward.output(reverse_steps(inputs, lengths), lengths, targets)[0]
+        close(network.output(inputs, lengths, targets)[0], expected)
+
+
+@every_cell
+def test_captions_do_not_depend_on_the_batch(cell):
+    network, inputs = captioner(cell), images()
+    tokens, scores = decode(network, inputs, max_length=6, beams=3)
+    found, found_scores = decode(network, inputs[ORDER], max_length=6, beams=3)
+    assert torch.equal(found, tokens[ORDER])
+    close(found_scores, scores[ORDER])
+
+
+@pytest.mark.parametrize(("cells", "tie_weights"), [(("rnn", "gru", "lstm"), False), (("lstm",), True)])
+def test_prompts_of_a_language_model(cells, tie_weights):
+    network = language_model(*cells, tie_weights=tie_weights)
+    inputs, lengths = sequences("tokens")
+    uniforms = torch.rand(4, 2, 6, generator=torch.Generator().manual_seed(0))
+    for settings in ({"beams": 3}, {"beams": 2, "temperature": 0.7, "uniforms": uniforms}):
+        tokens, scores = decode(network, inputs, lengths, max_length=6, **settings)
+        found, found_scores = decode(network, garbled(inputs, lengths), lengths, max_length=6, **settings)
+        assert torch.equal(found, tokens)
+        close(found_scores, scores)
+        for row, length in enumerate(LENGTHS):
+            own = settings | ({"uniforms": uniforms[row : row + 1]} if "uniforms" in settings else {})
+            found, found_scores = decode(network, inputs[row : row + 1, :length], max_length=6, **own)
+            assert torch.equal(found[0], tokens[row, :, : found.shape[2]])
+            close(found_scores[0], scores[row])
+
+
+@every_stack
+def test_log_probabilities_of_a_language_model(cells):
+    network = language_model(*cells)
+    inputs, lengths = sequences("tokens")
+    targets = sequences("tokens", seed=4)[0]
+    targets[targets == PAD] = IGNORE_INDEX
+    with torch.no_grad():
+        logs = target_log_probabilities(network.output(inputs, lengths)[0], targets)
+        wider = target_log_probabilities(network.output(garbled(inputs, lengths))[0], padded(targets, 2, IGNORE_INDEX))
+        close(wider, padded(logs, 2))
+        for row, length in enumerate(LENGTHS):
+            assert not logs[row, length:].any()
