@@ -1,17 +1,17 @@
 """Running text: plain files, one paragraph or heading a line, read into one typed table.
 
-Columns of the table: row_id int64 (0, 1, … in the order of the files), split string, text string (NFC, no outer
-blanks).
+Columns of the table: row_id int64 (0, 1, … in the order of the files), split string, text string (NFC, stripped).
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from unroll.domains.articles.config import ArticleDataset
 from unroll.errors import FormatError
-from unroll.features import text_files
+from unroll.features.text_files import normal, read_files, read_lines
 from unroll.sources.ingested import Ingested
 
 if TYPE_CHECKING:
@@ -19,30 +19,21 @@ if TYPE_CHECKING:
 
 SCHEMA = pa.schema([("row_id", pa.int64()), ("split", pa.string()), ("text", pa.string())])
 
-_ENDINGS = (".txt", ".text")
-
 
 def read_dataset(fetched: Sequence["Fetched"], section: ArticleDataset) -> Ingested:
-    """Reads every file of every source into one table; blank lines are left out.
+    """Read every file of every source into one table; blank lines are left out.
 
     Raises:
-        FormatError: A file cannot be read as text, or has nothing but blank lines.
+        FormatError: A file cannot be read as text, or has only blank lines.
     """
     del section
-    splits: list[str | None] = []
-    texts: list[str] = []
-    records: list[dict[str, Any]] = []
-    for source in fetched:
-        described: list[dict[str, Any]] = []
-        for path in text_files.files_of(source.path, _ENDINGS):
-            lines = text_files.read_lines(path)
-            kept = [text for text in map(text_files.normal, lines) if text]
-            if not kept:
-                raise FormatError(f"{path} has no text: {len(lines):,} lines, all blank")
-            texts += kept
-            splits += [source.split] * len(kept)
-            described.append({"file": path.name, "rows": len(kept), "blank_lines": len(lines) - len(kept)})
-        records.append({**source.record, "files": described})
-    return Ingested(
-        pa.table({"row_id": list(range(len(texts))), "split": splits, "text": texts}, schema=SCHEMA), records
-    )
+    texts, splits, records = read_files(fetched, (".txt", ".text"), _read)
+    return Ingested(pa.table({"row_id": range(len(texts)), "split": splits, "text": texts}, schema=SCHEMA), records)
+
+
+def _read(path: Path) -> tuple[list[str], dict[str, int]]:
+    lines = read_lines(path)
+    texts = [text for text in map(normal, lines) if text]
+    if not texts:
+        raise FormatError(f"{path} has no text: all of its {len(lines):,} lines are blank")
+    return texts, {"blank_lines": len(lines) - len(texts)}

@@ -6,7 +6,7 @@ or "test"), label uint8, pixels fixed_size_list<uint8>[784] (row by row, 0 = bac
 
 import pickle
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,18 +36,15 @@ SPLITS = ("train", "test")
 
 _ROWS = 8192
 _OFFICIAL = {
-    ("train", "images"): "train-images-idx3-ubyte",
-    ("train", "labels"): "train-labels-idx1-ubyte",
-    ("test", "images"): "t10k-images-idx3-ubyte",
-    ("test", "labels"): "t10k-labels-idx1-ubyte",
-}
-_ALLOWED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy._core.multiarray", "_reconstruct"),
+    "train-images-idx3-ubyte": ("train", "images"),
+    "train-labels-idx1-ubyte": ("train", "labels"),
+    "t10k-images-idx3-ubyte": ("test", "images"),
+    "t10k-labels-idx1-ubyte": ("test", "labels"),
 }
 
-# What the unpickler, gzip and numpy raise for a file that is damaged or of other content.
+_ALLOWED = {("numpy", "ndarray"), ("numpy", "dtype"), ("numpy._core.multiarray", "_reconstruct")}
+
+# What the unpickler, gzip and numpy raise for a file that is damaged or has other content.
 _UNPICKLING = (
     pickle.UnpicklingError,
     zlib.error,
@@ -62,31 +59,31 @@ _UNPICKLING = (
 )
 
 Parts = dict[str, tuple[np.ndarray, np.ndarray]]
-"""By split: pixels uint8 [n, 784] and labels uint8 [n]."""
+"""By split: pixels uint8 [image, 784] and labels uint8 [image]."""
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Allows numpy arrays and nothing else: a pickle can name any function of any module to be called."""
+    """Allows numpy arrays and nothing else: a pickle can call any function of any module."""
 
     def find_class(self, module: str, name: str) -> Any:
         # numpy 2 moved numpy.core to numpy._core; the published file is older.
         module = module.replace("numpy.core.", "numpy._core.", 1)
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, and only numpy arrays are let in")
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}, only numpy arrays are allowed")
         return super().find_class(module, name)
 
 
 def read_dataset(fetched: Sequence["Fetched"], section: DigitDataset) -> Ingested:
-    """Reads all sources of a dataset.
+    """Read all sources of a dataset.
 
-    Either one pickle, or the four IDX files: in one folder under their official names, or as one source each, whose
-    split is the source's `split` or told by the official name.
+    They are either one pickle, or the four IDX files: in a folder under their official names, or as one source each,
+    whose split is the source's `split` or given by the official name.
 
     Raises:
-        FormatError: Not such files, or they do not fit together.
+        FormatError: The files are of another format, or do not fit together.
     """
     del section
-    if len(fetched) == 1 and fetched[0].path.is_file() and not _starts(fetched[0].path, idx.is_idx):
+    if len(fetched) == 1 and fetched[0].path.is_file() and not _head(fetched[0].path).startswith(b"\0\0"):
         parts, record = read_pickle(fetched[0])
         return Ingested(_table(parts), [{**fetched[0].record, **record}])
     parts, records = _read_idx_files(fetched)
@@ -94,42 +91,47 @@ def read_dataset(fetched: Sequence["Fetched"], section: DigitDataset) -> Ingeste
 
 
 def read_pickle(source: "Fetched") -> tuple[Parts, dict[str, Any]]:
-    """Reads the published pickle: three pairs (50,000, 10,000 and 10,000) of float32 images and int64 labels.
+    """Read the published pickle: three pairs (50,000, 10,000 and 10,000) of float32 images and int64 labels.
 
     The images are bytes divided by 256; the bytes are restored exactly. The first two pairs together are the official
     training images, in their official order.
 
     Raises:
-        FormatError: The file was not checked against a SHA-256, is damaged, or holds anything but such arrays.
+        FormatError: The file was not checked against a SHA-256, is damaged, or has anything but such arrays.
     """
     path = source.path
-    if not _starts(path, lambda head: head[:1] == b"\x80"):
+    if not _head(path).startswith(b"\x80"):
         raise FormatError(f"{path} is neither a pickle nor an IDX file, gzipped or not")
     if not source.verified:
-        raise FormatError(f"{path} is a pickle, and those are read after a checksum only: give its source a `sha256`")
+        raise FormatError(f"{path} is a pickle, which is read only after a checksum: give its source a `sha256`")
     with open_plain(path) as file:
         try:
             # Python 2 wrote the file: its byte strings are read as latin-1.
             content = _ArraysOnly(file, encoding="latin-1").load()
         except _UNPICKLING as error:
-            raise FormatError(f"{path} is no pickle of numpy arrays: {' '.join(str(error).split())[:200]}") from None
-        # Reading to the end has gzip check its sum over the whole file.
+            raise FormatError(f"{path} is not a pickle of numpy arrays: {' '.join(str(error).split())[:200]}") from None
+        # Reading to the end makes gzip check the sum over the whole file.
         if idx.read_plain(file, 1, path):
-            raise FormatError(f"{path} goes on after the end of its pickle")
+            raise FormatError(f"{path} continues after the end of its pickle")
     pairs = [_pair(pair, number, path) for number, pair in enumerate(_sequence(content, 3, path, "the pickle"), 1)]
-    train = (np.concatenate([pairs[0][0], pairs[1][0]]), np.concatenate([pairs[0][1], pairs[1][1]]))
+    images, labels = (np.concatenate(arrays) for arrays in zip(*pairs[:2], strict=True))
     record = {
         "format": "pickle of numpy arrays",
         "pixels": "float32 times 256, exactly the bytes 0-255",
-        "rows": {"train": len(train[1]), "test": len(pairs[2][1])},
+        "rows": {"train": len(labels), "test": len(pairs[2][1])},
     }
-    return {"train": train, "test": pairs[2]}, record
+    return {"train": (images, labels), "test": pairs[2]}, record
+
+
+def _head(path: Path) -> bytes:
+    with open_plain(path) as file:
+        return idx.read_plain(file, 4, path)
 
 
 def _sequence(value: Any, length: int, path: Path, what: str) -> Sequence[Any]:
     if not isinstance(value, tuple | list) or len(value) != length:
         size = f" of {len(value)}" if isinstance(value, tuple | list) else ""
-        raise FormatError(f"{path}: {what} holds a {type(value).__name__}{size}, expected a tuple of {length}")
+        raise FormatError(f"{path}: {what} is a {type(value).__name__}{size}, expected a tuple of {length}")
     return value
 
 
@@ -148,18 +150,14 @@ def _pair(value: Any, number: int, path: Path) -> tuple[np.ndarray, np.ndarray]:
         if wrong.any():
             row, column = (int(place) for place in np.argwhere(wrong)[0])
             raise FormatError(
-                f"{where}, image {start + row}, pixel {column}: {images[start + row, column]!s} times 256 is no byte "
-                "0-255; the pixels are expected as bytes divided by 256"
+                f"{where}, image {start + row}, pixel {column}: {images[start + row, column]!s} times 256 is not a "
+                "byte 0-255; the pixels are expected as bytes divided by 256"
             )
         pixels[start : start + _ROWS] = rounded
-    return pixels, _labels(labels, where)
-
-
-def _labels(labels: np.ndarray, where: str) -> np.ndarray:
     outside = np.flatnonzero((labels < 0) | (labels > 255))
     if len(outside):
         raise FormatError(f"{where}, label {outside[0]}: found {labels[outside[0]]}, expected a digit 0-9")
-    return labels.astype(np.uint8)
+    return pixels, labels.astype(np.uint8)
 
 
 def _described(value: Any) -> str:
@@ -170,16 +168,17 @@ def _read_idx_files(fetched: Sequence["Fetched"]) -> tuple[Parts, list[dict[str,
     found: dict[tuple[str, str], Path] = {}
     records: list[dict[str, Any]] = []
     for source in fetched:
-        mine = _official_files(source) if source.path.is_dir() else {_role(source): source.path}
-        for role, path in mine.items():
+        names: dict[str, str] = {}
+        for path in sorted(source.path.iterdir()) if source.path.is_dir() else [source.path]:
+            role = _role(path, source.split, in_folder=source.path.is_dir())
+            if role is None:
+                continue
             if role in found:
                 raise FormatError(f"{found[role]} and {path} would both be the {role[0]} {role[1]}")
             found[role] = path
-        names = {f"{split} {kind}": path.name for (split, kind), path in sorted(mine.items())}
+            names[" ".join(role)] = path.name
         records.append({**source.record, "format": "IDX", "files": names})
-    missing = [
-        f"the {split} {kind} ({name})" for (split, kind), name in _OFFICIAL.items() if (split, kind) not in found
-    ]
+    missing = [f"the {' '.join(role)} ({name})" for name, role in _OFFICIAL.items() if role not in found]
     if missing:
         there = ", ".join(path.name for path in found.values()) or "none"
         raise FormatError(f"IDX files are missing: {', '.join(missing)}; found: {there}")
@@ -190,7 +189,7 @@ def _read_idx_files(fetched: Sequence["Fetched"]) -> tuple[Parts, list[dict[str,
         count = sum(len(part) for part in images)
         if count != len(labels):
             raise FormatError(
-                f"{found[split, 'images']} has {count:,} images and {found[split, 'labels']} {len(labels):,} labels: "
+                f"{found[split, 'images']} has {count:,} images, {found[split, 'labels']} {len(labels):,} labels: "
                 "they do not belong together"
             )
         parts[split] = (np.concatenate(images), labels)
@@ -198,47 +197,34 @@ def _read_idx_files(fetched: Sequence["Fetched"]) -> tuple[Parts, list[dict[str,
     return parts, records
 
 
-def _official_files(source: "Fetched") -> dict[tuple[str, str], Path]:
-    """Files of a folder under their official names, with `.` for the second `-` as some copies have it, or `.gz`."""
-    by_name = {path.name.removesuffix(".gz").replace(".idx", "-idx"): path for path in sorted(source.path.iterdir())}
-    return {
-        role: by_name[name] for role, name in _OFFICIAL.items() if name in by_name and source.split in (None, role[0])
-    }
+def _role(path: Path, split: str | None, *, in_folder: bool) -> tuple[str, str] | None:
+    """Return split and kind of a file, by its official name or, for a source of its own, by split and magic number.
 
-
-def _role(source: "Fetched") -> tuple[str, str]:
-    """Which of the four files this is: the split by params.yaml or the name, the kind by the magic number."""
-    name = source.path.name.removesuffix(".gz").replace(".idx", "-idx")
-    official = next((role for role, known in _OFFICIAL.items() if known == name), None)
-    split = source.split or (official[0] if official else None)
+    In a folder, None for files with other names and for those of another split.
+    """
+    # Some copies have a `.` instead of the second `-`.
+    official = _OFFICIAL.get(path.name.removesuffix(".gz").replace(".idx", "-idx"))
+    if in_folder:
+        return official if official and split in (None, official[0]) else None
+    split = split or (official[0] if official else None)
     if split is None:
+        raise FormatError(f"{path}: is it for training or for test? Give its source `split: train` or `split: test`")
+    magic = idx.magic_of(path)
+    if magic not in idx.KINDS:
         raise FormatError(
-            f"{source.path}: is it for training or for test? Give its source `split: train` or `split: test`"
+            f"{path}: the magic number is 0x{magic:08x}, expected 0x{idx.IMAGES:08x} (images) or 0x{idx.LABELS:08x} "
+            "(labels)"
         )
-    magic = idx.magic_of(source.path)
-    if magic not in (idx.IMAGES, idx.LABELS):
-        raise FormatError(
-            f"{source.path}: the magic number is 0x{magic:08x}; IDX images have 0x{idx.IMAGES:08x}, "
-            f"IDX labels 0x{idx.LABELS:08x}"
-        )
-    return split, "images" if magic == idx.IMAGES else "labels"
-
-
-def _starts(path: Path, test: Callable[[bytes], bool]) -> bool:
-    with open_plain(path) as file:
-        return test(idx.read_plain(file, 4, path))
+    return split, idx.KINDS[magic]
 
 
 def _table(parts: Parts) -> pa.Table:
-    def column(arrays: Iterable[np.ndarray]) -> pa.Array:
-        return pa.array(np.concatenate(list(arrays)))
-
-    labels = column(parts[split][1] for split in SPLITS)
-    pixels = [pa.array(parts[split][0].reshape(-1)) for split in SPLITS]
+    counts = {split: len(parts[split][1]) for split in SPLITS}
+    pixels = [pa.FixedSizeListArray.from_arrays(pa.array(parts[split][0].reshape(-1)), PIXELS) for split in SPLITS]
     columns = {
-        "row_id": pa.array(np.arange(len(labels))),
-        "split": pa.array([split for split in SPLITS for _ in range(len(parts[split][1]))], pa.string()),
-        "label": labels,
-        "pixels": pa.chunked_array([pa.FixedSizeListArray.from_arrays(part, PIXELS) for part in pixels]),
+        "row_id": np.arange(sum(counts.values())),
+        "split": [split for split in SPLITS for _ in range(counts[split])],
+        "label": np.concatenate([parts[split][1] for split in SPLITS]),
+        "pixels": pa.chunked_array(pixels),
     }
     return pa.table(columns, schema=SCHEMA)

@@ -1,7 +1,7 @@
 """Sentences and their translations, read into one typed table.
 
 Columns of the table: row_id int64 (0, 1, … in the order of the files), split string (the source's, or null), source
-and target string (NFC, one plain blank between words).
+and target string (NFC, one blank between words).
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from unroll.domains.pairs.config import PairDataset
 from unroll.errors import FormatError
-from unroll.features import text_files
+from unroll.features.text_files import files_of, one_line, read_lines
 from unroll.sources.ingested import Ingested
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ Pairs = list[tuple[str, str]]
 
 
 def read_dataset(fetched: Sequence["Fetched"], section: PairDataset) -> Ingested:
-    """Reads all sources into one table.
+    """Read all sources into one table.
 
-    A source whose first line has a tab holds pairs: source, tab, target, and further columns that are left out. One
-    without is a parallel file: it and the source after it are the two sides, line by line.
+    A source whose first line has a tab has pairs: source, tab, target, and further columns that are left out. One
+    without a tab is a parallel file: it and the source after it are the two sides, line by line.
 
     Raises:
-        FormatError: A line has no tab, two parallel files are of unequal length, or a side is empty; the message names
-            file and line.
+        FormatError: A line has no tab, two parallel files have unequal lengths, or a side is empty; the message has
+            the file and line.
     """
     del section
     rows: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
@@ -67,19 +67,19 @@ def read_dataset(fetched: Sequence["Fetched"], section: PairDataset) -> Ingested
 
 
 def _has_tab(path: Path) -> bool:
-    first = next((line for line in text_files.read_lines(path) if line.strip()), None)
+    first = next((line for line in read_lines(path) if line.strip()), None)
     if first is None:
-        raise FormatError(f"{path} is empty: sentence pairs were expected")
+        raise FormatError(f"{path} is empty, expected sentence pairs")
     return "\t" in first
 
 
 def _read_tabbed(source: "Fetched") -> tuple[Pairs, list[dict[str, Any]]]:
     pairs: Pairs = []
     described: list[dict[str, Any]] = []
-    for path in text_files.files_of(source.path, _ENDINGS):
+    for path in files_of(source.path, _ENDINGS):
         before = len(pairs)
         columns = 0
-        for number, line in enumerate(text_files.read_lines(path), start=1):
+        for number, line in enumerate(read_lines(path), start=1):
             if not line.strip():
                 continue
             cells = line.split("\t")
@@ -95,13 +95,13 @@ def _read_tabbed(source: "Fetched") -> tuple[Pairs, list[dict[str, Any]]]:
 
 
 def _read_parallel(first: "Fetched", second: "Fetched | None") -> tuple[Pairs, int]:
-    """Pairs of two files, and how many lines are blank in both."""
+    """Return the pairs of two files, and the number of lines that are blank in both."""
     if second is None or second.path.is_dir() or second.split != first.split:
         raise FormatError(
             f"{first.path}: its first line has no tab, so it is one of two parallel files, and no other file of the "
             "same split comes after it; give two sources, source language first, or one file of source, tab, target"
         )
-    sides = [text_files.read_lines(one.path) for one in (first, second)]
+    sides = [read_lines(one.path) for one in (first, second)]
     if len(sides[0]) != len(sides[1]):
         raise FormatError(
             f"parallel files of unequal length: {first.path} has {len(sides[0]):,} lines, {second.path} "
@@ -117,7 +117,7 @@ def _read_parallel(first: "Fetched", second: "Fetched | None") -> tuple[Pairs, i
 
 
 def _pair(source: str, target: str, where: str, number: int) -> tuple[str, str]:
-    pair = (text_files.one_line(source), text_files.one_line(target))
+    pair = (one_line(source), one_line(target))
     for side, text in zip(SIDES, pair, strict=True):
         if not text:
             raise FormatError(f"{where}, line {number:,}: the {side} is empty; remove the pair")

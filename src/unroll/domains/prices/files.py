@@ -1,6 +1,5 @@
 """CSV and Parquet files of daily prices, as finance sites export them, with their columns under our names."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from unroll.errors import FormatError
-from unroll.features.text_files import read_text
+from unroll.features.text_files import read_csv
 
 _REQUIRED = ("date", "open", "high", "low", "close", "volume")
 _ALIASES = {
@@ -45,36 +44,11 @@ def read_frame(path: Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
-    text = read_text(path)
-    content = text.lstrip()
-    if not content:
-        raise FormatError(f"{path} is empty: a header line and rows of daily prices were expected")
-    header_line = content.splitlines()[0]
-    try:
-        # The Python engine is strict about quotes, and fills up short lines, and those alone, with nulls.
-        cells = pd.read_csv(
-            io.StringIO(content),
-            engine="python",
-            sep=max(",;\t", key=header_line.count),
-            header=None,
-            dtype="str",
-            na_filter=False,
-            skip_blank_lines=False,
-        )
-    except pd.errors.ParserError as error:
-        hint = "line 1 is the header; numbers with thousands separators have to be in quotes"
-        raise FormatError(f"{path} is not a valid CSV file: {error} ({hint})") from None
-    first = text[: len(text) - len(content)].count("\n") + 1
-    cells.index = pd.RangeIndex(first, first + len(cells), name="line")
-    places, ignored = _find_columns(cells.iloc[0].to_list(), path)
-    cells = cells[cells.iloc[:, 1:].notna().any(axis=1) | (cells[0].str.strip() > "")].iloc[1:]
-    counts = cells.notna().sum(axis=1)
-    short = counts[counts < cells.shape[1]]
-    if len(short):
-        raise FormatError(
-            f"{path}, line {short.index[0]}: {short.iloc[0]} cells, expected {cells.shape[1]} as in the header"
-        )
-    return cells.rename(columns={place: name for name, place in places.items()})[list(places)], ignored
+    titles, rows = read_csv(path)
+    places, ignored = _find_columns(titles, path)
+    lines = pd.Index([line for line, _ in rows], name="line")
+    cells = {name: pd.Series([row[place] for _, row in rows], lines, dtype="str") for name, place in places.items()}
+    return pd.DataFrame(cells), ignored
 
 
 def _read_parquet(path: Path) -> tuple[pd.DataFrame, list[str]]:

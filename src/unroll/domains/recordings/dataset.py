@@ -1,4 +1,4 @@
-"""Recordings as frames of features, of varying number, each with a class: npz files read into one typed table.
+"""Recordings as sequences of frames of features, each with a class: npz files read into one typed table.
 
 Columns of the table: row_id int64 (0, 1, … in the order of the files), split string (the source's, or null), label
 int64, frames list<fixed_size_list<float32>[features]>.
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from unroll.domains.recordings.config import RecordingDataset
 from unroll.errors import FormatError
-from unroll.features import text_files
+from unroll.features.text_files import files_of
 from unroll.sources.ingested import Ingested
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ Recordings = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def schema(features: int) -> pa.Schema:
-    """The table's columns, for frames of so many features."""
+    """Return the table's columns, for frames of `features` numbers."""
     frame = pa.list_(pa.field("element", pa.float32(), nullable=False), features)
     return pa.schema(
         [
@@ -42,10 +42,10 @@ def schema(features: int) -> pa.Schema:
 
 
 def read_dataset(fetched: Sequence["Fetched"], section: RecordingDataset) -> Ingested:
-    """Reads every npz file of every source into one table.
+    """Read every npz file of every source into one table.
 
     Raises:
-        FormatError: A file is no npz of X, y and lengths, or the files differ in their features.
+        FormatError: A file is not an npz file of X, y and lengths, or the files differ in their number of features.
     """
     del section
     parts: list[Recordings] = []
@@ -53,7 +53,7 @@ def read_dataset(fetched: Sequence["Fetched"], section: RecordingDataset) -> Ing
     records: list[dict[str, Any]] = []
     for source in fetched:
         described: list[dict[str, Any]] = []
-        for path in text_files.files_of(source.path, (".npz",)):
+        for path in files_of(source.path, (".npz",)):
             part, ignored = read_npz(path)
             frames, features = part[0].shape
             if parts and features != parts[0][0].shape[1]:
@@ -66,32 +66,32 @@ def read_dataset(fetched: Sequence["Fetched"], section: RecordingDataset) -> Ing
             about = {"rows": len(part[1]), "frames": frames, "features": features, "ignored_arrays": ignored}
             described.append({"file": path.name, **about})
         records.append({**source.record, "files": described})
-    frames, labels, lengths = (np.concatenate([part[place] for part in parts]) for place in range(3))
+    frames, labels, lengths = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return Ingested(_table(frames, labels, lengths, splits), records)
 
 
 def read_npz(path: Path) -> tuple[Recordings, list[str]]:
-    """Reads X, y and lengths of an npz file. Returns them, and the names of arrays that nobody needs.
+    """Return X, y and lengths of an npz file, and the names of its other arrays. Pickled objects are never read.
 
     Raises:
-        FormatError: It is no npz file, or its arrays are not what they should be. No pickle is ever read.
+        FormatError: It is not an npz file, or its arrays are not as expected.
     """
-    # numpy takes a file that is no archive for an array or a pickle.
+    # Of a file that is not an archive, numpy assumes that it is an array or a pickle.
     if not zipfile.is_zipfile(path):
-        raise FormatError(f"{path} is no npz file (numpy.savez); expected: {_EXPECTED}")
+        raise FormatError(f"{path} is not an npz file (numpy.savez); expected: {_EXPECTED}")
     try:
         with np.load(path, allow_pickle=False) as archive:
             missing = [name for name in _ARRAYS if name not in archive.files]
             if missing:
                 raise FormatError(
-                    f"{path} has the arrays {', '.join(archive.files) or '(none)'}, without {', '.join(missing)}; "
+                    f"{path}: found the arrays {', '.join(archive.files) or '(none)'}, missing {', '.join(missing)}; "
                     f"expected: {_EXPECTED}"
                 )
             loaded = {name: archive[name] for name in _ARRAYS}
             ignored = sorted(set(archive.files) - set(_ARRAYS))
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        told = " ".join(str(error).split())[:200]
-        raise FormatError(f"{path} holds no plain arrays ({told}); save numbers, not objects: {_EXPECTED}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise FormatError(f"{path} has unreadable arrays ({reason}); save numbers, not objects: {_EXPECTED}") from None
     return _checked(path, **loaded), ignored
 
 
@@ -104,7 +104,7 @@ def _checked(path: Path, X: np.ndarray, y: np.ndarray, lengths: np.ndarray) -> R
                 f"{path}: {name} is {array.dtype} {list(array.shape)}, expected whole numbers [recording]"
             )
     if len(y) != len(lengths):
-        raise FormatError(f"{path}: y has {len(y):,} classes and lengths {len(lengths):,} recordings; give one each")
+        raise FormatError(f"{path}: y has {len(y):,} classes, lengths {len(lengths):,} recordings; give one each")
     if not len(y):
         raise FormatError(f"{path} has no recordings: y and lengths are empty")
     if lengths.min() < 1:

@@ -1,22 +1,20 @@
 """Labelled texts: CSV, TSV or JSON lines, read into one typed table.
 
 Columns of the table: row_id int64 (0, 1, … in the order of the files), split string (the source's, or null), text
-string (NFC, no outer blanks), label string (null where labels are numbers), rating float64 (null where they are names).
+string (NFC, stripped), label string (null where labels are numbers), rating float64 (null where they are names).
 """
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from unroll.domains.texts.config import TextDataset
 from unroll.errors import FormatError
-from unroll.features import text_files
+from unroll.features.text_files import normal, read_csv, read_files, read_text
 from unroll.sources.ingested import Ingested
 
 if TYPE_CHECKING:
@@ -32,119 +30,79 @@ SCHEMA = pa.schema(
     ]
 )
 
-_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
-_CELL = 1 << 24
-"""Characters that one cell may have; Python's own bound is 131,072."""
-
 
 def read_dataset(fetched: Sequence["Fetched"], section: TextDataset) -> Ingested:
-    """Reads every file of every source into one table.
+    """Read every file of every source into one table.
 
     Raises:
-        FormatError: A file is no such file, a text is empty, or a label is not what `section` declares; the message
-            names file, line and value.
+        FormatError: A file is not CSV, TSV or JSON lines, a text is empty, or a label is not as `section` declares it;
+            the message has the file, line and value.
     """
-    rows: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
-    records: list[dict[str, Any]] = []
-    for source in fetched:
-        described: list[dict[str, Any]] = []
-        for path in text_files.files_of(source.path, _ENDINGS):
-            before = len(rows["text"])
-            for line, text, label in _labelled(path, section):
-                rows["text"].append(_text(text, path, line, section))
-                name, rating = _label(label, path, line, section)
-                rows["label"].append(name)
-                rows["rating"].append(rating)
-            count = len(rows["text"]) - before
-            rows["split"] += [source.split] * count
-            described.append({"file": path.name, "rows": count})
-        records.append({**source.record, "files": described})
-    rows["row_id"] = list(range(len(rows["text"])))
-    return Ingested(pa.table(rows, schema=SCHEMA), records)
+    rows, splits, records = read_files(
+        fetched, (".csv", ".tsv", ".jsonl", ".ndjson"), lambda path: ([*_read(path, section)], {})
+    )
+    columns = {name: [row[place] for row in rows] for place, name in enumerate(("text", "label", "rating"))}
+    return Ingested(pa.table({"row_id": range(len(rows)), "split": splits, **columns}, schema=SCHEMA), records)
 
 
-def _labelled(path: Path, section: TextDataset) -> Iterator[tuple[int, Any, Any]]:
-    """Line (from 1), text and label of each row, as they stand in the file."""
-    content = text_files.read_text(path)
-    if not content.strip():
-        raise FormatError(f"{path} is empty: texts with labels were expected, as CSV, TSV or JSON lines")
+def _read(path: Path, section: TextDataset) -> Iterator[tuple[str, str | None, float | None]]:
+    """Yield text, label and rating of each row."""
+    names = (section.text_column, section.label_column)
     # JSON lines begin with an object; no header of a table does.
-    reader = _json_rows if content.lstrip().startswith("{") else _table_rows
-    return reader(content, path, (section.text_column, section.label_column))
+    is_json = read_text(path).lstrip().startswith("{")
+    for line, text, label in (_json_rows if is_json else _csv_rows)(path, names):
+        where = f"{path}, line {line:,}"
+        yield (_text(text, f"{where}, {names[0]}"), *_label(label, f"{where}, {names[1]}", section))
 
 
-def _json_rows(content: str, path: Path, names: tuple[str, str]) -> Iterator[tuple[int, Any, Any]]:
-    for number, line in enumerate(content.split("\n"), start=1):
+def _csv_rows(path: Path, names: tuple[str, str]) -> Iterator[tuple[int, Any, Any]]:
+    # Where tabs separate cells, a quotation mark is a character like any other.
+    titles, rows = read_csv(path, quoted_tabs=False)
+    _require(names, titles, str(path))
+    text, label = map(titles.index, names)
+    for line, cells in rows:
+        yield line, cells[text], cells[label]
+
+
+def _json_rows(path: Path, names: tuple[str, str]) -> Iterator[tuple[int, Any, Any]]:
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise FormatError(f"{path}, line {number:,}: no valid JSON: {error}") from None
+            raise FormatError(f"{path}, line {number:,} is not valid JSON: {error}") from None
         if not isinstance(row, dict):
             raise FormatError(f"{path}, line {number:,}: found {line.strip()[:60]!r}, expected a JSON object")
         _require(names, list(row), f"{path}, line {number:,}")
         yield number, row[names[0]], row[names[1]]
 
 
-def _table_rows(content: str, path: Path, names: tuple[str, str]) -> Iterator[tuple[int, Any, Any]]:
-    header_line = content.lstrip().splitlines()[0]
-    delimiter = max(",;\t", key=header_line.count)
-    # In a file with tabs a quotation mark is a character like any other: nothing has to be quoted there.
-    quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-    csv.field_size_limit(_CELL)
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
-    header: list[str] = []
-    places = (0, 0)
-    line = 1
-    try:
-        for row in reader:
-            # A quoted cell may hold line breaks: the row starts where the last one ended.
-            start, line = line, reader.line_num + 1
-            if not row or (len(row) == 1 and not row[0].strip()):
-                continue
-            if not header:
-                header = [cell.strip() for cell in row]
-                _require(names, header, str(path))
-                places = (header.index(names[0]), header.index(names[1]))
-            elif len(row) != len(header):
-                raise FormatError(
-                    f"{path}, line {start:,}: {len(row)} cells where the header has {len(header)}; "
-                    f"a text that contains {delimiter!r} has to stand in double quotes"
-                )
-            else:
-                yield start, row[places[0]], row[places[1]]
-    except csv.Error as error:
-        raise FormatError(f"{path}, line {reader.line_num:,}: no valid CSV: {error}") from None
-
-
-def _require(names: Sequence[str], there: Sequence[str], where: str) -> None:
-    missing = [name for name in names if name not in there]
+def _require(names: Sequence[str], found: Sequence[str], where: str) -> None:
+    missing = [name for name in names if name not in found]
     if missing:
         raise FormatError(
-            f"{where}: no column {' and no '.join(missing)}; there are: {', '.join(there[:12])}; "
+            f"{where}: missing column {', '.join(missing)}; found {', '.join(found[:12])}; "
             "text_column and label_column of the dataset name them"
         )
 
 
-def _text(cell: Any, path: Path, line: int, section: TextDataset) -> str:
+def _text(cell: Any, where: str) -> str:
     if not isinstance(cell, str):
-        raise FormatError(f"{path}, line {line:,}, {section.text_column}: found {cell!r}, expected a text")
-    text = text_files.normal(cell)
+        raise FormatError(f"{where}: found {cell!r}, expected a text")
+    text = normal(cell)
     if not text:
-        raise FormatError(f"{path}, line {line:,}: the text is empty; remove the row, nothing can be learned from it")
+        raise FormatError(f"{where}: the text is empty; remove the row, nothing can be learned from it")
     return text
 
 
-def _label(cell: Any, path: Path, line: int, section: TextDataset) -> tuple[str | None, float | None]:
-    """The label as a name, or as a number where the section declares no names."""
-    where = f"{path}, line {line:,}, {section.label_column}"
+def _label(cell: Any, where: str, section: TextDataset) -> tuple[str | None, float | None]:
+    """Return the label as a name, or as a number where the section declares no names."""
     if section.labels is not None:
-        label = text_files.normal(str(cell)) if isinstance(cell, str | int) else cell
+        label = normal(str(cell)) if isinstance(cell, str | int) else cell
         if label not in section.labels:
             raise FormatError(
-                f"{where}: found {cell!r}, a label nobody declared; declared are {', '.join(section.labels)} "
-                "(`labels` of the dataset)"
+                f"{where}: found {cell!r}, expected one of {', '.join(section.labels)} (`labels` of the dataset)"
             )
         return label, None
     try:
