@@ -63,6 +63,16 @@ def test_text_has_one_form(text, expected):
     assert text_files.one_line("Ça\u202f va\u00a0? \u3000Oui\u2009!\t") == "Ça va ? Oui !"
 
 
+def test_cells_of_a_csv_file_with_their_lines(file):
+    content = b'\n a ,"b\r\nc"\r1,"2\n"\n \n,4\r\n'
+    assert text_files.read_csv(file(content)) == (["a", "b\r\nc"], [(4, ["1", "2\n"]), (7, ["", "4"])])
+    content = b'a\tb\n"1\t2"\n'
+    assert text_files.read_csv(file(content), quoted_tabs=False)[1] == [(2, ['"1', '2"'])]
+    for content, where in ((b"a,b\n1,2,3", "line 2: 3 cells"), (b'a,b\n1,"2', "line 2"), (b"\n", "empty")):
+        with pytest.raises(FormatError, match=where):
+            text_files.read_csv(file(content))
+
+
 def test_files_of_a_folder_by_name(file, tmp_path):
     for name in ("b.TXT", "a.txt.gz", "c.csv", "notes.md"):
         file(b"", name)

@@ -1,3 +1,5 @@
+"""IDX files, plain and gzipped, sound and damaged."""
+
 import gzip
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from unroll.errors import FormatError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 28, 28), dtype=np.uint8)
 LABELS = np.arange(10, dtype=np.uint8)
+BOTH = pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
 
 
 def _bytes(values: np.ndarray, magic: int | None = None, count: int | None = None) -> bytes:
@@ -16,44 +19,42 @@ def _bytes(values: np.ndarray, magic: int | None = None, count: int | None = Non
     return np.array(head, ">u4").tobytes() + values.tobytes()
 
 
-def _write(tmp_path: Path, content: bytes, packed: bool) -> Path:
-    path = tmp_path / "file"
+def _write(folder: Path, content: bytes, packed: bool) -> Path:
+    path = folder / "file"
     path.write_bytes(gzip.compress(content, mtime=0) if packed else content)
     return path
 
 
-both = pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
-
-
-@both
+@BOTH
 @pytest.mark.parametrize(("rows", "lengths"), [(4, [4, 4, 2]), (5, [5, 5]), (100, [10])])
 def test_images_come_in_batches(tmp_path: Path, packed: bool, rows: int, lengths: list[int]) -> None:
     parts = list(idx.iter_idx_images(_write(tmp_path, _bytes(IMAGES), packed), rows))
-    assert [part.shape for part in parts] == [(length, 28, 28) for length in lengths]
+    assert [len(part) for part in parts] == lengths
     assert parts[0].dtype == np.uint8
     np.testing.assert_array_equal(np.concatenate(parts), IMAGES)
 
 
-@both
+@BOTH
 def test_labels(tmp_path: Path, packed: bool) -> None:
     labels = idx.read_idx_labels(_write(tmp_path, _bytes(LABELS), packed))
     np.testing.assert_array_equal(labels, LABELS)
     assert labels.dtype == np.uint8
 
 
-@both
+@BOTH
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (_bytes(LABELS), "the magic number is 0x00000801, which is the one of labels; IDX images have 0x00000803"),
-        (_bytes(IMAGES, magic=0x1234), "the magic number is 0x00001234; IDX images"),
-        (_bytes(IMAGES, count=11), "promises 11 images"),
-        (_bytes(IMAGES, count=9), "promises 9 images"),
-        (_bytes(IMAGES)[:-1], "promises 10 images"),
+        (_bytes(LABELS), r"the magic number is 0x00000801 \(labels\), expected 0x00000803 \(images\)"),
+        (_bytes(IMAGES, magic=0x1234), "the magic number is 0x00001234"),
+        (_bytes(IMAGES, count=11), "states 11 images"),
+        (_bytes(IMAGES, count=9), "states 9 images"),
+        (_bytes(IMAGES)[:-1], "states 10 images"),
         (_bytes(IMAGES)[:10], "ends within the sizes"),
         (_bytes(IMAGES)[:3], "ends within the magic number"),
         (_bytes(IMAGES[:, :27]), "images of 27 × 28 pixels, expected 28 × 28"),
-        (_bytes(IMAGES[:0]), "promises no images"),
+        (_bytes(IMAGES[:0]), "states 0 images"),
+        (b"", "ends within|is empty"),
     ],
 )
 def test_files_that_do_not_fit(tmp_path: Path, packed: bool, content: bytes, message: str) -> None:
@@ -61,31 +62,17 @@ def test_files_that_do_not_fit(tmp_path: Path, packed: bool, content: bytes, mes
         list(idx.iter_idx_images(_write(tmp_path, content, packed), 4))
 
 
-def test_truncated_plain_file_says_how_many_bytes_are_missing(tmp_path: Path) -> None:
-    path = _write(tmp_path, _bytes(IMAGES)[:-1000], packed=False)
-    with pytest.raises(FormatError, match=r"which are 7,856 bytes; it has 6,856: it is truncated, fetch it again"):
-        next(idx.iter_idx_images(path, 4))
-
-
-@pytest.mark.parametrize("kept", [5, 15, 2000, -4, -8])
-def test_truncated_gzip(tmp_path: Path, kept: int) -> None:
-    path = tmp_path / "images.gz"
-    path.write_bytes(gzip.compress(_bytes(IMAGES))[:kept])
-    with pytest.raises(FormatError, match=r"images\.gz is a truncated or damaged gzip file"):
-        list(idx.iter_idx_images(path, 10))
-
-
-def test_altered_gzip(tmp_path: Path) -> None:
-    content = bytearray(gzip.compress(_bytes(IMAGES)))
-    content[3000] ^= 0xFF
-    path = tmp_path / "images.gz"
+@pytest.mark.parametrize("kept", [5, 15, 2000, -4, -8, None])
+def test_damaged_gzip(tmp_path: Path, kept: int | None) -> None:
+    path = _write(tmp_path, _bytes(IMAGES), packed=True)
+    content = bytearray(path.read_bytes()[:kept])
+    if kept is None:
+        content[3000] ^= 0xFF
     path.write_bytes(content)
-    with pytest.raises(FormatError, match="truncated or damaged gzip file"):
+    with pytest.raises(FormatError, match="file is a truncated or damaged gzip file"):
         list(idx.iter_idx_images(path, 10))
 
 
-def test_empty_and_missing_files(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="is empty"):
-        list(idx.iter_idx_images(_write(tmp_path, b"", packed=False), 4))
+def test_file_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="none cannot be read: No such file"):
         list(idx.iter_idx_images(tmp_path / "none", 4))

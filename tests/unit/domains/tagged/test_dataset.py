@@ -1,62 +1,49 @@
-from pathlib import Path
-from typing import Any
+"""CoNLL files as a table."""
 
-import pyarrow as pa
+from pathlib import Path
+
 import pytest
 
 from unroll.config.sources import PathSource
-from unroll.domains.tagged import dataset as tagged
 from unroll.domains.tagged.config import TaggedDataset
+from unroll.domains.tagged.dataset import SCHEMA, read_dataset
 from unroll.errors import FormatError
 from unroll.sources.fetch import Fetched
+from unroll.sources.ingested import Ingested
 
 SPLITS = ("train", "valid", "test")
-SECTION = TaggedDataset(
-    domain="tagged", sources=tuple(PathSource(kind="path", path="unused", split=split) for split in SPLITS)
-)
 
 
-def _file(folder: Path, *lines: str, name: str = "train.conll") -> Path:
-    path = folder / name
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return path
+def _read(folder: Path, *files: str) -> Ingested:
+    """The rows of train.conll, valid.conll, … with these contents."""
+    fetched = []
+    for split, content in zip(SPLITS, files, strict=False):
+        path = folder / f"{split}.conll"
+        path.write_text(content, encoding="utf-8")
+        fetched.append(Fetched(path, {"path": path.name}, split, False))
+    sources = tuple(PathSource(kind="path", path="unused", split=split) for split in SPLITS)
+    return read_dataset(fetched, TaggedDataset(domain="tagged", sources=sources))
 
 
-def _tags(folder: Path, tags: str, name: str = "train.conll") -> Path:
-    """One sentence of these tags."""
-    return _file(folder, *(f"w{place} {tag}" for place, tag in enumerate(tags.split())), name=name)
-
-
-def _read(*paths: Path) -> tuple[pa.Table, list[dict[str, Any]]]:
-    fetched = [Fetched(path, {"path": path.name}, split, False) for path, split in zip(paths, SPLITS, strict=False)]
-    return tagged.read_dataset(fetched, SECTION)
+def _tags(tags: str) -> str:
+    """A sentence with these tags."""
+    return "\n".join(f"w{place} {tag}" for place, tag in enumerate(tags.split()))
 
 
 def test_token_first_tag_last(tmp_path: Path) -> None:
-    path = _file(
+    ingested = _read(
         tmp_path,
-        "-DOCSTART- -X- -X- O",
-        "",
-        "EU NNP B-NP B-ORG",
-        "rejects VBZ B-VP O",
-        "",
-        "",
-        "New York\tNNP\tB-LOC",
-        "e\u0301te\u0301\tNN\tO",
-        "-DOCSTART-",
-        "# id = 7",
-        "# O",
-        "1 O",
+        "-DOCSTART- -X- -X- O\n\nEU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\n\nNew York\tNNP\tB-LOC\n"
+        "e\u0301te\u0301\tNN\tO\n-DOCSTART-\n# id = 7\n# O\n1 O",
     )
-    table, records = _read(path)
-    assert table.schema == tagged.SCHEMA
-    assert table.to_pylist() == [
+    assert ingested.table.schema == SCHEMA
+    assert ingested.table.to_pylist() == [
         {"row_id": 0, "split": "train", "tokens": ["EU", "rejects"], "tags": ["B-ORG", "O"]},
         {"row_id": 1, "split": "train", "tokens": ["New York", "été"], "tags": ["B-LOC", "O"]},
         {"row_id": 2, "split": "train", "tokens": ["#", "1"], "tags": ["O", "O"]},
     ]
     file = {"file": "train.conll", "rows": 3, "tokens": 6}
-    assert records == [{"path": "train.conll", "files": [file], "scheme": "IOB2"}]
+    assert ingested.sources == [{"path": "train.conll", "files": [file], "scheme": "IOB2"}]
 
 
 @pytest.mark.parametrize(
@@ -69,53 +56,43 @@ def test_token_first_tag_last(tmp_path: Path) -> None:
         ("I-PER I-LOC O I-LOC", "B-PER B-LOC O B-LOC"),
     ],
 )
-def test_iob1_becomes_iob2(tmp_path: Path, iob1: str, iob2: str) -> None:
-    table, records = _read(_tags(tmp_path, iob1))
-    assert table.column("tags").to_pylist() == [iob2.split()]
-    assert records[0]["scheme"] == "IOB1"
-    # What is IOB2 already stays as it is.
-    assert _read(_tags(tmp_path, iob2))[0].column("tags").to_pylist() == [iob2.split()]
+def test_iob1_becomes_iob2_and_iob2_stays(tmp_path: Path, iob1: str, iob2: str) -> None:
+    for scheme, tags in (("IOB1", iob1), ("IOB2", iob2)):
+        ingested = _read(tmp_path, _tags(tags))
+        assert ingested.table.column("tags").to_pylist() == [iob2.split()]
+        assert ingested.sources[0]["scheme"] == scheme
 
 
-def test_the_scheme_is_told_from_all_files_together(tmp_path: Path) -> None:
-    undecided, told = _tags(tmp_path, "O O", "train.conll"), _tags(tmp_path, "O I-PER", "valid.conll")
-    table, records = _read(undecided, told)
-    assert [one["scheme"] for one in records] == ["IOB1", "IOB1"]
-    assert table.column("tags").to_pylist() == [["O", "O"], ["O", "B-PER"]]
-    assert table.column("split").to_pylist() == ["train", "valid"]
+def test_scheme_is_inferred_from_all_files_together(tmp_path: Path) -> None:
+    ingested = _read(tmp_path, _tags("O O"), _tags("O I-PER"))
+    assert [one["scheme"] for one in ingested.sources] == ["IOB1", "IOB1"]
+    assert ingested.table.column("tags").to_pylist() == [["O", "O"], ["O", "B-PER"]]
+    assert ingested.table.column("split").to_pylist() == ["train", "valid"]
 
 
 @pytest.mark.parametrize("tags", ["O B-PER I-LOC", "O B-PER O I-PER", "B-PER B-LOC I-PER"])
-def test_iob_that_does_not_follow(tmp_path: Path, tags: str) -> None:
-    with pytest.raises(FormatError, match="the tags follow neither IOB1 nor IOB2"):
-        _read(_tags(tmp_path, tags))
+def test_tags_of_neither_scheme(tmp_path: Path, tags: str) -> None:
+    with pytest.raises(FormatError, match="neither IOB1 nor IOB2"):
+        _read(tmp_path, _tags(tags))
 
 
-def test_iob_that_does_not_follow_names_both_places(tmp_path: Path) -> None:
-    train = _file(tmp_path, "w O", "w B-PER", "", "w O", "w B-PER")
-    valid = _file(tmp_path, "", "w I-LOC", name="valid.conll")
-    told = (
-        r"neither IOB1 nor IOB2: .*valid\.conll, line 2: I-LOC begins a sentence, which IOB1 alone allows, and "
-        r".*train\.conll, line 2: B-PER follows O, which IOB2 alone allows"
-    )
-    with pytest.raises(FormatError, match=told):
-        _read(train, valid)
+def test_tags_of_neither_scheme_name_both_places(tmp_path: Path) -> None:
+    valid, train = r"valid\.conll, line 2: I-LOC begins a sentence", r"train\.conll, line 2: B-PER follows O"
+    with pytest.raises(FormatError, match=f"{valid}.*{train}"):
+        _read(tmp_path, "w O\nw B-PER\n\nw O\nw B-PER", "\nw I-LOC")
 
 
-@pytest.mark.parametrize("line", ["lonely", "B-PER", "\tO"])
-def test_line_with_too_few_columns(tmp_path: Path, line: str) -> None:
-    path = _file(tmp_path, "EU B-ORG", line, "x O")
-    with pytest.raises(FormatError, match=rf"train\.conll, line 2: too few columns, found '{line.strip()}'; expected"):
-        _read(path)
-
-
-@pytest.mark.parametrize("tag", ["NNP", "S-PER", "B-", "b-PER", "BPER"])
-def test_tag_of_no_known_form(tmp_path: Path, tag: str) -> None:
-    path = _file(tmp_path, "EU B-ORG", f"rejects VBZ {tag}")
-    with pytest.raises(FormatError, match=rf"line 2: found the tag '{tag}' of 'rejects', expected O, B-TYPE or I-TYPE"):
-        _read(path)
-
-
-def test_file_without_tokens(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match=r"train\.conll has no tokens"):
-        _read(_file(tmp_path, "", "-DOCSTART- O", ""))
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("EU B-ORG\nlonely\nx O", "line 2: too few columns, found 'lonely'"),
+        ("EU B-ORG\n\tO\nx O", "line 2: too few columns, found 'O'"),
+        ("EU B-ORG\nrejects VBZ NNP", "line 2: found the tag 'NNP' of 'rejects'"),
+        ("EU B-ORG\nrejects VBZ S-PER", "line 2: found the tag 'S-PER'"),
+        ("EU B-ORG\nrejects VBZ B-", "line 2: found the tag 'B-'"),
+        ("\n-DOCSTART- O\n", "has no tokens"),
+    ],
+)
+def test_lines_that_cannot_be_read(tmp_path: Path, content: str, message: str) -> None:
+    with pytest.raises(FormatError, match=rf"train\.conll.*{message}"):
+        _read(tmp_path, content)
