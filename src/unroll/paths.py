@@ -15,7 +15,7 @@ LEADERBOARD = Path("models/leaderboard.csv")
 LEADERBOARD_PAGE = Path("models/leaderboard.html")
 GRADIENT_REACH = Path("models/gradient_reach.png")
 STATE = Path(".unroll")
-"""Run-time state that is no result: checkpoints, fetched models, downloads that were cut short."""
+"""Run-time state that is not a result: checkpoints, fetched models, downloaded sources."""
 STAGING = STATE / "staging"
 """Files that a scoring job is working on."""
 
