@@ -32,12 +32,16 @@ _KEPT_LINES = 20
 
 
 class Children:
-    """The child processes of one flow run."""
+    """The child processes of one flow run.
+
+    Attributes:
+        stopped: Whether `stop` was called.
+    """
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
-        self._stopped = False
+        self.stopped = False
 
     def run(self, command: list[str], report: Callable[[str], None]) -> tuple[int, list[str]]:
         """Run a command to its end, and report each line of its output as it comes, without secrets.
@@ -55,7 +59,7 @@ class Children:
             with child:
                 for line in map(redacted, child.stdout or ()):
                     last.append(line.rstrip())
-                    if not self._stopped:
+                    if not self.stopped:
                         report(line.rstrip())
         finally:
             _kill_group(child)
@@ -65,7 +69,7 @@ class Children:
     def stop(self) -> None:
         """Stop all children. No other can be started afterwards."""
         with self._lock:
-            self._stopped = True
+            self.stopped = True
             running = list(self._running)
         for child in running:
             if child.stdin:
@@ -77,7 +81,7 @@ class Children:
 
     def _start(self, command: list[str]) -> subprocess.Popen[str]:
         with self._lock:
-            if self._stopped:
+            if self.stopped:
                 raise InterruptedError(f"the flow was stopped before it could start `{' '.join(command)}`")
             child = subprocess.Popen(
                 ["/bin/sh", "-c", _GUARD, "sh", *command],

@@ -72,7 +72,8 @@ class Shared:
         """Add to the number of stages that are done, and print a line such as `[ 3/101] train@mnist-lstm: started`."""
         with self._lock:
             self._done += done
-            print_line(f"[{self._done:>{len(str(self._total))}}/{self._total}] {stage}: {event}")
+            if not self.children.stopped:
+                print_line(f"[{self._done:>{len(str(self._total))}}/{self._total}] {stage}: {event}")
 
 
 def run_stages(graph: Graph, order: Sequence[str], slots: int) -> dict[str, State[Any]]:

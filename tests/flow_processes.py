@@ -25,7 +25,7 @@ class Server:
     home: Path
 
     def environment(self, *import_roots: Path) -> dict[str, str]:
-        """For a process that talks to this server and to none that the developer may have set."""
+        """Return the environment of a process that uses this server, whatever the developer has set."""
         mine = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         paths = os.pathsep.join(map(str, [*import_roots, ROOT / "src"]))
         return mine | {
@@ -37,13 +37,13 @@ class Server:
         }
 
     def ask(self, what: str, **question: Any) -> list[dict[str, Any]]:
-        """Entries of the server, `ask("task_runs", ...)`."""
+        """Return entries of the server, such as `ask("task_runs", …)`."""
         entries: list[dict[str, Any]] = call(f"{self.api}/{what}/filter", question)
         return entries
 
 
 def call(address: str, content: Any, method: str = "post") -> Any:
-    """What a server answers; one on SQLite may take its time, or have none, while it writes something else."""
+    """Return the answer of a server; while it writes, SQLite may be locked and the server unavailable."""
     for _ in range(20):
         answer = requests.request(method, address, json=content, timeout=180)
         if answer.status_code != requests.codes.service_unavailable:
@@ -53,17 +53,17 @@ def call(address: str, content: Any, method: str = "post") -> Any:
     return answer.json() if answer.content else None
 
 
-def wait_for(what: Callable[[], Any], seconds: float, told: Callable[[], object]) -> Any:
-    """What is there at last; fails with what is told where nothing is in time."""
+def wait_for(what: Callable[[], Any], seconds: float, describe: Callable[[], object]) -> Any:
+    """Wait until `what` returns something true, and return it; fail with a description when the time is up."""
     deadline = time.monotonic() + seconds
     while not (found := what()):
-        assert time.monotonic() < deadline, told()
+        assert time.monotonic() < deadline, describe()
         time.sleep(0.5)
     return found
 
 
 def processes_in(folder: Path, word: str = "") -> list[psutil.Process]:
-    """Those that work in a folder, with the word in their command line."""
+    """Return the processes whose working directory is the folder, with the word in their command line."""
     found = []
     for one in psutil.process_iter():
         try:
