@@ -1,4 +1,4 @@
-"""Whole models on made sequences: each learns what its baselines cannot see."""
+"""Whole models on synthetic sequences: each learns what its baselines cannot see."""
 
 import pytest
 import tiny_tables
@@ -15,8 +15,8 @@ SETTINGS = {"batch_size": 16, "learning_rate": 0.02, "schedule": "one_cycle"}
 
 
 @pytest.fixture(scope="module")
-def figures(tiny, tmp_path_factory):
-    """Trains a network on a table, and gives its test figures beside the baselines'."""
+def evaluated(tiny, tmp_path_factory):
+    """Train a network on a table, and return its test metrics beside the baselines'."""
 
     def get(kind, table, model, changes=None, **settings):
         section = tiny.section(kind, **(changes or {}))
@@ -24,57 +24,46 @@ def figures(tiny, tmp_path_factory):
         task = make_task(kind, section, samples)
         checkpoint = tmp_path_factory.mktemp(kind) / "checkpoint"
         network = trained(tiny, task, samples, model, checkpoint, **{**SETTINGS, **settings})
-        data = make_batches(samples, task, samples.folds[-1].test, CPU)
-        prediction = predict(combine(task, [network]), task, data)
+        prediction = predict(combine(task, [network]), task, make_batches(samples, task, samples.shipped.test, CPU))
         return evaluate(task.metrics, prediction, task.metrics.baselines(samples), samples.test_rows())
 
     return get
 
 
-@pytest.fixture(scope="module")
-def translations(tiny, figures):
-    """The same pairs with attention and without: one vector has to hold all of a sentence there."""
+def test_attention_translates_numbers_in_the_opposite_order(tiny, evaluated):
+    """Without attention, one vector has to hold all of a sentence."""
     found = {}
     for attention in (True, False):
         both_ways = {"bidirectional": True} if attention else {}
         model = tiny.writer("gru", "gru", units=32, attention=attention, embedding={"size": 16}, **both_ways)
         words = {"tokenizer": {"kind": "word"}}
-        found[attention] = figures("translation", tiny_tables.pairs(500), model, words, epochs=10)
-    return found
+        found[attention] = evaluated("translation", tiny_tables.pairs(500), model, words, epochs=10)
+    assert found[True]["test"]["bleu"] > 80
+    for name, base in found[True]["baseline"].items():
+        assert found[True]["test"]["bleu"] > base["bleu"] + 30, name
+        assert found[True]["against"][name]["p_value"] < 0.01
+    assert found[True]["test"]["bleu"] > found[False]["test"]["bleu"] + 30
+    assert found[False]["test"]["bleu"] > found[False]["baseline"]["copy"]["bleu"] + 5
 
 
-def test_numbers_are_translated_in_the_opposite_order(translations):
-    found = translations[True]
-    assert found["test"]["bleu"] > 80
-    for name, base in found["baseline"].items():
-        assert found["test"]["bleu"] > base["bleu"] + 30, name
-        assert found["against"][name]["p_value"] < 0.01
-
-
-def test_attention_is_what_it_takes(translations):
-    assert translations[True]["test"]["bleu"] > translations[False]["test"]["bleu"] + 30
-    # Without it, too, something is learned: more than copying gives.
-    assert translations[False]["test"]["bleu"] > translations[False]["baseline"]["copy"]["bleu"] + 5
-
-
-def test_a_language_model_remembers_more_than_two_words(tiny, figures):
-    """Each word follows from the one three before it, which no bigram and no trigram can tell."""
+def test_a_language_model_remembers_more_than_two_words(tiny, evaluated):
+    """Each word follows from the one three before it, which no bigram or trigram can see."""
     model = tiny.model("gru", units=32, embedding={"size": 16})
-    found = figures("language_model", tiny_tables.articles(600), model, epochs=10, batch_size=8)
+    found = evaluated("language_model", tiny_tables.articles(600), model, epochs=10, batch_size=8)
     for name, base in found["baseline"].items():
         assert found["test"]["perplexity"] < 0.85 * base["perplexity"], name
 
 
-def test_tags_are_told_by_the_words_around(tiny, figures):
+def test_tags_depend_on_the_neighboring_words(tiny, evaluated):
     """A name is as often a person's as a place's."""
     model = tiny.model("lstm", units=16, bidirectional=True, embedding={"size": 8})
-    found = figures("tags", tiny_tables.tagged(300), model, epochs=12)
+    found = evaluated("tags", tiny_tables.tagged(300), model, epochs=12)
     assert found["test"]["entity_f1"] > 0.85
     assert found["baseline"]["most_frequent_tag"]["entity_f1"] < 0.6
 
 
-def test_the_class_of_a_text_is_the_last_word_that_judges(tiny, figures):
+def test_the_class_of_a_text_is_that_of_its_last_opinion(tiny, evaluated):
     model = tiny.model("gru", units=16, embedding={"size": 8})
-    found = figures("text_class", tiny_tables.texts(600), model, epochs=5)
+    found = evaluated("text_class", tiny_tables.texts(600), model, epochs=5)
     assert found["test"]["accuracy"] > 0.95
     assert found["baseline"]["majority"]["accuracy"] < 0.6

@@ -11,7 +11,7 @@ from torch import nn
 
 from unroll.features.random import uniforms as seeded
 from unroll.features.special_tokens import BOS, EOS, NEVER_GENERATED, PAD, UNK
-from unroll.models.decoding import BeamStep, Start, decode, ranked_scores
+from unroll.models.decoding import decode
 
 POSSIBLE = [token for token in range(VOCABULARY) if token not in NEVER_GENERATED]
 A, B, C, D = 6, 7, 8, 9
@@ -120,21 +120,6 @@ def test_narrow_beams_follow_the_same_hypotheses(make, beams, length_penalty):
         assert scores[row].tolist() == pytest.approx([value for _, value in expected], abs=1e-5)
 
 
-@every_network
-def test_greedy_decoding_is_a_search_with_one_beam(make):
-    network, penalty = make(), torch.tensor(1.0)
-    inputs, lengths = sequences("tokens")
-    step = BeamStep(network)
-    with torch.no_grad():
-        hypotheses, state, memory = Start(network)(inputs, lengths, torch.arange(1))
-        for _ in range(7):
-            hypotheses, state = step(hypotheses, state, memory, penalty)
-    expected, expected_scores = ranked_scores(hypotheses, penalty)
-    tokens, scores = decode(network, inputs, lengths, max_length=7)
-    assert torch.equal(tokens, expected[:, :, : tokens.shape[2]])
-    close(scores, expected_scores)
-
-
 def test_a_search_sees_beyond_the_next_token():
     """A is likelier at first, but A <eos> has 0.6 · 0.6 and B C <eos> has 0.4 · 1 · 1."""
     table = ({BOS: {A: 0.6, B: 0.4}}, {A: {EOS: 0.6, C: 0.4}, B: {C: 1.0}}, {C: {EOS: 1.0}})
@@ -196,14 +181,6 @@ def test_only_possible_tokens_and_then_padding(make, max_length, settings):
     if "temperature" not in settings:
         assert (scores.diff(dim=1) <= 0).all()
         assert all(len({tuple(one) for one in row.tolist()}) == settings["beams"] for row in tokens)
-
-
-@pytest.mark.parametrize("settings", [{"beams": 1}, {"beams": 4}, {"beams": 4, "temperature": 5.0}], ids=str)
-def test_likely_but_impossible_tokens_are_never_written(settings):
-    table = ({token: {PAD: 0.5, UNK: 0.3, BOS: 0.19, A: 0.004, EOS: 0.006} for token in range(10)},)
-    uniforms = torch.rand(50, 4, 6, generator=torch.Generator().manual_seed(0))
-    tokens, _ = follow(*table, rows=50, max_length=6, uniforms=uniforms, **settings)
-    assert set(tokens.flatten().tolist()) <= {A, EOS, PAD}
 
 
 # Sampling

@@ -3,13 +3,10 @@
 import pytest
 import torch
 from small_networks import (
-    CELLS,
     LENGTHS,
-    captioner,
     close,
     encoder,
     garbled,
-    images,
     language_model,
     padded,
     randomized,
@@ -27,7 +24,6 @@ from unroll.models.padding import join_directions, reverse_steps, valid_steps
 STACKS = [("rnn",), ("gru",), ("lstm",), ("rnn", "gru", "lstm")]
 ORDER = torch.tensor([2, 0, 3, 1])
 every_stack = pytest.mark.parametrize("cells", STACKS, ids="-".join)
-every_cell = pytest.mark.parametrize("cell", CELLS)
 both_ways = pytest.mark.parametrize("bidirectional", [False, True], ids=["one-way", "bidirectional"])
 
 
@@ -209,15 +205,6 @@ def test_a_reversed_source_is_read_from_its_end():
     with torch.no_grad():
         expected = forward.output(reverse_steps(inputs, lengths), lengths, targets)[0]
         close(network.output(inputs, lengths, targets)[0], expected)
-
-
-@every_cell
-def test_captions_do_not_depend_on_the_batch(cell):
-    network, inputs = captioner(cell), images()
-    tokens, scores = decode(network, inputs, max_length=6, beams=3)
-    found, found_scores = decode(network, inputs[ORDER], max_length=6, beams=3)
-    assert torch.equal(found, tokens[ORDER])
-    close(found_scores, scores[ORDER])
 
 
 @pytest.mark.parametrize(("cells", "tie_weights"), [(("rnn", "gru", "lstm"), False), (("lstm",), True)])
