@@ -62,7 +62,7 @@ def test_another_format_is_told_from_a_broken_card(folder: Path) -> None:
 def test_a_card_that_is_no_json(folder: Path) -> None:
     (folder / "card.json").write_text("{")
     tiny_bundles.seal(folder)
-    with pytest.raises(BundleError, match=r"card\.json is no JSON"):
+    with pytest.raises(BundleError, match=r"card\.json is not JSON"):
         load_bundle(folder)
 
 
@@ -70,10 +70,9 @@ def test_a_card_that_is_no_json(folder: Path) -> None:
     ("change", "message"),
     [
         (lambda card: card.update(colour="red"), "colour: Extra inputs"),
-        (lambda card: card.pop("reader"), "reader: Field required"),
-        (lambda card: card.update(reader="prices"), "needs reader digits"),
+        (lambda card: card.pop("task"), "task: Field required"),
         (lambda card: card["outputs"].pop(), "needs an output 'probabilities'"),
-        (lambda card: card.update(quantiles=[0.5]), "quantiles stand in the card of a return_quantiles model"),
+        (lambda card: card.update(quantiles=[0.5]), "quantiles"),
         (
             lambda card: card["inputs"][0].update(name="images"),
             r"has the inputs \['inputs'\]; the card has \['images'\]",
@@ -82,7 +81,7 @@ def test_a_card_that_is_no_json(folder: Path) -> None:
             lambda card: card["outputs"].append(tiny_bundles.tensor("more", "float32", ["batch"])),
             r"outputs are \['label', 'probabilities'\], the card says \['label', 'more', 'probabilities'\]",
         ),
-        (lambda card: card["task"].update(kind="riddles"), "task.kind is 'riddles'; this unroll knows digits, price"),
+        (lambda card: card["task"].update(kind="riddles"), "riddles"),
         (lambda card: card["inputs"][0].update(shape=["batch", "time", 32]), "28.*the card says uint8.*32"),
         (lambda card: card["outputs"][1].update(shape=["batch", 11]), "10.*the card says float32.*11"),
         (lambda card: card["outputs"][0].update(dtype="float32"), "output 'label' must be int64"),
@@ -117,7 +116,7 @@ def test_bytes_that_are_no_graph(folder: Path) -> None:
 
 def test_provenance_that_is_no_json(folder: Path) -> None:
     (folder.parent / "provenance.json").write_text("git")
-    with pytest.raises(BundleError, match=r"provenance\.json is no JSON"):
+    with pytest.raises(BundleError, match=r"provenance\.json is not JSON"):
         load_bundle(folder)
 
 

@@ -10,7 +10,7 @@ from unroll.redaction import printable
 
 if TYPE_CHECKING:
     from unroll.config.decoding import DecodingConfig
-    from unroll.inference.quick_predict import Tried
+    from unroll.inference.quick_predict import TextResult
 
 PREDICT = """\
 Score files with a bundle: each becomes FOLDER/STEM.parquet with row_id, prediction, score and model_version.
@@ -100,14 +100,14 @@ def _predict(options: argparse.Namespace) -> None:
 def _use_on_text(options: argparse.Namespace) -> None:
     from unroll.inference.quick_predict import classify, generate, translate
 
-    result: Tried
+    result: TextResult
     if options.command == "classify":
         result = classify(options.model, options.text)
     elif options.command == "translate":
         result = translate(options.model, options.text, _decoding(options))
     else:
         result = generate(options.model, options.prompt, _decoding(options))
-    for text, score in result.answers:
+    for text, score in result.predictions:
         print(f"{score:9.4f}  {text}")
     for note in result.notes:
         print(f"unroll {options.command}: {note}", file=sys.stderr)

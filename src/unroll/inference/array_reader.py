@@ -72,7 +72,7 @@ def read_arrays(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBat
 
 
 def _shaped(column: pa.Array, width: int, path: Path) -> tuple[pa.Array, Reasons]:
-    """The column with null for each row that is no list of time steps of `width` numbers, and why it is none."""
+    """Return the column with null for each row that is not a list of time steps of `width` numbers, and the reasons."""
     kind = column.type
     if not _is_list(kind):
         raise FormatError(f"{path}: the column is {kind}, expected a list of time steps of {width} numbers")
@@ -91,7 +91,7 @@ def _shaped(column: pa.Array, width: int, path: Path) -> tuple[pa.Array, Reasons
         rows = np.repeat(np.arange(len(column)), sizes)[steps]
     else:
         for row in np.flatnonzero(sizes % width != 0):
-            reasons[int(row)] = f"{sizes[row]} values, which are no whole number of time steps of {width}"
+            reasons[int(row)] = f"{sizes[row]} values, which is not a multiple of {width}, the values of a time step"
         rows = np.repeat(np.arange(len(column)), sizes)
     if flat.null_count:
         for row in np.unique(rows[flat.is_null().to_numpy(zero_copy_only=False)]):
@@ -104,7 +104,7 @@ def _shaped(column: pa.Array, width: int, path: Path) -> tuple[pa.Array, Reasons
 
 
 def _values(column: pa.Array, width: int) -> tuple[NDArray[Any], Steps]:
-    """Values [step, feature] of all rows after each other, and the steps of each row; a row that is null has none."""
+    """Return the values [step, feature] of all rows in order, and each row's number of steps; 0 for null."""
     steps = _sizes(column)
     flat = column.flatten()
     if _is_list(flat.type):
@@ -125,12 +125,12 @@ def _sizes(column: pa.Array) -> Steps:
 
 
 def _row_of(step: np.integer[Any], steps: Steps) -> int:
-    """Row of a time step. Rows of 2, 0 and 3 steps: step 2 is row 2's."""
+    """Return the row of a time step. With rows of 2, 0 and 3 steps, step 2 belongs to row 2."""
     return int(np.searchsorted(np.cumsum(steps), step, side="right"))
 
 
 def _odd_steps(steps: Steps, wanted: int | str) -> tuple[int | str, Reasons]:
-    """Rows that are not of one number of steps: the card's, or that of the first row that has any, which comes back."""
+    """Find rows whose number of steps is not the card's, or else the first row's; return that number, too."""
     there = steps[steps > 0]
     if isinstance(wanted, str):
         if not len(there):
@@ -141,12 +141,12 @@ def _odd_steps(steps: Steps, wanted: int | str) -> tuple[int | str, Reasons]:
 
 
 def _faults(values: NDArray[Any], steps: Steps, dtype: str, path: Path) -> Reasons:
-    """Rows of which a value is no number that the graph takes."""
+    """Find rows with a value that the graph does not take."""
     if dtype == "float32":
         if not np.issubdtype(values.dtype, np.floating):
             return {}
         wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
-        return {_row_of(step, steps): "a value is no finite number" for step in wrong}
+        return {_row_of(step, steps): "a value is not finite" for step in wrong}
     if not np.issubdtype(values.dtype, np.integer):
         raise FormatError(f"{path}: the values are {values.dtype}, expected whole numbers 0–255")
     outside = (values < 0) | (values > 255)
@@ -158,7 +158,7 @@ def _faults(values: NDArray[Any], steps: Steps, dtype: str, path: Path) -> Reaso
 
 
 def _without(values: NDArray[Any], steps: Steps, reasons: Reasons) -> tuple[NDArray[Any], Steps]:
-    """The values without those of rows that cannot be scored, which have no time steps then."""
+    """Return values and steps without the values of rows that cannot be scored; these get 0 steps."""
     if not reasons:
         return values, steps
     kept = np.ones(len(steps), bool)

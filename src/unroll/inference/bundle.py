@@ -1,4 +1,4 @@
-"""The shipped folder: a graph, a card that says what goes in and out, what belongs to them, and all checksums."""
+"""Read a bundle, the folder that is shipped: a graph, its card, vocabularies, and checksums of all of them."""
 
 import hashlib
 import json
@@ -46,7 +46,7 @@ _DTYPES = {"float": "float32", "double": "float64"}
 class Bundle:
     """A verified bundle.
 
-    `graph` holds the very bytes whose checksum was verified, so that nothing can change between check and use.
+    `graph` holds the bytes whose checksum was verified, so that nothing can change between check and use.
     """
 
     folder: Path
@@ -54,13 +54,13 @@ class Bundle:
     sha256: str
     graph: bytes = field(repr=False)
     provenance: Mapping[str, Any] | None
-    """Git commit and MLflow run, if they came along and are this graph's."""
+    """Git commit and MLflow run of the graph; None if unknown."""
     vocabularies: Mapping[str, Vocabulary] = field(default_factory=dict, repr=False)
-    """By file, made of verified bytes, too."""
+    """By file name; made from verified bytes, too."""
     reference: Reference | None = field(default=None, repr=False)
-    """What the training rows were like; None where the bundle does not tell."""
+    """Distributions of the training rows and predictions, if the bundle has them."""
     expectations: tuple[Expectation, ...] = ()
-    """What every row has to keep; none where the bundle does not tell."""
+    """Bounds that every row has to be within, if the bundle has some."""
 
     @property
     def model(self) -> Path:
@@ -74,14 +74,13 @@ class Bundle:
 
 
 def load_bundle(folder: Path) -> Bundle:
-    """Reads and verifies a bundle.
+    """Read and verify a bundle.
 
     Args:
         folder: The bundle, or the model's folder that holds it as `bundle/`.
 
     Raises:
-        BundleError: A file is missing or altered, the card is of another format or has faults, as has what belongs to
-            it, or the graph's inputs and outputs are not the card's.
+        BundleError: A file is missing, altered or not valid, or the graph's inputs and outputs differ from the card's.
     """
     if not (folder / CARD).is_file() and (folder / "bundle").is_dir():
         folder = folder / "bundle"
@@ -111,7 +110,7 @@ def load_bundle(folder: Path) -> Bundle:
 
 
 def open_session(bundle: Bundle, threads: int, *, optimize: bool = True) -> onnxruntime.InferenceSession:
-    """An onnxruntime session on the verified bytes, run by `threads` threads, one operator after the other.
+    """Open an onnxruntime session on the verified bytes, which runs one operator after the other on `threads` threads.
 
     Raises:
         BundleError: onnxruntime cannot load the graph.
@@ -130,7 +129,7 @@ def open_session(bundle: Bundle, threads: int, *, optimize: bool = True) -> onnx
 
 
 def _verified(folder: Path) -> dict[str, bytes]:
-    """Contents of every file that SHA256SUMS lists, each with the promised checksum."""
+    """Return the contents of every file in SHA256SUMS, by name; raise BundleError where a checksum differs."""
     contents = {}
     sums = _sums(folder / SUMS)
     for name, promised in sums.items():
@@ -174,7 +173,7 @@ def _card(content: bytes, path: Path) -> Card:
     try:
         raw = json.loads(content)
     except ValueError as error:
-        raise BundleError(f"{path} is no JSON: {error}") from None
+        raise BundleError(f"{path} is not JSON: {error}") from None
     found = raw.get("format") if isinstance(raw, dict) else None
     if found != 1:
         raise BundleError(f"{path} has format {found!r}; this unroll reads format 1: export the model again with it")
@@ -195,7 +194,7 @@ def _vocabulary(contents: Mapping[str, bytes], name: str, folder: Path) -> Vocab
     try:
         return Vocabulary.from_json(contents[name].decode("utf-8"), str(folder / name))
     except UnicodeDecodeError as error:
-        raise BundleError(f"{folder / name} is no UTF-8 text: {error}; export the model again") from None
+        raise BundleError(f"{folder / name} is not UTF-8 text: {error}; export the model again") from None
     except FormatError as error:
         raise BundleError(str(error)) from None
 
@@ -206,17 +205,17 @@ def _provenance(path: Path, model_sha256: str) -> Mapping[str, Any] | None:
     try:
         provenance = json.loads(_read(path))
     except ValueError as error:
-        raise BundleError(f"{path} is no JSON: {error}; remove it or export the model again") from None
+        raise BundleError(f"{path} is not JSON: {error}; remove it or export the model again") from None
     if not isinstance(provenance, dict):
         raise BundleError(f"{path} must hold a mapping, not {type(provenance).__name__}")
-    # The file lies beside the bundle and may be of another one that lay there.
+    # The file is beside the bundle, and may belong to one that was there before.
     return provenance if provenance.get("model_sha256") == model_sha256 else None
 
 
 def _check_graph(bundle: Bundle) -> None:
-    """Holds the graph's inputs and outputs to the card's: names, dtypes, ranks and fixed dimensions."""
+    """Compare the graph's inputs and outputs with the card's: names, dtypes, ranks and fixed dimensions."""
     session = open_session(bundle, threads=1, optimize=False)
-    # Where the steps that go in are of a fixed number, so are those that come out.
+    # If the number of input steps is fixed, so is that of the output steps.
     time = bundle.card.entry.shape[1]
     differences = []
     for side, stated, actual in (
@@ -243,10 +242,10 @@ def _check_graph(bundle: Bundle) -> None:
 
 
 def _same_shape(stated: tuple[int | str, ...], actual: list[int | str | None]) -> bool:
-    # A name stands for a dimension that varies: the graph may name it otherwise, but must not have frozen it.
-    # Where the graph leaves a dimension open, the card may know it.
+    # A dimension that varies may have another name in the graph, but not a number. The card may have a number for a
+    # dimension that the graph leaves open.
     return len(stated) == len(actual) and all(
-        not isinstance(there, int) or there == said for said, there in zip(stated, actual, strict=True)
+        not isinstance(size, int) or size == expected for expected, size in zip(stated, actual, strict=True)
     )
 
 

@@ -21,10 +21,10 @@ Outputs = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Context:
-    """What is known besides the outputs.
+    """What the columns depend on besides the outputs.
 
     Attributes:
-        bundle: Whose they are.
+        bundle: The model.
         n_best: Texts to return for each row of a model that writes.
     """
 
@@ -33,12 +33,12 @@ class Context:
 
     @property
     def card(self) -> Card:
-        """The bundle's."""
+        """The bundle's card."""
         return self.bundle.card
 
     @property
     def written(self) -> Vocabulary:
-        """Of the tokens that the model writes."""
+        """Vocabulary of the tokens that the model writes."""
         return self.bundle.vocabularies[stated(self.card.output_vocabulary)]
 
 
@@ -142,7 +142,7 @@ def _labels_summary(predictions: pa.RecordBatch, card: Card) -> Columns:
 
 
 def _no_summary(predictions: pa.RecordBatch, card: Card) -> Columns:
-    """Nothing besides the score, the predicted log return: a price never stays where it was in training."""
+    """Return nothing besides the score, the predicted log return: prices themselves always leave the training range."""
     del predictions, card
     return {}
 
@@ -163,7 +163,7 @@ def _label_type(card: Card) -> pa.DataType:
 
 
 def _named(labels: NDArray[np.int64], context: Context) -> Any:
-    """Class numbers as they are, or their names where the card has some."""
+    """Return class numbers as they are, or their names if the card has names."""
     names = context.card.labels
     if names is None:
         return labels

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unroll.inference.reference import NumberColumn, Reference, cells, count_categories
 
-Side = Literal["rows", "answers"]
+Side = Literal["rows", "predictions"]
 Counts = Mapping[Side, Mapping[str, list[int] | dict[str, int]]]
 """By side and column: a count for each cell of numbers, or for each category. They add up."""
 
@@ -23,10 +23,10 @@ class ReferenceCounter:
     """
 
     def __init__(self, reference: Reference) -> None:
-        self._columns = {"rows": reference.rows, "answers": reference.answers}
+        self._columns = {"rows": reference.rows, "predictions": reference.predictions}
         self._edges: dict[tuple[Side, str], NDArray[np.float64]] = {}
         self._counts: dict[tuple[Side, str], NDArray[np.int64] | Counter[str]] = {}
-        sides: tuple[Side, ...] = ("rows", "answers")
+        sides: tuple[Side, ...] = ("rows", "predictions")
         for side in sides:
             for name, column in self._columns[side].items():
                 if isinstance(column, NumberColumn):
@@ -46,7 +46,7 @@ class ReferenceCounter:
 
     def counts(self) -> Counts:
         """Return what was counted."""
-        found: dict[Side, dict[str, list[int] | dict[str, int]]] = {"rows": {}, "answers": {}}
+        found: dict[Side, dict[str, list[int] | dict[str, int]]] = {"rows": {}, "predictions": {}}
         for (side, name), counts in self._counts.items():
             found[side][name] = dict(counts) if isinstance(counts, Counter) else counts.tolist()
         return found

@@ -7,7 +7,7 @@ from unroll.features.samples import PROMPT_STEPS, Fold, Index, Tensors, linspace
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card
 from unroll.inference.interface import Numbers
-from unroll.inference.profile import answers, profile
+from unroll.inference.profile import prediction_profile, profile
 from unroll.inference.reference import (
     CategoryColumn,
     Expectation,
@@ -53,7 +53,7 @@ def describe(bundle: Bundle, tensors: Tensors, fold: Fold) -> tuple[Reference, t
     found = {name: count_numbers(values) for name, values in counted.items()}
     reference = Reference(
         rows={name: column for name, column in found.items() if column},
-        answers=_answer_columns(bundle, sample_rows(tensors, some, card, prompt_steps=PROMPT_STEPS)),
+        predictions=_prediction_columns(bundle, sample_rows(tensors, some, card, prompt_steps=PROMPT_STEPS)),
     )
     return reference, card.interface.reader.bounds(columns, card)
 
@@ -64,10 +64,10 @@ def _profiled(tensors: Tensors, index: Index, card: Card) -> dict[str, Numbers]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _answer_columns(bundle: Bundle, rows: pa.RecordBatch) -> dict[str, NumberColumn | CategoryColumn]:
+def _prediction_columns(bundle: Bundle, rows: pa.RecordBatch) -> dict[str, NumberColumn | CategoryColumn]:
     predictions = Scorer(bundle).score(rows)
     found: dict[str, NumberColumn | CategoryColumn] = {}
-    for name, values in answers(predictions, bundle.card).items():
+    for name, values in prediction_profile(predictions, bundle.card).items():
         if isinstance(values, np.ndarray):
             if column := count_numbers(values):
                 found[name] = column

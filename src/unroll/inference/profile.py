@@ -1,4 +1,4 @@
-"""Scalar numbers of each row and of each prediction: what expectations are about, and what drift is seen in.
+"""Scalar numbers of each row and of each prediction, which expectations and drift refer to.
 
 The same functions run over the training split, when a bundle is made, and over each batch that is scored, so that a
 number means the same on both sides.
@@ -13,11 +13,11 @@ from unroll.inference.columns import numbers_of
 from unroll.inference.interface import Columns, Numbers
 
 _BLOCK = 1024
-"""Rows that are looked at together: few enough to stay in the processor's cache."""
+"""Rows that are profiled together: few enough to stay in the processor's cache."""
 
 
 def profile(batch: pa.RecordBatch, card: Card) -> dict[str, Numbers]:
-    """Numbers of each row of a batch as a reader gives it.
+    """Return numbers that describe each row of a batch.
 
     Args:
         batch: Has `inputs`; rows of any number.
@@ -33,13 +33,13 @@ def profile(batch: pa.RecordBatch, card: Card) -> dict[str, Numbers]:
 
 
 def spread_over(values: Numbers, there: NDArray[np.bool_]) -> Numbers:
-    """Values of the rows that have one, NaN for the others."""
+    """Return the values of the rows that have one, NaN for the others."""
     whole = np.full(len(there), np.nan)
     whole[there] = values
     return whole
 
 
-def answers(predictions: pa.RecordBatch, card: Card) -> Columns:
+def prediction_profile(predictions: pa.RecordBatch, card: Card) -> Columns:
     """Describe the predictions of a batch.
 
     Args:

@@ -1,4 +1,4 @@
-"""One text through a trained model, for people who want to see what it does."""
+"""Use a trained model on one text."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,24 +16,22 @@ from unroll.inference.tokens import encoded
 
 
 @dataclass(frozen=True)
-class Tried:
-    """What a model answers.
+class TextResult:
+    """What a model makes of a text.
 
     Attributes:
-        answers: Texts or names of classes, with their scores; the best first.
-        notes: What is to be said besides.
-        kind: Of the model's task.
-        model_version: Which model.
+        predictions: Texts or names of classes, with their scores; the best first.
+        notes: What there is to report besides.
+        model_version: `NAME@SHA12` of the model.
     """
 
-    answers: tuple[tuple[str, float], ...]
+    predictions: tuple[tuple[str, float], ...]
     notes: tuple[str, ...]
-    kind: str
     model_version: str
 
 
-def translate(model: Path, text: str, decoding: DecodingConfig) -> Tried:
-    """A sentence and its translations; scores are log probability / length^length_penalty.
+def translate(model: Path, text: str, decoding: DecodingConfig) -> TextResult:
+    """Translate a sentence; scores are log probability / length^length_penalty.
 
     Raises:
         BundleError: There is no bundle, or it is incomplete or altered.
@@ -42,24 +40,24 @@ def translate(model: Path, text: str, decoding: DecodingConfig) -> Tried:
     """
     bundle = _load(model, "translate")
     batch, notes = _one_row(bundle, text)
-    return Tried(_written(bundle, batch, decoding, ""), notes, bundle.card.task.domain, bundle.version)
+    return TextResult(_written(bundle, batch, decoding, ""), notes, bundle.version)
 
 
-def generate(model: Path, prompt: str, decoding: DecodingConfig) -> Tried:
-    """A prompt and what may follow; `n_best` texts, each beginning with the prompt. Raises as `translate`."""
+def generate(model: Path, prompt: str, decoding: DecodingConfig) -> TextResult:
+    """Continue a prompt: `n_best` texts, each beginning with the prompt. Raises the errors of `translate`."""
     bundle = _load(model, "generate")
     batch, notes = _one_row(bundle, prompt)
-    return Tried(_written(bundle, batch, decoding, prompt), notes, bundle.card.task.domain, bundle.version)
+    return TextResult(_written(bundle, batch, decoding, prompt), notes, bundle.version)
 
 
-def classify(model: Path, text: str) -> Tried:
-    """A text and the probability of every class. Raises as `translate`."""
+def classify(model: Path, text: str) -> TextResult:
+    """Return the probability of every class. Raises the errors of `translate`."""
     bundle = _load(model, "classify")
     batch, notes = _one_row(bundle, text)
     probabilities = Scorer(bundle).outputs(batch)["probabilities"][0].tolist()
     names = bundle.card.labels or tuple(map(str, range(len(probabilities))))
     found = sorted(zip(names, probabilities, strict=True), key=lambda one: -one[1])
-    return Tried(tuple(found), notes, bundle.card.task.domain, bundle.version)
+    return TextResult(tuple(found), notes, bundle.version)
 
 
 def _load(model: Path, verb: Verb) -> Bundle:
@@ -73,12 +71,12 @@ def _load(model: Path, verb: Verb) -> Bundle:
 
 
 def _one_row(bundle: Bundle, text: str) -> tuple[pa.RecordBatch, tuple[str, ...]]:
-    """A batch of one row, and what is to be said of it."""
+    """Encode a batch of one row; return it and notes on it."""
     spec = stated(bundle.card.text)
     batch = encoded(pa.array([0]), [text], 0, bundle)
     reason = batch["reason"][0].as_py()
     if reason and spec.first_token is not None and not text.strip():
-        # What follows a beginning may follow none.
+        # A prompt may be empty.
         inputs = pa.array([[spec.first_token]], pa.list_(pa.int64()))
         batch = batch.set_column(batch.schema.get_field_index("inputs"), "inputs", inputs)
     elif reason:
@@ -87,7 +85,7 @@ def _one_row(bundle: Bundle, text: str) -> tuple[pa.RecordBatch, tuple[str, ...]
     unknown = sum(number == UNK for number in numbers)
     notes = []
     if batch["truncated"][0].as_py():
-        notes.append(f"the model reads the first {spec.max_tokens:,} tokens alone")
+        notes.append(f"the model reads only the first {spec.max_tokens:,} tokens")
     if unknown:
         notes.append(f"{unknown:,} of {len(numbers):,} tokens are unknown to the model")
     return batch, tuple(notes)
@@ -96,7 +94,7 @@ def _one_row(bundle: Bundle, text: str) -> tuple[pa.RecordBatch, tuple[str, ...]
 def _written(
     bundle: Bundle, batch: pa.RecordBatch, decoding: DecodingConfig, prompt: str
 ) -> tuple[tuple[str, float], ...]:
-    """The `n_best` texts that the model writes, each after the prompt's tokens where there is a prompt."""
+    """Return the `n_best` texts that the model writes, each after the prompt's tokens."""
     scorer = Scorer(bundle, decoding=decoding)
     outputs, count = scorer.outputs(batch), scorer.decoding.n_best if scorer.decoding else 1
     card = bundle.card

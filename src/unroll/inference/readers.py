@@ -15,7 +15,7 @@ from unroll.inference.forms import NAMES, form_of
 
 
 def open_file(path: Path, bundle: Bundle, rows: int) -> Iterator[pa.RecordBatch]:
-    """Reads a file for a model.
+    """Read a file for a model.
 
     Args:
         path: Of a form that the model's reader takes; text forms may be gzipped, and IDX, too.
@@ -24,9 +24,8 @@ def open_file(path: Path, bundle: Bundle, rows: int) -> Iterator[pa.RecordBatch]
             the end.
 
     Raises:
-        FormatError: The file is of no such form, is cut short, or lacks columns. This may come while the batches are
-            read.
-        DataError: It holds no rows; this, too.
+        FormatError: The file has another form, is cut short, or lacks columns; perhaps only while batches are read.
+        DataError: It has no rows; while batches are read.
     """
     reader, form = bundle.card.interface.reader, form_of(path)
     if form not in reader.forms:

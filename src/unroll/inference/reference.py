@@ -1,6 +1,6 @@
-"""What travels with a model besides its card: what its training rows were like, and what every row has to keep.
+"""The files of a bundle that rows are compared with.
 
-`reference.json` holds distributions of the training rows and of the predictions for some of them, in the columns of
+`reference.json` holds distributions of the training rows and of predictions for some of them, in the columns of
 `unroll.inference.profile`; `expectations.json` holds bounds of single rows in the same columns.
 """
 
@@ -19,11 +19,11 @@ from unroll.errors import BundleError
 REFERENCE = "reference.json"
 EXPECTATIONS = "expectations.json"
 _CELLS = 100
-"""Parts of equal shares that training values are cut into, as far as they differ."""
+"""Cells of equal shares that training values are divided into, as far as they differ."""
 
 
 class _Part(BaseModel):
-    """Nothing misspelt, nothing converted, no number that is none, nothing changed afterwards."""
+    """A frozen model without unknown fields, conversions, NaN and infinity."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -32,10 +32,10 @@ _Count = Annotated[int, Field(ge=0)]
 
 
 class NumberColumn(_Part):
-    """How numbers were distributed: counts between the edges of a grid.
+    """Distribution of numbers: counts of the values between edges.
 
     Cell 0 holds the values up to the first edge, cell i those above edge i − 1 and up to edge i, the last one those
-    above the last edge. Of training values the first and the last are empty: they wait for values beyond the range.
+    above the last edge. No training value is in the first or the last: they are for values beyond the training range.
     """
 
     kind: Literal["number"] = "number"
@@ -45,16 +45,16 @@ class NumberColumn(_Part):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if len(self.counts) != len(self.edges) + 1:
-            raise ValueError(f"{len(self.edges)} edges part {len(self.edges) + 1} counts, not {len(self.counts)}")
+            raise ValueError(f"{len(self.edges)} edges need {len(self.edges) + 1} counts, found {len(self.counts)}")
         if any(low >= high for low, high in itertools.pairwise(self.edges)):
-            raise ValueError("edges must rise")
+            raise ValueError("edges must increase")
         if not sum(self.counts):
             raise ValueError("nothing was counted")
         return self
 
 
 class CategoryColumn(_Part):
-    """How often each category stood there."""
+    """Distribution of categories: how often each was found."""
 
     kind: Literal["category"] = "category"
     counts: Annotated[dict[str, _Count], Field(min_length=1)]
@@ -64,11 +64,11 @@ Column = Annotated[NumberColumn | CategoryColumn, Field(discriminator="kind")]
 
 
 class Reference(_Part):
-    """Distributions of the training rows (`rows`), and of the predictions (`answers`) for some of them."""
+    """Distributions of the training rows, and of predictions for some of them."""
 
     format: Literal[1] = 1
     rows: dict[str, Column]
-    answers: dict[str, Column]
+    predictions: dict[str, Column]
 
 
 class Bounds(_Part):
@@ -121,7 +121,7 @@ _EXPECTATIONS = TypeAdapter(tuple[Expectation, ...])
 
 
 def count_numbers(values: NDArray[np.float64]) -> NumberColumn | None:
-    """The distribution of numbers; None where none is finite.
+    """Return the distribution of numbers; None if none is finite.
 
     Example:
         1, 2, 2, 4 → edges just below 1, 1, 2, 4 and counts 0, 1, 2, 1, 0.
@@ -130,22 +130,22 @@ def count_numbers(values: NDArray[np.float64]) -> NumberColumn | None:
     if not len(values):
         return None
     ordered = np.sort(values)
-    # Values that are there, by whole numbers: np.quantile interpolates, and on some processors misses them by a bit.
+    # Edges are values of the data, found by integer ranks: np.quantile interpolates, and may miss them by rounding.
     ranks = -(-np.arange(_CELLS + 1) * len(ordered) // _CELLS) - 1
     steps = ordered[np.maximum(ranks, 0)]
-    # The next number below 0 is a subnormal one, which a process that flushes those takes for 0.
+    # The next number below 0 is subnormal, which is 0 in a process that flushes denormals.
     below = min(np.nextafter(ordered[0], -np.inf), ordered[0] - 2 * np.finfo(np.float64).tiny)
     edges = np.unique(np.concatenate([[below], steps]))
     return NumberColumn(edges=tuple(edges.tolist()), counts=tuple(cells(values, edges).tolist()))
 
 
 def cells(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
-    """How many values lie in each cell of a grid, int64 [edge + 1]; what is no number lies in none."""
+    """Count the values in each cell, int64 [edge + 1]; NaN is in none."""
     return np.bincount(np.searchsorted(edges, values[~np.isnan(values)]), minlength=len(edges) + 1)
 
 
 def count_categories(values: pa.Array) -> dict[str, int]:
-    """How often each category stands there, by its name or number as text; what is missing is not counted."""
+    """Count each category, by its name or number as text; nulls are not counted."""
     counted = values.drop_null().value_counts()
     return {str(one["values"]): one["counts"].as_py() for one in counted}
 
@@ -164,7 +164,7 @@ def between(
 
 
 def widened(values: NDArray[np.float64]) -> tuple[float, float]:
-    """The range of values, wider by its width on both sides."""
+    """Return the range of values, extended by its width on both sides."""
     low, high = float(values.min()), float(values.max())
     return low - (high - low), high + (high - low)
 
@@ -189,10 +189,10 @@ def failures(columns: Mapping[str, NDArray[np.float64]], expectations: Sequence[
 
 
 def parse_reference(content: bytes, path: Path, profiled: Sequence[str]) -> Reference:
-    """Reads reference.json.
+    """Read reference.json.
 
     Raises:
-        BundleError: It has faults, or is about columns that rows of this reader do not have.
+        BundleError: It is not valid, or has columns that rows of this model do not have.
     """
     try:
         found = Reference.model_validate_json(content)
@@ -203,10 +203,10 @@ def parse_reference(content: bytes, path: Path, profiled: Sequence[str]) -> Refe
 
 
 def parse_expectations(content: bytes, path: Path, profiled: Sequence[str]) -> tuple[Expectation, ...]:
-    """Reads expectations.json.
+    """Read expectations.json.
 
     Raises:
-        BundleError: As of `parse_reference`.
+        BundleError: It is not valid, or has columns that rows of this model do not have.
     """
     try:
         found = _EXPECTATIONS.validate_json(content)
@@ -217,10 +217,10 @@ def parse_expectations(content: bytes, path: Path, profiled: Sequence[str]) -> t
 
 
 def _check_columns(names: Mapping[str, Any] | Sequence[str], path: Path, profiled: Sequence[str]) -> None:
-    strange = [name for name in names if name not in profiled]
-    if strange:
+    unknown = [name for name in names if name not in profiled]
+    if unknown:
         raise BundleError(
-            f"{path} has the columns {', '.join(strange)}; rows of this model have {', '.join(profiled)}: "
+            f"{path} has the columns {', '.join(unknown)}; rows of this model have {', '.join(profiled)}: "
             "export it again"
         )
 

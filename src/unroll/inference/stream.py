@@ -14,7 +14,7 @@ from unroll.inference.bundle import Bundle
 from unroll.inference.counts import ReferenceCounter
 from unroll.inference.feeds import Piece
 from unroll.inference.interface import Columns
-from unroll.inference.profile import answers, profile
+from unroll.inference.profile import prediction_profile, profile
 from unroll.inference.readers import open_file
 from unroll.inference.reference import failures
 from unroll.inference.scorer import Scorer
@@ -60,7 +60,7 @@ def score_stream(
             truncated += count_truncated(batch)
             scored.write(predictions)
             if counter and len(predictions):
-                counter.add("answers", answers(predictions, bundle.card))
+                counter.add("predictions", prediction_profile(predictions, bundle.card))
             bad = quarantined(batch)
             if len(bad) and not first_fault:
                 first_fault = f"{bad['row_id'][0]}: {bad['reason'][0]}"

@@ -30,13 +30,13 @@ _ROWS, _BLOCK = 1024, 1 << 18
 _IDS = ("row_id", "id")
 
 Rows = tuple[Sequence[Any] | None, Sequence[Any]]
-"""Ids, where the file has some, and texts as they stand there."""
+"""Ids, if the file has some, and texts as they are in the file."""
 
 
 def read_texts(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch]:
     """Read the column that the card names, or `text`, and ids from row_id or id, batch by batch.
 
-    A blank line of plain text is an empty text; of JSON lines, and of tables of more than one column, it is no row.
+    A blank line of plain text, or of a table of one column, is an empty text; other blank lines are skipped.
 
     Yields:
         Batches as `tokens.encoded` makes them.
@@ -96,7 +96,7 @@ def _of_tabs(path: Path, column: str) -> Iterator[Rows]:
 
 
 def _table_rows(table: Any, columns: int, delimiter: str, path: Path) -> Iterator[list[str]]:
-    """Cells of each row; `table` is a csv.reader."""
+    """Yield the cells of each row; `table` is a csv.reader."""
     for cells in table:
         if not cells and columns > 1:
             continue
@@ -118,7 +118,7 @@ def _of_json_lines(path: Path, column: str) -> Iterator[Rows]:
 
 
 def _objects(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    """Each line's object, and its characters."""
+    """Yield each line's object, and its number of characters."""
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
@@ -132,12 +132,12 @@ def _objects(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; which of two values of one key is meant, nobody can tell."""
+    """Make a JSON object; raise ValueError for a duplicate key."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise ValueError(f"the key {twice[:60]!r} stands twice; keep one of them")
+        raise ValueError(f"duplicate key {twice[:60]!r}; keep one of them")
     return found
 
 
@@ -161,7 +161,7 @@ _FORMS: Mapping[Form, Callable[[Path, str], Iterator[Rows]]] = {
 
 
 def _columns(there: Sequence[str], column: str, path: Path) -> tuple[str, str | None]:
-    """Names, as the file has them, of the column of texts and of that of ids, if there is one."""
+    """Return the names, as in the file, of the column of texts and of the column of ids, if there is one."""
     plain = [name.strip().lower() for name in there]
     name = next((one for one in (column, "text") if one in plain), None)
     if name is None or plain.count(name) > 1:
@@ -175,7 +175,7 @@ def _columns(there: Sequence[str], column: str, path: Path) -> tuple[str, str | 
 
 
 def _values(column: pa.Array, path: Path, name: str, first: int) -> list[Any]:
-    """Python values of a Parquet column; Arrow believes a file that its text is UTF-8, so it is looked at."""
+    """Return Python values of a Parquet column, after a check that its text is UTF-8, which Arrow does not do."""
     try:
         column.validate(full=True)
     except pa.ArrowInvalid as error:
@@ -192,7 +192,7 @@ def _values(column: pa.Array, path: Path, name: str, first: int) -> list[Any]:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Lines with their ends, LF or CRLF; without a byte-order mark.
+    """Yield lines with their ends, LF or CRLF, without a byte-order mark.
 
     Raises:
         FormatError: The file is not UTF-8.
@@ -212,7 +212,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _blocks(rows: Iterable[tuple[Any, int]]) -> Iterator[list[Any]]:
-    """Lists of up to `_ROWS` rows, and of about `_BLOCK` characters; each row comes with its number of characters."""
+    """Yield lists of up to `_ROWS` rows and about `_BLOCK` characters; each row comes with its number of characters."""
     block: list[Any] = []
     size = 0
     for row, characters in rows:
@@ -236,7 +236,7 @@ def _profile(batch: pa.RecordBatch, card: Card) -> dict[str, Numbers]:
 
 
 def _sums(values: NDArray[Any], steps: NDArray[np.int64]) -> Numbers:
-    """Sum of the values of each row; rows of 2, 0 and 1 step: [1, 2, 5] → [3, 0, 5]."""
+    """Sum the values of each row; rows of 2, 0 and 1 step: [1, 2, 5] → [3, 0, 5]."""
     ends = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])[np.cumsum(steps)]
     return np.diff(ends, prepend=0.0)
 

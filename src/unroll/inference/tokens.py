@@ -1,4 +1,4 @@
-"""Texts to token numbers, and which of them cannot be scored."""
+"""Turn texts into token ids, and find those that cannot be scored."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -14,17 +14,17 @@ from unroll.inference.bundle import Bundle
 from unroll.inference.card import TextInput, stated
 
 LONGEST = 1 << 18
-"""Characters of a text that is read; one of more is set aside, for it is no text of those that a model learned from."""
+"""Characters that a text may have."""
 
 
 def encoded(ids: pa.Array, cells: Sequence[Any], first: int, bundle: Bundle) -> pa.RecordBatch:
-    """One batch of texts, each as the graph reads it.
+    """Encode a batch of texts as the graph reads them.
 
     Args:
-        ids: As many as cells.
-        cells: Texts; where the card's column is `tokens`, also lists of tokens; None where a row has none.
-        first: Row number of the first.
-        bundle: Its card says how, its vocabularies what.
+        ids: One for each cell.
+        cells: Texts; if the card's column is `tokens`, also lists of tokens; None for a missing one.
+        first: Row number of the first cell.
+        bundle: Has the settings in its card, and the vocabularies.
 
     Returns:
         row_id, row int64, text string (as in the file), inputs list<int64> (a row's tokens, each with its characters if
@@ -58,25 +58,25 @@ def encoded(ids: pa.Array, cells: Sequence[Any], first: int, bundle: Bundle) -> 
 
 
 def _fault(cell: Any, spec: TextInput) -> str | None:
-    """Why a cell is no text that can be read."""
+    """Return why a cell is not readable text; None if it is."""
     words = cell if isinstance(cell, list) and spec.column == "tokens" else [cell]
     if cell is None or all(isinstance(word, str) for word in words):
         size = sum(len(word or "") for word in words)
         if size > LONGEST:
             return f"{spec.column} has {size:,} characters; a text may have {LONGEST:,}"
         half = next((char for word in words for char in SURROGATE.findall(word or "")), None)
-        return half and f"{spec.column} has U+{ord(half):04X}, which is half of a surrogate pair and no character"
+        return half and f"{spec.column} has U+{ord(half):04X}, which is half of a surrogate pair, not a character"
     return f"{spec.column} is {str(cell)[:60]!r} ({type(cell).__name__}), expected text"
 
 
 def _numbers(cells: Sequence[str | None], spec: TextInput, bundle: Bundle) -> Sequence[Sequence[Any]]:
-    """Token numbers of each text, brought to the form that it had in training."""
+    """Return the token ids of each text, normalized as in training."""
     clean = one_line if spec.column == "source" else normal
     return bundle.vocabularies[spec.vocabulary].encode([clean(cell) if cell else "" for cell in cells])
 
 
 def _words(cells: Sequence[str | list[str] | None], spec: TextInput, bundle: Bundle) -> Sequence[Sequence[Any]]:
-    """Of each token of each row: its number and those of its first characters."""
+    """Return, for each token of each row, its id and those of its first characters."""
     rows = [cell.split() if isinstance(cell, str) else cell or [] for cell in cells]
     flat = [one_line(token) for row in rows for token in row]
     numbers = [one[0] if len(one) == 1 else UNK for one in bundle.vocabularies[spec.vocabulary].encode(flat)]
@@ -92,7 +92,7 @@ def _words(cells: Sequence[str | list[str] | None], spec: TextInput, bundle: Bun
 
 
 def _reason(cell: str | list[str] | None, tokens: int, spec: TextInput) -> str | None:
-    """Why a row cannot be scored."""
+    """Return why a row cannot be scored; None if it can."""
     if cell is None:
         return "the text is missing"
     if not tokens:
@@ -103,7 +103,7 @@ def _reason(cell: str | list[str] | None, tokens: int, spec: TextInput) -> str |
 
 
 def _lists(rows: Sequence[Sequence[Any]]) -> pa.Array:
-    """list<int64> of each row's numbers, those of a token one after the other."""
+    """Return list<int64>: each row's ids, those of a token one after the other."""
     flat = list(chain.from_iterable(rows))
     values = np.array(flat, np.int64).reshape(-1)
     width = len(flat[0]) if flat and isinstance(flat[0], list) else 1

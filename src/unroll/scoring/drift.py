@@ -34,7 +34,7 @@ class ColumnDrift:
     """How far a column is from training.
 
     Attributes:
-        side: Whether the column belongs to the rows that go in, or to the answers.
+        side: Whether the column belongs to the rows that go in, or to the predictions.
         name: Name of the column.
         values: Number of values; a row of labels in time has several.
         psi: Population stability index.
@@ -60,7 +60,7 @@ class ColumnDrift:
 
 @dataclass(frozen=True)
 class DriftReport:
-    """Rows and answers of a job compared with those of training.
+    """Rows and predictions of a job compared with those of training.
 
     Attributes:
         model_version: `NAME@SHA12`.
@@ -68,7 +68,7 @@ class DriftReport:
         min_rows: With fewer rows there is no verdict.
         psi_limit: Limit of a column's PSI.
         ks_limit: Limit of a column's Kolmogorov–Smirnov statistic.
-        columns: Columns of the rows, then columns of the answers.
+        columns: Columns of the rows, then columns of the predictions.
     """
 
     model_version: str
@@ -175,7 +175,7 @@ class DriftMonitor:
     def _columns(self) -> tuple[tuple[Side, Mapping[str, Any]], ...]:
         if self._reference is None:
             return ()
-        return (("rows", self._reference.rows), ("answers", self._reference.answers))
+        return (("rows", self._reference.rows), ("predictions", self._reference.predictions))
 
 
 def _of_numbers(

@@ -61,7 +61,7 @@ def test_a_reference_has_training_rows_and_predictions_for_held_out_rows(tmp_pat
     fold = Fold("all", np.arange(600), np.arange(600, 900), np.arange(0))
     folder = tiny_bundles.digits(tmp_path / "b")
     reference, expectations = describe(load_bundle(folder), {"inputs": pixels}, fold)
-    assert reference.answers["prediction"].counts == {"0": 300}
+    assert reference.predictions["prediction"].counts == {"0": 300}
     assert sum(reference.rows["mean"].counts) == 600
     assert reference.rows["mean"].edges[-1] == pixels[:600].mean((1, 2)).max()
     content = {
@@ -73,7 +73,7 @@ def test_a_reference_has_training_rows_and_predictions_for_held_out_rows(tmp_pat
     assert (again.reference, again.expectations) == (reference, expectations)
     few = Fold("all", np.arange(600), np.arange(600, 600 + MIN_VALID_ROWS - 1), np.arange(0))
     reference, _ = describe(load_bundle(folder), {"inputs": pixels}, few)
-    assert sum(reference.answers["prediction"].counts.values()) == 600
+    assert sum(reference.predictions["prediction"].counts.values()) == 600
 
 
 def test_unknown_words_are_counted_in_held_out_rows(tmp_path):
@@ -111,7 +111,7 @@ def test_each_kind_of_prediction_is_counted(make, tensors, answered, tmp_path):
     bundle = load_bundle(make(tmp_path / "b"))
     fold = Fold("all", np.arange(40), np.arange(0), np.arange(0))
     reference, _ = describe(bundle, tensors, fold)
-    assert set(reference.answers) == answered
+    assert set(reference.predictions) == answered
     # The number of tokens of a prompt is not that of a whole text.
     prompted = {"tokens"} if make is tiny_bundles.writer else set()
     assert set(reference.rows) == set(bundle.card.interface.reader.profiled) - prompted

@@ -10,7 +10,7 @@ import tiny_bundles
 from unroll.features.special_tokens import UNK
 from unroll.inference import profile as profiles
 from unroll.inference.bundle import Bundle, load_bundle
-from unroll.inference.profile import answers, profile
+from unroll.inference.profile import prediction_profile, profile
 
 
 def lists(rows: list[list[float]], kind: pa.DataType) -> pa.RecordBatch:
@@ -122,6 +122,6 @@ def test_rows_carry_their_profile_and_rejected_rows_have_none(
 def test_summaries_of_predictions(make: object, columns: dict, expected: dict, tmp_path: Path) -> None:
     card = load_bundle(make(tmp_path / "b")).card  # type: ignore[operator]
     batch = pa.record_batch({**columns, "score": pa.array([None, 0.5], pa.float32())})
-    found = {name: pa.array(values).to_pylist() for name, values in answers(batch, card).items()}
+    found = {name: pa.array(values).to_pylist() for name, values in prediction_profile(batch, card).items()}
     assert np.isnan(found.pop("score")[0])
     assert found == expected

@@ -19,7 +19,7 @@ INK = {"kind": "number", "edges": [0.1, 0.5], "counts": [0, 4, 0]}
 REFERENCE = {
     "format": 1,
     "rows": {"ink": INK},
-    "answers": {"prediction": {"kind": "category", "counts": {"0": 3, "1": 1}}},
+    "predictions": {"prediction": {"kind": "category", "counts": {"0": 3, "1": 1}}},
 }
 EXPECTATION = {
     "description": "the image is not blank",
@@ -41,7 +41,7 @@ def test_a_bundle_may_have_both(tmp_path: Path) -> None:
     bundle = load_bundle(bundle_with(tmp_path / "b", reference=REFERENCE, expectations=[EXPECTATION]))
     assert bundle.reference is not None
     assert bundle.reference.rows["ink"].counts == (0, 4, 0)
-    assert bundle.reference.answers["prediction"].counts == {"0": 3, "1": 1}
+    assert bundle.reference.predictions["prediction"].counts == {"0": 3, "1": 1}
     (one,) = bundle.expectations
     assert (one.column, one.bounds.min_value, one.bounds.strict_min) == ("ink", 0, True)
 

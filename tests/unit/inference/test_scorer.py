@@ -173,8 +173,8 @@ def watched_bundle(folder: Path) -> Path:
     ink = count_numbers(np.array([0.25, 0.5, 1.0]))
     assert ink is not None
     rows = {"ink": ink.model_dump()}
-    answers = {"prediction": {"kind": "category", "counts": {"0": 1}}}
-    write_json(folder / "reference.json", {"format": 1, "rows": rows, "answers": answers})
+    predictions = {"prediction": {"kind": "category", "counts": {"0": 1}}}
+    write_json(folder / "reference.json", {"format": 1, "rows": rows, "predictions": predictions})
     return tiny_bundles.seal(folder)
 
 
@@ -191,14 +191,14 @@ def test_rows_that_fail_an_expectation_are_quarantined_and_the_others_counted(tm
     assert counts == [700, 350, 350]
     # Edges just below 0.25, at 0.25, 0.5 and 1; the first image has half of its ink, and is of class 0 or 1.
     assert result.found["counts"]["rows"] == {"ink": [0, 0, 1, 349, 0]}
-    assert sum(result.found["counts"]["answers"]["prediction"].values()) == 350
+    assert sum(result.found["counts"]["predictions"]["prediction"].values()) == 350
     with pytest.raises(DataError, match=r"350 of 700 rows cannot be scored, more than the share of 0\.4"):
         in_process.score(model, path, max_bad_share=0.4)
 
 
 def test_prices_none_of_which_can_be_scored_are_bad_data(tmp_path: Path) -> None:
     model = tiny_bundles.last_price(tmp_path / "b", window=3)
-    write_json(model / "reference.json", {"format": 1, "rows": {}, "answers": {}})
+    write_json(model / "reference.json", {"format": 1, "rows": {}, "predictions": {}})
     tiny_bundles.seal(model)
     table = {"ticker": ["AA"] * 2, "date": [date(2018, 8, 23), date(2018, 8, 24)], "close": [1.0, 2.0]}
     pq.write_table(pa.table(table), tmp_path / "p.parquet")

@@ -11,7 +11,7 @@ import tiny_bundles
 
 from unroll.inference.bundle import Bundle, load_bundle
 from unroll.inference.counts import ReferenceCounter
-from unroll.inference.profile import answers, profile
+from unroll.inference.profile import prediction_profile, profile
 from unroll.inference.reference import cells, count_numbers
 from unroll.inference.scorer import Scorer
 from unroll.scoring.drift import ColumnDrift, DriftMonitor, DriftReport, Part
@@ -98,13 +98,13 @@ def test_parts_hold_a_tenth_where_they_can(counts: list[int], expected: list[int
 def bundle_of(folder: Path, pixels: np.ndarray) -> Bundle:
     """A bundle of digits whose training images were these."""
     bundle = load_bundle(tiny_bundles.digits(folder))
-    reference: dict[str, Any] = {"format": 1, "rows": {}, "answers": {}}
+    reference: dict[str, Any] = {"format": 1, "rows": {}, "predictions": {}}
     means = count_numbers(pixels.mean(1))
     assert means is not None
     reference["rows"]["mean"] = means.model_dump()
     predictions = Scorer(bundle).score(batch_of(pixels))
     counts = {str(label): predictions["prediction"].to_pylist().count(label) for label in range(10)}
-    reference["answers"]["prediction"] = {"kind": "category", "counts": counts}
+    reference["predictions"]["prediction"] = {"kind": "category", "counts": counts}
     (folder / "reference.json").write_text(json.dumps(reference))
     return load_bundle(tiny_bundles.seal(folder))
 
@@ -121,7 +121,7 @@ def watched(bundle: Bundle, pixels: np.ndarray, min_rows: int = 200, size: int =
         batch = batch_of(pixels[start : start + size])
         counter = ReferenceCounter(bundle.reference)
         counter.add("rows", profile(batch, bundle.card))
-        counter.add("answers", answers(scorer.score(batch), bundle.card))
+        counter.add("predictions", prediction_profile(scorer.score(batch), bundle.card))
         monitor.add(len(batch), counter.counts())
     report = monitor.report(psi_limit=0.25, ks_limit=0.2, min_rows=min_rows)
     assert report is not None
@@ -144,7 +144,7 @@ def test_rows_like_those_of_training_do_not_drift(bundle: Bundle) -> None:
     assert report.verdict() == "no drift: 2 columns of 500 rows are within their limits"
     assert [(one.side, one.name, one.values) for one in report.columns] == [
         ("rows", "mean", 500),
-        ("answers", "prediction", 500),
+        ("predictions", "prediction", 500),
     ]
 
 
@@ -224,6 +224,6 @@ def test_parts_are_named_by_values_of_training(tmp_path: Path) -> None:
 
 def test_names_from_outside_are_written_as_text() -> None:
     parts = tuple(Part(f"<b>${number}_{{\u6f22", 0.02, 0.02) for number in range(50))
-    column = ColumnDrift("answers", "<script>$x_{", 300, 0.0, None, (), parts)
+    column = ColumnDrift("predictions", "<script>$x_{", 300, 0.0, None, (), parts)
     text = page(DriftReport("m@1", 300, 200, 0.25, 0.2, (column,)), "<script>alert(1)</script>")
     assert "<script" not in text

@@ -55,7 +55,7 @@ def test_every_form_gives_the_same_frames(tmp_path: Path, recordings: Bundle, va
 def test_a_recording_without_frames_or_with_a_hole_is_set_aside(tmp_path: Path, recordings: Bundle) -> None:
     values = [*FRAMES, [], None, [[1.0, 9.0], [1.0, float("nan")]], [[float("inf"), 0.0]]]
     table = rows_of(tmp_path / "a.parquet", recordings, pa.array(values, pa.list_(pa.list_(pa.float32()))))
-    empty, hole = "there is no time step", "a value is no finite number"
+    empty, hole = "there is no time step", "a value is not finite"
     assert table["reason"].to_pylist() == [None] * 3 + [empty, empty, hole, hole]
     assert table["row_id"].to_pylist() == list(range(7))
 
@@ -112,7 +112,7 @@ def test_flat_rows_that_do_not_fit_and_ids_that_are_none(tmp_path: Path, strips:
     table = rows_of(tmp_path / "a.parquet", strips, rows, row_id=["a", "b", "c", None, "e"])
     assert table["reason"].to_pylist() == [
         None,
-        "3 values, which are no whole number of time steps of 2",
+        "3 values, which is not a multiple of 2, the values of a time step",
         "a value is missing",
         "row 3 of the file has no row_id",
         None,
