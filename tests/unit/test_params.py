@@ -66,7 +66,7 @@ GOOD = {
     },
     "scoring": {"model": "models/mnist-lstm"},
 }
-MISSING = object()
+MISSING = "(left out)"
 
 
 def changed(*changes):
@@ -77,7 +77,7 @@ def changed(*changes):
         *way, last = place.split("/")
         for key in way:
             inner = inner[int(key) if isinstance(inner, list) else key]
-        if value is MISSING:
+        if value == MISSING:
             del inner[last]
         else:
             inner[int(last) if isinstance(inner, list) else last] = value
