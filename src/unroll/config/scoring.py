@@ -39,5 +39,5 @@ class Scoring(Section):
     settle_seconds: Annotated[float, Field(ge=0)] = 5.0
     """A file that changed within so many seconds counts as still being written."""
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """A file of which more rows cannot be scored is set aside whole."""
+    """A file of which a larger share cannot be scored is rejected."""
     drift: DriftLimits = DriftLimits()

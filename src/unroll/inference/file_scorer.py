@@ -213,7 +213,7 @@ class FileScorer:
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps(request), file=worker.stdin, flush=True)
         line = worker.stdout.readline()
-        if not line:
+        if not line.endswith("\n"):
             status = worker.wait()
             self._stop()
             raise _DiedError(status)

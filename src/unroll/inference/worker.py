@@ -52,8 +52,9 @@ class _Worker:
     def load(self, settings: dict[str, Any]) -> dict[str, Any]:
         # RLIMIT_DATA counts the memory that the process may write, unlike RLIMIT_AS, which also counts libraries' code
         # and reserved addresses. Arrow's own allocator would use up 1 GiB of it at once.
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         limit = settings["memory_mb"] << 20
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
         os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
         from unroll.config.decoding import DecodingConfig
         from unroll.inference.bundle import load_bundle
