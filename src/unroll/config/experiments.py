@@ -40,13 +40,13 @@ class RecurrentModel(Section):
     kind: Literal["recurrent"]
     embedding: Embedding = Embedding()
     pooling: Literal["last", "mean", "max"] = "last"
-    """What a many-to-one head reads: each direction's last valid state, or the mean or maximum output over time."""
+    """Input of a many-to-one head: each direction's last valid state, or the mean or maximum output over time."""
     tie_weights: bool = False
     """Use the embedding as output weights of a language model (arXiv 1608.05859)."""
     layers: Annotated[tuple[Layer, ...], Field(min_length=1)]
     bidirectional: bool = False
     nonlinearity: Literal["tanh", "relu"] = "tanh"
-    """Of plain RNN cells; LSTM and GRU have theirs built in."""
+    """Activation of plain RNN cells; LSTM and GRU have theirs built in."""
     initialization: Literal["orthogonal", "xavier", "he", "uniform"] = "orthogonal"
     """Initial weights: orthogonal recurrent and Glorot-uniform input weights (Keras's default), or all of them
     Glorot-uniform, He-uniform, or uniform within 1/√units (torch's default)."""
@@ -55,7 +55,7 @@ class RecurrentModel(Section):
     layer_norm: bool = False
     """Layer normalization between layers."""
     dropout: Share = 0.0
-    """Between layers and before the head."""
+    """Share of features dropped between layers and before the head."""
     tbptt_steps: Positive | None = None
     """Truncated backpropagation through time: the state is passed on, the gradient is cut after this many steps."""
 
@@ -91,7 +91,7 @@ class EncoderDecoderModel(Section):
     encoder: Annotated[RecurrentModel | DenseModel, Field(discriminator="kind")]
     decoder: Decoder
     embedding: Embedding = Embedding()
-    """Of the decoder's tokens; shared with the encoder if both read tokens of one vocabulary."""
+    """Vectors of the decoder's tokens; shared with the encoder if both read tokens of one vocabulary."""
     reverse_source: bool = False
     """Read the source from its end (arXiv 1409.3215)."""
     dropout: Share = 0.0
@@ -122,7 +122,7 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class Training(Section):
-    """How an experiment is trained."""
+    """Parameters of a training."""
 
     epochs: Positive
     batch_size: Positive
@@ -131,7 +131,7 @@ class Training(Section):
     """The peak, if the schedule has one."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     momentum: Share = 0.9
-    """Of SGD only."""
+    """Momentum of SGD; other optimizers ignore it."""
     schedule: Literal["constant", "one_cycle", "cosine", "linear"] = "constant"
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     patience: Positive | None = None

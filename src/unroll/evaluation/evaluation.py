@@ -30,8 +30,8 @@ def evaluate_seeds(metrics: Metrics, predictions: Mapping[int, Prediction], rows
     """Compute the test metrics of the networks of each seed, which vary more than those of their mean.
 
     Args:
-        metrics: Of the task.
-        predictions: By seed.
+        metrics: The task's metrics.
+        predictions: Test predictions by seed.
         rows: The test rows.
 
     Returns:

@@ -57,7 +57,7 @@ def continuations(network: LanguageModel, task: Task, data: Batches, rows: Seque
     Args:
         network: In evaluation mode.
         task: Its decoding settings are used.
-        data: The rows' split.
+        data: A split.
         rows: Positions; together with the seed they determine what is sampled.
     """
     decoding = task.decoding or DecodingConfig()

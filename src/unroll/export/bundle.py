@@ -56,10 +56,10 @@ def make_card(
     Args:
         name: Name of the experiment.
         task: What it learned.
-        topology: Of the network.
+        topology: Topology of the network.
         dynamic_time: Whether sequences of other lengths than the samples' can be scored.
         data: DVC's md5 of the data that it was trained on.
-        metrics: Headline metric on the test split, and the baselines'.
+        metrics: The headline metric on the test split, and the baselines'.
     """
     return {
         "format": FORMAT,

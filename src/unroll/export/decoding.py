@@ -116,7 +116,7 @@ def step_programs(network: Generator, example: Tensor, lengths: Tensor | None, *
 
 
 class _Step(nn.Module):
-    """A step in evaluation mode, whose memory is no argument if it is empty, as the exporter needs it."""
+    """A step in evaluation mode; an empty memory is not an argument, since the exporter cannot handle it."""
 
     def __init__(self, step: nn.Module, has_memory: bool) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ class _Graph:
 
         Args:
             program: The step: (carried values, captured values) → carried values.
-            prefix: Of the body's names.
+            prefix: Prefix of the body's names.
             initial: Carried values before the first step.
             captured: Values of the outer graph that every step sees.
             per_step: The one of `captured` whose last axis has an entry for each step.

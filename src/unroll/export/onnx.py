@@ -50,7 +50,7 @@ def to_onnx(
 
     Args:
         module: In evaluation mode.
-        arguments: Of the call to trace.
+        arguments: Arguments of the call to trace.
         dynamic_shapes: Dynamic axes of each argument.
         inputs: Names; None leaves them to the exporter.
         outputs: Names; None leaves them to the exporter.

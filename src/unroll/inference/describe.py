@@ -35,7 +35,7 @@ def describe(bundle: Bundle, tensors: Tensors, fold: Fold) -> tuple[Reference, t
 
     Args:
         bundle: The bundle.
-        tensors: Of all samples.
+        tensors: Tensors of all samples.
         fold: The fold of its network. Bounds and distributions of rows are those of the training split. What was fitted
             to that split is counted on the validation split instead, if that is large enough: the vocabulary knows
             every training word, and a network is more certain of rows that it has learned.

@@ -22,7 +22,7 @@ def sample_rows(tensors: Tensors, index: Index, card: Card, *, prompt_steps: int
     Args:
         tensors: `inputs` [sample, time, …], `lengths` where they vary, `last` for prices.
         index: Positions of the samples, which become the row ids.
-        card: Of the model that scores them.
+        card: Card of the model that scores them.
         prompt_steps: Maximum number of tokens of a prompt, for a model that continues prompts; None for all.
     """
     inputs = tensors["inputs"][index]

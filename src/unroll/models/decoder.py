@@ -19,7 +19,7 @@ class Decoder(nn.Module):
     Args:
         cell: `rnn`, `gru` or `lstm`.
         units: Size of the hidden state.
-        embedding: Of the target tokens.
+        embedding: Embedding of the target tokens.
         encoding_size: Size of the vector that the initial state is made from.
         value_size: Features of each of the encoder's outputs; 0 for no attention.
         dropout: Share of features dropped before the output.
@@ -61,7 +61,7 @@ class Decoder(nn.Module):
         Args:
             tokens: int64 [batch, time], beginning with `<bos>`.
             state: From `initial_state`.
-            memory: Of the attention; () without.
+            memory: What the attention reads; () without attention.
 
         Returns:
             Logits float32 [batch, time, vocabulary], and attention weights float32 [batch, time, source] (of size 0
@@ -93,7 +93,7 @@ class Decoder(nn.Module):
         Args:
             tokens: The last token of each, int64 [batch, beam].
             state: Each tensor float32 [batch, beam, unit].
-            memory: Of the attention; () without.
+            memory: What the attention reads; () without attention.
 
         Returns:
             Logits float32 [batch, beam, vocabulary] and the new state.

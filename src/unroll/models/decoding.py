@@ -110,8 +110,8 @@ class SampleStep(nn.Module):
         """Take one step.
 
         Args:
-            hypotheses: Of the previous step.
-            state: Of the previous step.
+            hypotheses: Hypotheses after the previous step.
+            state: State after the previous step.
             memory: From the start.
             temperature: float32 []; below 1 likely tokens are sampled more often.
             top_k: int64 []; sample from the k likeliest tokens, 0 for all.

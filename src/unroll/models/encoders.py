@@ -17,8 +17,8 @@ class RecurrentEncoder(nn.Module):
         input_size: Features of a time step.
         layers: (cell, units) of each layer, from the input up.
         bidirectional: Each layer reads both ways.
-        nonlinearity: Of plain RNN cells.
-        initialization: Of the weights, see `unroll.models.initialization`.
+        nonlinearity: Activation of plain RNN cells.
+        initialization: Initial weights, see `unroll.models.initialization`.
         forget_bias: Initial bias of an LSTM's forget gate; 1 lets gradients through from the first step on.
         layer_norm: Layer normalization between layers.
         dropout: Share of features dropped between layers.

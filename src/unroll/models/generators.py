@@ -26,7 +26,7 @@ class LanguageModel(SequenceNetwork):
 
     Args:
         preprocessing: Leaves token numbers as they are.
-        embedding: Of the tokens.
+        embedding: Embedding of the tokens.
         encoder: One-way.
         head: From the encoding to logits.
         dropout: Share of the encoding's features dropped before the head.
@@ -94,7 +94,7 @@ class EncoderDecoder(nn.Module):
         preprocessing: Raw inputs → features, or token numbers.
         encoder: Recurrent or dense.
         decoder: Writes.
-        embedding: Of the source tokens; None where inputs are numbers.
+        embedding: Embedding of the source tokens; None where inputs are numbers.
         reverse_source: Read the source from its end, so that what is written first was read last.
     """
 

@@ -22,7 +22,7 @@ class SequenceNetwork(nn.Module):
         preprocessing: Raw units ↔ what the network learns from.
         encoder: Recurrent or dense.
         head: From the encoding to the output.
-        embedding: Of tokens; None where inputs are numbers.
+        embedding: Embedding of the tokens; None where inputs are numbers.
         every_step: Many to many in step: the head reads every step.
         pooling: Otherwise it reads the `last` valid state of each direction, or the `mean` or `max` of the valid
             outputs.

@@ -17,7 +17,7 @@ class RecurrentLayer(nn.Module):
         input_size: Features of a time step.
         units: Size of the hidden state, in each direction.
         bidirectional: Read the sequence from its end, too.
-        nonlinearity: `tanh` or `relu`, of the plain RNN; the gated cells have theirs built in.
+        nonlinearity: `tanh` or `relu`, for the plain RNN; the gated cells have theirs built in.
     """
 
     def __init__(

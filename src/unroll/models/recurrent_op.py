@@ -29,7 +29,7 @@ def recurrent(
         recurrent_weights: float32 [direction, gate × unit, unit].
         biases: float32 [direction, 2 × gate × unit]; input biases first.
         hidden: float32 [direction, batch, unit], or None for zeros.
-        cell_state: Of an LSTM, as `hidden`.
+        cell_state: Cell state of an LSTM, as `hidden`.
         lengths: int32 [batch], or None where no sequence is padded.
         cell: `rnn`, `gru` or `lstm`.
         nonlinearity: `tanh` or `relu`, of the plain RNN.

@@ -17,7 +17,7 @@ class Batch:
     Attributes:
         inputs: Raw inputs, [sample, time, …].
         targets: Raw targets, [sample, …].
-        lengths: Of the inputs, int64 [sample] on the CPU; None where none is padded.
+        lengths: Lengths of the inputs, int64 [sample] on the CPU; None if none is padded.
     """
 
     inputs: Tensor
@@ -32,8 +32,8 @@ class Batches:
     Attributes:
         inputs: Raw inputs, [sample, time, …], right-padded where lengths vary.
         targets: Raw targets, [sample, …].
-        lengths: Of the inputs, int64 [sample] on the CPU; None without padding.
-        target_lengths: Of the targets, likewise; None where they have the inputs' lengths, or no steps.
+        lengths: Lengths of the inputs, int64 [sample] on the CPU; None without padding.
+        target_lengths: Lengths of the targets, likewise; None if they have the inputs' lengths, or no steps.
         stateful: The samples are consecutive windows of one stream: each batch continues where the previous one ended.
     """
 

@@ -22,7 +22,7 @@ def build_model(task: Task, model: Model, *, seed: int = 0, vectors: Tensor | No
     Args:
         task: What it is to learn; `unroll.training.checks` refuses models that do not fit it.
         model: Its parameters.
-        seed: Of the weights.
+        seed: Seed of the weights.
         vectors: float32 [vocabulary, size], for a pretrained embedding; not needed to load trained weights.
     """
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Whether an experiment's model and training fit its task: what params.yaml alone cannot tell."""
+"""Check that an experiment's model and training fit its task, which params.yaml alone cannot show."""
 
 from collections.abc import Iterator
 
@@ -28,7 +28,7 @@ def check_experiment(name: str, experiment: Experiment, task: Task, samples: Sam
 
 
 def model_faults(model: Model, task: Task, samples: Samples) -> Iterator[str]:
-    """Yield what of a model does not fit the task."""
+    """Yield the options of a model that do not fit the task."""
     generates = task.target_vocab_size > 0 and not task.every_step
     if isinstance(model, EncoderDecoderModel):
         if not generates:

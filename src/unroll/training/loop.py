@@ -60,7 +60,7 @@ def train(
         loss: (network output, encoded targets) → scalar.
         data: The training split.
         settings: Parameters of the training.
-        seed: Of the order of samples and of dropout.
+        seed: Seed of the order of samples and of dropout.
         validate: Network in evaluation mode → (loss, metric) on the validation split; None if nothing is held out.
         is_better: Whether a metric beats another.
         on_epoch: Called after each epoch with its row of the history and its seconds.

@@ -75,6 +75,7 @@ def test_what_the_stages_write(project, kind, tiny):
     assert evaluation["baseline"]
     for figures in (evaluation["test"], *evaluation["baseline"].values()):
         assert np.isfinite(figures[metric])
+    assert (len(evaluation["per_seed"]) == 2) is (kind in ("text_class", "recording_class"))
     # Tokens have no gradient, and recordings no fixed number of steps.
     assert ("gradient_reach" in evaluation) is (kind == "strip_columns")
     rows = Samples.load(project / "data/features" / name).test_rows()
