@@ -155,6 +155,14 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "window": 7,
         "decoding": {"beams": 3, "max_length": 9, "temperature": 0.8, "top_k": 5},
     },
+    "tunes": {
+        "domain": "tunes",
+        "kind": "language_model",
+        "dataset": "tunes",
+        "min_count": 1,
+        "splits": SHARES,
+        "decoding": {"beams": 2, "max_length": 10, "temperature": 0.8},
+    },
     "recording_class": {
         "domain": "recordings",
         "kind": "classification",
@@ -181,8 +189,8 @@ SECTIONS: dict[str, dict[str, Any]] = {
     },
 }
 
-READING = ("text_class", "translation", "language_model", "tags")
-"""Kinds of tasks whose inputs are tokens."""
+READING = ("text_class", "translation", "language_model", "tunes", "tags")
+"""Tasks whose inputs are tokens."""
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,26 @@ def articles(lines: int = 60, seed: int = 0) -> pa.Table:
     )
 
 
+def tunes(count: int = 40, seed: int = 0) -> pa.Table:
+    """Tunes in ABC notation of 12 to 30 notes: each step on the staff repeats the last one in two of three cases."""
+    rng = np.random.default_rng(seed)
+    texts = []
+    for row in range(count):
+        place, step, notes = 7, 1, []
+        for _ in range(rng.integers(12, 31)):
+            step = step if rng.random() < 2 / 3 else int(rng.integers(-3, 4))
+            place = (place + step) % 14
+            notes.append("CDEFGABcdefgab"[place])
+        texts.append(f"M:{('4/4', '6/8')[row % 2]}\nK:G\n|: {' '.join(notes)} :|")
+    return pa.table(
+        {
+            "row_id": pa.array(np.arange(count), pa.int64()),
+            "split": pa.nulls(count, pa.string()),
+            "text": pa.array(texts, pa.string()),
+        }
+    )
+
+
 def recordings(each: int = 5, classes: int = 4, voices: int = 3, seed: int = 0) -> pa.Table:
     """Recordings of two to fourteen frames: the class says which feature swells, the voice how loud all are."""
     rng = np.random.default_rng(seed)

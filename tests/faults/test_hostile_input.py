@@ -179,7 +179,7 @@ def test_formulas_are_text_and_stay_as_they_are(score: Score) -> None:
     lines = ["id,text", *(f'"{cell}","{cell}"' for cell in quoted), '"=1+1",""']
     result = score(tiny_bundles.classifier, "a.csv", "\n".join(lines).encode() + b"\n")
     assert result.output["row_id"].to_pylist() == FORMULAS
-    assert result.reasons == {"=1+1": "the text is empty"}
+    assert result.reasons == {"=1+1": "the text has no tokens"}
 
 
 def test_huge_cells_are_quarantined(score: Score) -> None:

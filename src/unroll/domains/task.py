@@ -125,6 +125,7 @@ def text_card(
     truncation: bool,
     first_token: int | None = None,
     characters: int = 0,
+    pretokenized: bool = False,
 ) -> dict[str, Any]:
     """How batch prediction makes token numbers of a text column.
 
@@ -135,9 +136,11 @@ def text_card(
         truncation: Whether a longer one is cut; otherwise it is rejected.
         first_token: Stands before the text's own tokens; None for none.
         characters: Read beside each token.
+        pretokenized: Whether a text may be a list of tokens, each of which gets a label.
     """
     return {
         "column": column,
+        "pretokenized": pretokenized,
         "vocabulary": vocabulary + VOCABULARY,
         "max_tokens": max_tokens,
         "truncation": truncation,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from unroll.errors import FormatError
 from unroll.inference.batches import is_integer, open_parquet, parquet_batches, row_ids, with_reasons
 from unroll.inference.bundle import Bundle
-from unroll.inference.card import Card, stated
+from unroll.inference.card import Card, required
 from unroll.inference.feeds import steps_of
 from unroll.inference.forms import Form
 from unroll.inference.interface import InputReader, Numbers
@@ -40,7 +40,7 @@ def read_arrays(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBat
     """
     del form
     card = bundle.card
-    name, width = stated(card.array).column, int(card.entry.shape[2])
+    name, width = required(card.array).column, int(card.entry.shape[2])
     with open_parquet(path) as file:
         there = file.schema_arrow.names
         if there.count(name) != 1:
@@ -58,7 +58,7 @@ def read_arrays(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBat
             rows_of_batch, reasons = _shaped(batch.column(name), width, path)
             values, steps = _values(rows_of_batch, width)
             reasons |= _faults(values, steps, card.entry.dtype, path)
-            if not stated(card.array).variable_length:
+            if not required(card.array).variable_length:
                 wanted, odd = _odd_steps(steps, wanted)
                 reasons |= odd
             reasons |= lacking

@@ -1,4 +1,4 @@
-"""The card of a bundle: what the model is, what goes in, what comes out."""
+"""The card of a bundle: the model, its inputs and its outputs."""
 
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -8,19 +8,19 @@ from unroll.config.decoding import DecodingConfig
 from unroll.domains import domain_of
 from unroll.inference.interface import Interface, TensorType
 
-_Stated = TypeVar("_Stated")
+_Value = TypeVar("_Value")
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
-"""Of a file in the bundle."""
+"""Name of a file in the bundle."""
 
 
 class _Part(BaseModel):
-    """A part of the card: nothing misspelt, nothing converted, nothing changed afterwards."""
+    """A part of the card. Unknown keys are errors, types are not converted, and values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Tensor(_Part):
-    """An input or output of the graph. A dimension is a number, or a name where it varies."""
+    """An input or output of the graph. A variable dimension has a name instead of a number."""
 
     name: str
     dtype: Literal["uint8", "int64", "float32"]
@@ -28,7 +28,7 @@ class Tensor(_Part):
     unit: str = ""
 
     def fits(self, wanted: TensorType) -> bool:
-        """Whether dtype and rank are as wanted."""
+        """Return whether dtype and rank are the expected ones."""
         return self.dtype == wanted[0] and len(self.shape) in wanted[1]
 
 
@@ -42,43 +42,46 @@ class CardTask(_Part):
 
 
 class PriceInput(_Part):
-    """What a row of inputs is made of: the last `window` days of `columns`, in this order."""
+    """Inputs from prices: the last `window` days of `columns`, in this order."""
 
     columns: Annotated[tuple[str, ...], Field(min_length=1)]
     target: str
     known: str | None = None
-    """The column whose last value is the last known price; None: the target's."""
+    """Column of the last known price; null for the target itself."""
     window: Annotated[int, Field(ge=1)]
-    """Days that go into the graph."""
+    """Days that the graph reads."""
     every_step: bool = False
 
 
 class TextInput(_Part):
-    """How a row's text becomes token numbers."""
+    """Inputs from texts: how they become token numbers."""
 
-    column: Literal["text", "source", "prompt", "tokens"]
+    column: Annotated[str, Field(min_length=1)]
+    """Column of the texts; files without it may have a column `text`."""
+    pretokenized: bool = False
+    """Whether a text may be a list of tokens, each of which gets a label."""
     vocabulary: _Name
-    """The file of the tokens."""
+    """File of the vocabulary."""
     max_tokens: Annotated[int, Field(ge=1)]
     truncation: bool = True
-    """Whether longer texts are cut; otherwise they are rejected."""
+    """Whether longer texts are truncated; otherwise they are rejected."""
     first_token: Annotated[int, Field(ge=0)] | None = None
-    """Stands before the tokens of every text, and is not counted among them."""
+    """Token before every text; it does not count towards max_tokens."""
     characters: Annotated[int, Field(ge=0)] = 0
-    """Of each token, so many characters are read, too."""
+    """Number of characters of each token that the graph also reads."""
     character_vocabulary: _Name | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if (self.characters > 0) != (self.character_vocabulary is not None):
             raise ValueError("characters and character_vocabulary belong together")
-        if self.column == "tokens" and self.first_token is not None:
-            raise ValueError("nothing stands before tokens that are tagged: first_token must be null")
+        if self.pretokenized and self.first_token is not None:
+            raise ValueError("first_token must be null if pretokenized is true: it would get a label")
         return self
 
 
 class ArrayInput(_Part):
-    """Which column of a Parquet file holds the inputs."""
+    """Inputs from arrays: a column of lists in a Parquet file."""
 
     column: Annotated[str, Field(min_length=1)]
     variable_length: bool
@@ -86,7 +89,7 @@ class ArrayInput(_Part):
 
 
 class Card(_Part):
-    """What the bundle says about itself."""
+    """Description of a bundle."""
 
     format: Literal[1]
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -100,7 +103,7 @@ class Card(_Part):
     labels: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Names of the classes or tags, by number."""
     output_vocabulary: _Name | None = None
-    """The file of the tokens that are written."""
+    """File of the vocabulary of generated tokens."""
     decoding: DecodingConfig | None = None
     """The settings that the task was evaluated with."""
     data: dict[str, str] = Field(default_factory=dict)
@@ -109,7 +112,7 @@ class Card(_Part):
 
     @property
     def interface(self) -> Interface:
-        """What models of its kind take and give."""
+        """The interface of the models of its kind."""
         return interface_of(self.task.domain, self.task.kind)
 
     @property
@@ -119,42 +122,42 @@ class Card(_Part):
 
     @property
     def entry(self) -> Tensor:
-        """The input that a row's values go into."""
+        """The input `inputs`, the values of the rows."""
         return next(one for one in self.inputs if one.name == "inputs")
 
     @property
     def takes_lengths(self) -> bool:
-        """Whether the graph is told the length of each row."""
+        """Whether the graph has an input for the lengths of the rows."""
         return any(one.name == "lengths" for one in self.inputs)
 
     @property
     def vocabularies(self) -> tuple[str, ...]:
-        """Every vocabulary's file."""
+        """Files of all vocabularies."""
         of_text = (self.text.vocabulary, self.text.character_vocabulary) if self.text else ()
         return tuple(dict.fromkeys(name for name in (*of_text, self.output_vocabulary) if name))
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        # One fault at a time: what comes later builds on what comes before.
+        # Later checks rely on earlier ones.
         for check in (_check_sections, _check_tensors, _check_prices, _check_widths):
             check(self)
         return self
 
 
-def stated(part: _Stated | None) -> _Stated:
-    """A part of a card that is there because its kind needs it, and the card was checked."""
+def required(part: _Value | None) -> _Value:
+    """Return a part of a card that its kind of model always has."""
     if part is None:
-        raise ValueError("this part of the card is that of another kind of model")
+        raise ValueError("the card lacks this part, which is for another kind of model")
     return part
 
 
 def quantile_name(level: float) -> str:
-    """Name of a quantile's column among the predictions: `q10` for 0.1, `q2.5` for 0.025."""
+    """Return the name of the column of a quantile: `q10` for 0.1, `q2.5` for 0.025."""
     return f"q{round(100 * level, 6):g}"
 
 
 def interface_of(domain: str, kind: str) -> Interface:
-    """Return what the models of a kind of task take and give.
+    """Return the interface of the models of a kind of task.
 
     Raises:
         ValueError: There is no such domain or kind.
@@ -207,20 +210,20 @@ def _check_sections(card: Card) -> None:
 def _check_prices(card: Card) -> None:
     shape = card.entry.shape
     if card.prices and shape[2] != len(card.prices.columns):
-        raise ValueError(f"{len(card.prices.columns)} price columns do not fill an input {list(shape)}")
+        raise ValueError(f"{len(card.prices.columns)} price columns do not match an input of shape {list(shape)}")
     if card.quantiles is not None and 0.5 not in card.quantiles:
         raise ValueError(f"quantiles {list(card.quantiles)} lack the median, 0.5")
 
 
 def _check_widths(card: Card) -> None:
-    """Holds sizes that are said twice against each other."""
+    """Check sizes that are in the card twice."""
     shape = card.entry.shape
-    if card.text and (card.text.column == "tokens") != ("labels" in card.interface.output.tensors):
-        raise ValueError(f"a {card.title} model does not read the column {card.text.column}")
+    if card.text and card.text.pretokenized != ("labels" in card.interface.output.tensors):
+        raise ValueError(f"text.pretokenized must be {not card.text.pretokenized} for a {card.title} model")
     if card.text and (shape[2] if len(shape) == 3 else 1) != 1 + card.text.characters:
-        raise ValueError(f"a token and {card.text.characters} characters do not fill an input {list(shape)}")
+        raise ValueError(f"a token and {card.text.characters} characters do not match an input of shape {list(shape)}")
     if card.array and not isinstance(shape[2], int):
         raise ValueError(f"the features of a time step must be a number, not {shape[2]!r}")
     probabilities = next((one.shape[1] for one in card.outputs if one.name == "probabilities"), None)
     if card.labels and isinstance(probabilities, int) and probabilities != len(card.labels):
-        raise ValueError(f"{len(card.labels)} labels do not name {probabilities} probabilities")
+        raise ValueError(f"{len(card.labels)} labels do not match {probabilities} probabilities")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from unroll.errors import BundleError
 from unroll.features.text import Vocabulary
 from unroll.inference.bundle import Bundle
-from unroll.inference.card import Card, quantile_name, stated
+from unroll.inference.card import Card, quantile_name, required
 from unroll.inference.feeds import steps_of
 from unroll.inference.interface import Columns, Numbers, OutputColumns
 
@@ -39,7 +39,7 @@ class Context:
     @property
     def written(self) -> Vocabulary:
         """Vocabulary of the tokens that the model writes."""
-        return self.bundle.vocabularies[stated(self.card.output_vocabulary)]
+        return self.bundle.vocabularies[required(self.card.output_vocabulary)]
 
 
 def _class_fields(context: Context) -> Sequence[tuple[str, pa.DataType]]:
@@ -118,7 +118,7 @@ def numbers_of(column: pa.Array) -> Numbers:
 
 
 def _quantile_summary(predictions: pa.RecordBatch, card: Card) -> Columns:
-    levels = stated(card.quantiles)
+    levels = required(card.quantiles)
     low, high = (numbers_of(predictions.column(quantile_name(level))) for level in (min(levels), max(levels)))
     return {"spread": high - low}
 

@@ -11,7 +11,7 @@ from unroll.errors import ParameterError
 from unroll.features.random import uniforms
 from unroll.features.special_tokens import NEVER_GENERATED
 from unroll.inference.bundle import Bundle
-from unroll.inference.card import stated
+from unroll.inference.card import required
 
 _SAMPLING = ("temperature", "top_k", "seed")
 
@@ -41,7 +41,7 @@ def resolve(bundle: Bundle, overrides: DecodingConfig | None) -> DecodingConfig 
         decoding = decoding.model_copy(update={"beams": beams})
     if decoding.n_best > decoding.beams:
         raise ParameterError(f"--n-best {decoding.n_best} needs at least as many beams; --beams is {decoding.beams}")
-    first_tokens = bundle.vocabularies[stated(card.output_vocabulary)].size - len(NEVER_GENERATED)
+    first_tokens = bundle.vocabularies[required(card.output_vocabulary)].size - len(NEVER_GENERATED)
     if decoding.beams > first_tokens and not decoding.temperature:
         raise ParameterError(
             f"--beams is {decoding.beams}; {card.name} can begin with {first_tokens} tokens, so it must be at most that"

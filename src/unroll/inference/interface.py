@@ -1,4 +1,4 @@
-"""What the bundles of one kind of task take and give. Each domain's `reader.py` has an `Interface` for each task."""
+"""Inputs and outputs of the bundles of a kind of task. `reader.py` of a domain has an `Interface` for each kind."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 Verb = Literal["predict", "translate", "generate", "classify"]
 TensorType = tuple[str, tuple[int, ...]]
-"""A dtype, and the ranks that are allowed."""
+"""A dtype, and the allowed ranks."""
 Numbers = NDArray[np.float64]
 Columns = dict[str, Any]
-"""Arrays of numpy or Arrow, by the name of the column."""
+"""NumPy or Arrow arrays, by the name of the column."""
 
 SEARCH: Mapping[str, TensorType] = {
     "max_length": ("int64", (0,)),
     "beams": ("int64", (0,)),
     "length_penalty": ("float32", (0,)),
 }
-"""Inputs of a graph that decodes by beam search."""
+"""Inputs of a graph that generates text by beam search."""
 SAMPLE: Mapping[str, TensorType] = {
     **SEARCH,
     "temperature": ("float32", (0,)),
@@ -41,17 +41,17 @@ SAMPLE: Mapping[str, TensorType] = {
 
 @dataclass(frozen=True)
 class InputReader:
-    """How files become batches of rows for a graph.
+    """Reads files into batches of rows for a graph.
 
     Attributes:
         name: What it reads, for messages.
-        section: The section of the card that it needs; None for none.
+        section: The section of the card that it needs, if any.
         forms: File formats that it reads.
-        read: (path, its form, bundle) → the rows of the file, in batches of any size.
+        read: (path, form, bundle) → rows of the file, in batches of any size.
         profiled: Names of the columns of `profile`.
-        profile: (batch, card) → float64 [row] by name, numbers that describe each row, for bounds and drift; NaN where
-            a row has no such number.
-        bounds: (profile of the training split, card) → what every row has to satisfy.
+        profile: (batch, card) → numbers that describe each row, float64 [row] by name, for bounds and drift; NaN if a
+            row has no such number.
+        bounds: (profile of the training split, card) → bounds that every row has to be within.
     """
 
     name: str
@@ -65,14 +65,14 @@ class InputReader:
 
 @dataclass(frozen=True)
 class OutputColumns:
-    """How the outputs of a graph become columns of predictions.
+    """Turns the outputs of a graph into columns of predictions.
 
     Attributes:
         tensors: Outputs that the graph must have.
-        fields: The columns, in order.
-        columns: (outputs, their batch, context) → values of the columns.
-        summary: (predictions, card) → what drift of the predictions is seen in, besides `score`.
-        nullable: Columns that may be NaN in a row; in other columns that is an error.
+        fields: Context → names and types of the columns, in order.
+        columns: (outputs, batch, context) → values of the columns.
+        summary: (predictions, card) → numbers and categories besides `score` in which drift of predictions shows.
+        nullable: Columns that may have NaN; in other columns it is an error.
     """
 
     tensors: Mapping[str, TensorType]
@@ -84,14 +84,14 @@ class OutputColumns:
 
 @dataclass(frozen=True)
 class Interface:
-    """What the bundles of one kind of task take and give.
+    """Inputs and outputs of the bundles of a kind of task.
 
     Attributes:
         inputs: Type of the graph's input `inputs`.
-        reader: How files are read.
-        output: How outputs become predictions.
-        decoding: Inputs that set how text is generated; empty for a model that generates none.
-        verb: The command that tries such a model on one line of text.
+        reader: Reader of files.
+        output: Columns of predictions.
+        decoding: Inputs of the graph that control the generation of text; None for a model that generates none.
+        verb: The command that tries such a model on one text.
     """
 
     inputs: TensorType

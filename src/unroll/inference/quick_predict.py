@@ -9,7 +9,7 @@ from unroll.config.decoding import DecodingConfig
 from unroll.errors import ParameterError
 from unroll.features.special_tokens import UNK
 from unroll.inference.bundle import Bundle, load_bundle
-from unroll.inference.card import stated
+from unroll.inference.card import required
 from unroll.inference.interface import Verb
 from unroll.inference.scorer import Scorer
 from unroll.inference.tokens import encoded
@@ -72,7 +72,7 @@ def _load(model: Path, verb: Verb) -> Bundle:
 
 def _one_row(bundle: Bundle, text: str) -> tuple[pa.RecordBatch, tuple[str, ...]]:
     """Encode a batch of one row; return it and notes on it."""
-    spec = stated(bundle.card.text)
+    spec = required(bundle.card.text)
     batch = encoded(pa.array([0]), [text], 0, bundle)
     reason = batch["reason"][0].as_py()
     if reason and spec.first_token is not None and not text.strip():
@@ -98,8 +98,8 @@ def _written(
     scorer = Scorer(bundle, decoding=decoding)
     outputs, count = scorer.outputs(batch), scorer.decoding.n_best if scorer.decoding else 1
     card = bundle.card
-    vocabulary = bundle.vocabularies[stated(card.output_vocabulary)]
-    skipped = int(stated(card.text).first_token is not None)
+    vocabulary = bundle.vocabularies[required(card.output_vocabulary)]
+    skipped = int(required(card.text).first_token is not None)
     before = batch["inputs"][0].as_py()[skipped:] if prompt else []
     found = zip(outputs["tokens"][0][:count].tolist(), outputs["scores"][0][:count].tolist(), strict=True)
     return tuple((vocabulary.decode([*before, *tokens]), score) for tokens, score in found)

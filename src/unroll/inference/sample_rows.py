@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from unroll.features.samples import Index, Tensors
 from unroll.features.special_tokens import PAD
-from unroll.inference.card import Card, TextInput, stated
+from unroll.inference.card import Card, TextInput, required
 
 
 def takes_prompts(card: Card) -> bool:
     """Return whether the model continues a prompt."""
-    return card.text is not None and card.text.column == "prompt"
+    return card.interface.verb == "generate"
 
 
 def sample_rows(tensors: Tensors, index: Index, card: Card, *, prompt_steps: int | None = None) -> pa.RecordBatch:
@@ -38,7 +38,7 @@ def sample_rows(tensors: Tensors, index: Index, card: Card, *, prompt_steps: int
         flat = pa.array(np.ascontiguousarray(inputs).reshape(-1))
         return pa.record_batch(columns | {"inputs": pa.FixedSizeListArray.from_arrays(flat, inputs[0].size)})
     if takes_prompts(card):
-        inputs, lengths = _as_prompts(inputs, lengths, stated(card.text), prompt_steps or inputs.shape[1])
+        inputs, lengths = _as_prompts(inputs, lengths, required(card.text), prompt_steps or inputs.shape[1])
     inside = np.arange(inputs.shape[1]) < lengths[:, None]
     ends = np.concatenate([[0], np.cumsum(lengths)]) * int(np.prod(inputs.shape[2:], dtype=np.int64))
     values = pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), pa.array(inputs[inside].reshape(-1)))

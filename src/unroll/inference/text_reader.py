@@ -15,7 +15,7 @@ from unroll.errors import FormatError
 from unroll.features.special_tokens import UNK
 from unroll.inference.batches import is_integer, open_parquet, parquet_batches, rebatched, row_ids, with_reasons
 from unroll.inference.bundle import Bundle
-from unroll.inference.card import Card, stated
+from unroll.inference.card import Card, required
 from unroll.inference.feeds import steps_of
 from unroll.inference.forms import Form
 from unroll.inference.interface import InputReader, Numbers
@@ -46,7 +46,7 @@ def read_texts(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatc
     """
     first = 0
     whole: bool | None = None
-    for ids, cells in _FORMS[form](path, stated(bundle.card.text).column):
+    for ids, cells in _FORMS[form](path, required(bundle.card.text).column):
         if not cells:
             continue
         if ids is None:
@@ -226,7 +226,7 @@ def _blocks(rows: Iterable[tuple[Any, int]]) -> Iterator[list[Any]]:
 
 
 def _profile(batch: pa.RecordBatch, card: Card) -> dict[str, Numbers]:
-    spec = stated(card.text)
+    spec = required(card.text)
     steps = steps_of(batch, card)
     numbers = batch.column("inputs").flatten().to_numpy().reshape(-1, 1 + spec.characters)[:, 0]
     unknown = _sums(numbers == UNK, steps)
@@ -243,7 +243,7 @@ def _sums(values: NDArray[Any], steps: NDArray[np.int64]) -> Numbers:
 
 def _bounds(columns: Mapping[str, Numbers], card: Card) -> tuple[Expectation, ...]:
     del columns
-    spec = stated(card.text)
+    spec = required(card.text)
     found = [between("the text has tokens, and no more than the model reads", "tokens", (1.0, float(spec.max_tokens)))]
     # Whoever reads a token's characters knows something of a token that is unknown.
     if not spec.characters:

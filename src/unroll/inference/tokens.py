@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from unroll.features.special_tokens import PAD, UNK
-from unroll.features.text_files import normal, one_line
+from unroll.features.text_files import one_line
 from unroll.inference.batches import SURROGATE
 from unroll.inference.bundle import Bundle
-from unroll.inference.card import TextInput, stated
+from unroll.inference.card import TextInput, required
 
 LONGEST = 1 << 18
 """Characters that a text may have."""
@@ -22,7 +22,7 @@ def encoded(ids: pa.Array, cells: Sequence[Any], first: int, bundle: Bundle) -> 
 
     Args:
         ids: One for each cell.
-        cells: Texts; if the card's column is `tokens`, also lists of tokens; None for a missing one.
+        cells: Texts; if the card has `pretokenized`, also lists of tokens; None for a missing one.
         first: Row number of the first cell.
         bundle: Has the settings in its card, and the vocabularies.
 
@@ -31,11 +31,11 @@ def encoded(ids: pa.Array, cells: Sequence[Any], first: int, bundle: Bundle) -> 
         the card has some), truncated bool, and reason string: why a row cannot be scored, or null. For a cell that is
         not text, not proper Unicode, or too long, text is null and the reason shows its beginning.
     """
-    spec = stated(bundle.card.text)
+    spec = required(bundle.card.text)
     faults = {row: fault for row, cell in enumerate(cells) if (fault := _fault(cell, spec))}
     cells = [None if row in faults else cell for row, cell in enumerate(cells)] if faults else cells
     text = pa.array([" ".join(cell) if isinstance(cell, list) else cell for cell in cells], pa.string())
-    found = _words(cells, spec, bundle) if spec.column == "tokens" else _numbers(cells, spec, bundle)
+    found = _words(cells, spec, bundle) if spec.pretokenized else _numbers(cells, spec, bundle)
     reasons = [
         faults.get(row) or _reason(cell, len(tokens), spec)
         for row, (cell, tokens) in enumerate(zip(cells, found, strict=True))
@@ -59,7 +59,7 @@ def encoded(ids: pa.Array, cells: Sequence[Any], first: int, bundle: Bundle) -> 
 
 def _fault(cell: Any, spec: TextInput) -> str | None:
     """Return why a cell is not readable text; None if it is."""
-    words = cell if isinstance(cell, list) and spec.column == "tokens" else [cell]
+    words = cell if isinstance(cell, list) and spec.pretokenized else [cell]
     if cell is None or all(isinstance(word, str) for word in words):
         size = sum(len(word or "") for word in words)
         if size > LONGEST:
@@ -70,9 +70,8 @@ def _fault(cell: Any, spec: TextInput) -> str | None:
 
 
 def _numbers(cells: Sequence[str | None], spec: TextInput, bundle: Bundle) -> Sequence[Sequence[Any]]:
-    """Return the token ids of each text, normalized as in training."""
-    clean = one_line if spec.column == "source" else normal
-    return bundle.vocabularies[spec.vocabulary].encode([clean(cell) if cell else "" for cell in cells])
+    """Return the token ids of each text."""
+    return bundle.vocabularies[spec.vocabulary].encode([cell or "" for cell in cells])
 
 
 def _words(cells: Sequence[str | list[str] | None], spec: TextInput, bundle: Bundle) -> Sequence[Sequence[Any]]:
@@ -96,7 +95,7 @@ def _reason(cell: str | list[str] | None, tokens: int, spec: TextInput) -> str |
     if cell is None:
         return "the text is missing"
     if not tokens:
-        return "the text gives no token" if normal("".join(cell)) else "the text is empty"
+        return "the text has no tokens"
     if tokens > spec.max_tokens and not spec.truncation:
         return f"the text has {tokens:,} tokens, the model reads at most {spec.max_tokens:,}"
     return None

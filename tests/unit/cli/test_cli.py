@@ -188,7 +188,7 @@ def test_predict_reports_rows_that_were_set_aside_or_truncated(capsys, here):
     assert (code, err) == (0, "")
     assert out.splitlines()[:3] == [
         "t.csv: 2 rows in o/t.parquet",
-        "t.csv: 1 rows quarantined in o/t.quarantine.parquet, first 2: the text is empty",
+        "t.csv: 1 rows quarantined in o/t.quarantine.parquet, first 2: the text has no tokens",
         "t.csv: 1 rows truncated to the length that the model reads",
     ]
     assert out.splitlines()[3].startswith("2 rows scored with tiny-text-class@")

@@ -9,7 +9,7 @@ import pytest
 import tiny_bundles
 from pydantic import ValidationError
 
-from unroll.inference.card import Card, interface_of, stated
+from unroll.inference.card import Card, interface_of, required
 
 MAKERS = {
     "digits": tiny_bundles.digits,
@@ -54,7 +54,7 @@ def drop(*path: str) -> Callable[[dict[str, Any]], object]:
         ("text_class", drop("labels"), "labels"),
         ("text_class", drop("text", "max_tokens"), "text.max_tokens"),
         ("text_class", lambda card: card["text"].update(truncation="drop"), "truncation"),
-        ("text_class", lambda card: card["text"].update(column="tokens"), "tokens"),
+        ("text_class", lambda card: card["text"].update(pretokenized=True), "pretokenized"),
         ("text_class", lambda card: card["text"].update(characters=3), "characters"),
         ("text_class", lambda card: card["inputs"].pop(), "lengths"),
         ("text_class", lambda card: card["inputs"][1].update(dtype="float32"), "'lengths' must be int64"),
@@ -97,8 +97,8 @@ def test_the_vocabularies_of_a_card(tmp_path: Path) -> None:
 
 
 def test_parts_that_a_card_lacks() -> None:
-    assert stated(5) == 5
-    with pytest.raises(ValueError, match="another kind"):
-        stated(None)
+    assert required(5) == 5
+    with pytest.raises(ValueError, match="kind of model"):
+        required(None)
     with pytest.raises(ValueError, match="'melodies'"):
         interface_of("melodies", "melody")

@@ -29,6 +29,7 @@ PLOTS = {
     "text_class": {"neighbors.png"},
     "translation": {"neighbors.png", "attention.png"},
     "language_model": {"neighbors.png"},
+    "tunes": {"neighbors.png"},
     "recording_class": set(),
     "strip_columns": set(),
     "strip_captions": {"neighbors.png"},
@@ -85,7 +86,7 @@ def test_what_the_stages_write(project, kind, tiny):
         assert table[column].to_pylist() == rows[column].tolist()
     plots = {path.name for path in (folder / "plots").rglob("*.png")}
     assert {"learning.png"} | PLOTS[kind] < plots
-    assert (folder / "plots/written/examples.txt").exists() is (kind == "language_model")
+    assert (folder / "plots/written").exists() is (kind in ("language_model", "tunes"))
     assert json.loads((folder / "parity.json").read_text())["passed"]
     card = load_bundle(folder / "bundle").card
     assert (card.task.domain, card.task.kind) == (task.domain, task.kind)

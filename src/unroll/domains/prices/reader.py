@@ -11,7 +11,7 @@ from unroll.domains.prices.dataset import read_prices
 from unroll.errors import DataError, FormatError
 from unroll.inference.batches import READ_ERRORS, open_parquet, parquet_batches, with_reasons
 from unroll.inference.bundle import Bundle
-from unroll.inference.card import Card, PriceInput, stated
+from unroll.inference.card import Card, PriceInput, required
 from unroll.inference.columns import PRICE, QUANTILES
 from unroll.inference.forms import Form, stem_of
 from unroll.inference.interface import InputReader, Interface, Numbers
@@ -37,7 +37,7 @@ def read_days(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch
         FormatError: The file cannot be read or lacks columns.
         DataError: It has no rows, or a row has no ticker.
     """
-    yield last_windows(path, form == "parquet", stem_of(path.name), stated(bundle.card.prices))
+    yield last_windows(path, form == "parquet", stem_of(path.name), required(bundle.card.prices))
 
 
 def last_windows(path: Path, parquet: bool, ticker: str, spec: PriceInput) -> pa.RecordBatch:
@@ -203,7 +203,7 @@ def _tail(table: pa.Table, rows: int) -> pa.Table:
 
 
 def _profile(batch: pa.RecordBatch, card: Card) -> dict[str, Numbers]:
-    spec = stated(card.prices)
+    spec = required(card.prices)
     column = batch.column("inputs")
     days = column.type.list_size // len(spec.columns)
     values = column.flatten().to_numpy().reshape(len(batch), days, len(spec.columns))
@@ -219,7 +219,7 @@ def _profile(batch: pa.RecordBatch, card: Card) -> dict[str, Numbers]:
 
 
 def _bounds(columns: Mapping[str, Numbers], card: Card) -> tuple[Expectation, ...]:
-    days = float(stated(card.prices).window)
+    days = float(required(card.prices).window)
     found = [between("there are as many days as the model reads", "steps", (days, days))]
     if np.isfinite(columns["last_move"]).all():
         low, high = widened(columns["last_move"])

@@ -32,7 +32,12 @@ def make_task(name: str, section: TaggingTask, samples: Samples) -> Task:
         details={
             "labels": tags,
             "text": text_card(
-                "tokens", "token", max_tokens=section.max_tokens, truncation=section.truncation, characters=characters
+                "tokens",
+                "token",
+                max_tokens=section.max_tokens,
+                truncation=section.truncation,
+                characters=characters,
+                pretokenized=True,
             ),
         },
         output="labels",

@@ -1,0 +1,216 @@
+"""Texts from Parquet, CSV, TSV, JSON lines and plain text: the same rows from each, and faults with their place."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tiny_bundles
+
+from unroll.errors import DataError
+from unroll.inference.bundle import Bundle, load_bundle
+from unroll.inference.readers import open_file
+
+TEXTS = ["a b", "héllo, \"a\" 'b'", "ने a", "\u202ea\x00b", "c " * 3]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return load_bundle(tiny_bundles.classifier(tmp_path_factory.mktemp("text")))
+
+
+@pytest.fixture(scope="module")
+def tagger(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return load_bundle(tiny_bundles.tagger(tmp_path_factory.mktemp("tokens")))
+
+
+def rows_of(path: Path, bundle: Bundle, rows: int = 512) -> pa.Table:
+    return pa.Table.from_batches(open_file(path, bundle, rows))
+
+
+def write_parquet(path: Path, texts: Any, **columns: Any) -> Path:
+    pq.write_table(pa.table({**columns, "text": texts}), path, row_group_size=2)
+    return path
+
+
+def quoted(texts: list[str]) -> list[str]:
+    return ['"' + text.replace('"', '""') + '"' for text in texts]
+
+
+CONTENTS: dict[str, Callable[[list[str]], str]] = {
+    "a.csv": lambda texts: "\ufeffother,Text \n" + "".join(f"1,{text}\n" for text in quoted(texts)),
+    "semicolons.csv": lambda texts: "text;other\r\n" + "".join(f"{text};1\r\n" for text in quoted(texts)),
+    "a.tsv": lambda texts: "n\ttext\n" + "".join(f"0\t{text}\n" for text in texts),
+    "a.jsonl": lambda texts: "\n\n".join(json.dumps({"x": [1], "text": text}) for text in texts),
+    "a.txt": lambda texts: "\r\n".join(texts),
+    "a.txt.gz": lambda texts: "\n".join(texts),
+    "a.parquet": lambda texts: "",
+    "large.parquet": lambda texts: "",
+    "dictionary.parquet": lambda texts: "",
+}
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_every_form_gives_the_same_rows(tmp_path: Path, bundle: Bundle, name: str) -> None:
+    content = CONTENTS[name](TEXTS).encode()
+    if name.endswith(".parquet"):
+        texts = pa.array(TEXTS, pa.large_string() if name == "large.parquet" else pa.string())
+        write_parquet(tmp_path / name, texts.dictionary_encode() if name == "dictionary.parquet" else texts)
+    else:
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    table = rows_of(tmp_path / name, bundle, rows=2)
+    assert table["text"].to_pylist() == TEXTS
+    assert table["row_id"].to_pylist() == table["row"].to_pylist() == list(range(5))
+    assert table["reason"].null_count == 5
+    vocabulary = bundle.vocabularies[tiny_bundles.BOOK]
+    assert table["inputs"].to_pylist() == [row[:6] for row in vocabulary.encode(TEXTS)]
+
+
+def test_batches_are_streamed(tmp_path: Path, bundle: Bundle) -> None:
+    (tmp_path / "a.txt").write_text("a\n" * 100)
+    batches = list(open_file(tmp_path / "a.txt", bundle, 2))
+    assert [len(batch) for batch in batches] == [32, 32, 32, 4]  # 16 calls of the graph
+    assert batches[3]["row"].to_pylist() == [96, 97, 98, 99]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "ids"),
+    [
+        ("a.csv", "id,text\n7,a\n-2,b\n", [7, -2]),
+        ("a.csv", "id,text,row_id\n7,a,1\n8,b,2\n", [1, 2]),
+        ("a.csv", "id,text\n007,a\n8,b\n", ["007", "8"]),
+        ("a.csv", f"id,text\n{2**63},a\n8,b\n", [str(2**63), "8"]),
+        ("a.tsv", 'row_id\ttext\nx1\ta\n"\tb\n', ["x1", '"']),
+        ("a.jsonl", '{"id": 7, "text": "a"}\n{"id": 8, "text": "b"}', [7, 8]),
+        ("a.jsonl", '{"id": "7", "text": "a"}\n{"text": "b", "id": "x"}', ["7", "x"]),
+        ("a.parquet", "", ["x", "y"]),
+    ],
+)
+def test_ids_are_kept_as_integers_or_as_text(
+    tmp_path: Path, bundle: Bundle, name: str, content: str, ids: list[Any]
+) -> None:
+    if content:
+        (tmp_path / name).write_text(content)
+    else:
+        write_parquet(tmp_path / name, ["a", "b"], row_id=ids)
+    assert rows_of(tmp_path / name, bundle)["row_id"].to_pylist() == ids
+
+
+def test_the_column_of_the_card_goes_before_text(tmp_path: Path) -> None:
+    bundle = load_bundle(tiny_bundles.translator(tmp_path / "model"))
+    for header, text in (("text,source", "a"), ("text,target", "b")):
+        (tmp_path / "a.csv").write_text(f"{header}\nb,a\n")
+        assert rows_of(tmp_path / "a.csv", bundle)["text"].to_pylist() == [text]
+
+
+def test_empty_texts_are_rejected_and_long_ones_truncated(tmp_path: Path, bundle: Bundle) -> None:
+    texts = ["a", "", None, " \u200b\t", "a b c d e f g h"]
+    table = rows_of(write_parquet(tmp_path / "a.parquet", texts), bundle)
+    assert table["text"].to_pylist() == texts
+    assert table["reason"].is_null().to_pylist() == [True, False, False, False, True]
+    assert table["truncated"].to_pylist() == [False, False, False, False, True]
+    assert [len(row) for row in table["inputs"].to_pylist()] == [1, 0, 0, 0, 6]
+    strict = load_bundle(tiny_bundles.classifier(tmp_path / "strict", truncation=False, max_tokens=2))
+    table = rows_of(write_parquet(tmp_path / "a.parquet", ["a b", "a b c"]), strict)
+    assert table["reason"].is_null().to_pylist() == [True, False]
+
+
+def test_the_first_token_is_not_counted(tmp_path: Path) -> None:
+    bundle = load_bundle(tiny_bundles.classifier(tmp_path / "model", first_token=4, max_tokens=2))
+    write_parquet(tmp_path / "a.parquet", ["a b", "a b c", ""])
+    assert rows_of(tmp_path / "a.parquet", bundle)["inputs"].to_pylist() == [[4, 6, 7], [4, 6, 7], []]
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl"])
+def test_tokens_come_as_lists_or_in_one_cell(tmp_path: Path, tagger: Bundle, name: str) -> None:
+    rows = [["ab", "b"], [], None, ["new york"]]
+    if name == "a.jsonl":
+        (tmp_path / name).write_text("\n".join(json.dumps({"tokens": row}) for row in rows))
+    else:
+        pq.write_table(pa.table({"tokens": rows}), tmp_path / name)
+    table = rows_of(tmp_path / name, tagger)
+    # [UNK] with its letters a (6) and b (7); the word b (7) with its letter and padding; "new york" is one token.
+    assert table["inputs"].to_pylist() == [[1, 6, 7, 7, 7, 0], [], [], [1, 1, 1]]
+    assert table["text"].to_pylist() == ["ab b", "", None, "new york"]
+    assert table["reason"].is_null().to_pylist() == [True, False, False, True]
+    (tmp_path / "a.txt").write_text("a  b\n")
+    assert rows_of(tmp_path / "a.txt", tagger)["inputs"].to_pylist() == [[6, 6, 0, 7, 7, 0]]
+
+
+NOT_UTF8 = pa.Array.from_buffers(pa.string(), 2, pa.array([b"a", b"b\xff"], pa.binary()).buffers())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "where"),
+    [
+        ("a.csv", b"x,y\n1,2\n", "'text'.*x, y"),
+        ("a.csv", b"text,Text\n1,2\n", "more than one column 'text'"),
+        ("a.csv", b"text,y\na,1\nb,c,2\n", "line 3: 3 cells"),
+        ("a.csv", b'text,y\n"a"b,1\n', "line 2"),
+        ("a.csv", b'text,y\n"a,1\nb,2\n', "line 3"),
+        ("a.csv", b"text,y\n", "no rows"),
+        ("a.csv", b"", "empty"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": ', "line 2"),
+        ("a.jsonl", b"[" * 100_000, "line 1"),
+        ("a.jsonl", b'{"text": "a"}\n["a"]', r"line 2: found '\[\"a\"\]'"),
+        ("a.jsonl", b'{"text": "a", "text": "b"}', "line 1.*'text'"),
+        ("a.jsonl", b'{"words": "a"}', "'text'.*words"),
+        ("a.txt", b"a\nb\xffc\n", "0xff at byte offset 3, in line 2"),
+        ("a.txt", "né\n".encode() * 500_000 + b"\xc3", "0xc3 at byte offset 2,000,000, in line 500,001"),
+        ("a.txt.gz", gzip.compress(b"a\n" * 9 + b"\x80", mtime=0), "0x80 at byte offset 18 of its unpacked content"),
+        ("a.txt.gz", gzip.compress(b"a\n" * 5000, mtime=0)[:-9], "after row"),
+        ("a.docx", b"PK\x03\x04", r"\.csv"),
+        ("images", b"\x00\x00\x08\x03", "IDX; tiny-text-class reads texts from Parquet or CSV or TSV"),
+        ("a.parquet", NOT_UTF8, "row 1: text .*0xff at byte offset 1"),
+    ],
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, bundle: Bundle, name: str, content: Any, where: str) -> None:
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    else:
+        write_parquet(tmp_path / name, content)
+    with pytest.raises(DataError, match=where) as caught:
+        rows_of(tmp_path / name, bundle)
+    assert str(tmp_path / name) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "part"),
+    [
+        ("a.csv", "id,text\n1,a\n,b\n", "row 1 of the file"),
+        ("a.csv", "id,text\n1,a\nx,b\n", "row 1 of the file has the row_id 'x'"),
+        ("a.jsonl", '{"id": "x", "text": "a"}\n{"id": 1, "text": "a"}', "row 1 of the file has the row_id '1'"),
+        ("a.jsonl", '{"id": "x", "text": "a"}\n{"id": "\\ud83d", "text": "a"}', "row 1 of the file"),
+        ("a.jsonl", '{"text": "a"}\n{"text": 5}', "'5' (int)"),
+        ("a.jsonl", '{"text": "a"}\n{"text": ["a"]}', "(list)"),
+        ("a.jsonl", '{"text": "a"}\n{"text": "x\\ud83d"}', "U+D83D"),
+    ],
+)
+def test_a_row_that_cannot_be_scored(tmp_path: Path, bundle: Bundle, name: str, content: str, part: str) -> None:
+    (tmp_path / name).write_text(content)
+    first, second = rows_of(tmp_path / name, bundle)["reason"].to_pylist()
+    assert first is None
+    assert part in second
+
+
+@pytest.mark.parametrize("value", [1, b"a", ["a"]], ids=str)
+def test_parquet_values_that_are_not_text(tmp_path: Path, bundle: Bundle, value: Any) -> None:
+    (reason,) = rows_of(write_parquet(tmp_path / "a.parquet", [value]), bundle)["reason"].to_pylist()
+    assert f"({type(value).__name__})" in reason
+
+
+def test_blank_lines_are_texts_only_where_a_line_is_a_text(tmp_path: Path, bundle: Bundle) -> None:
+    for name, content, texts in (
+        ("one.csv", "text\na\n\nb\n", ["a", "", "b"]),
+        ("two.csv", "text,y\na,1\n\nb,2\n", ["a", "b"]),
+        ("a.txt", "a\n\nb\n", ["a", "", "b"]),
+        ("a.jsonl", '\n{"text": "a"}\n \n', ["a"]),
+        # Longer than the limit of Python's csv module
+        ("long.csv", "text,y\n" + '"' + "a\n" * 100_000 + '",1\n', ["a\n" * 100_000]),
+    ):
+        (tmp_path / name).write_text(content)
+        assert rows_of(tmp_path / name, bundle)["text"].to_pylist() == texts
