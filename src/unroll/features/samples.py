@@ -94,9 +94,10 @@ class Samples:
         for fold in self.folds:
             splits |= {f"{fold.name}/train": fold.train, f"{fold.name}/valid": fold.valid}
             splits[f"{fold.name}/test"] = fold.test
-        order = {"folds": json.dumps([fold.name for fold in self.folds]), "shipped_fold": self.shipped_fold}
+        order = {"folds": [fold.name for fold in self.folds], "shipped_fold": self.shipped_fold}
         with replacing(folder / "splits.safetensors") as part:
-            save_file(splits, part, metadata=order)
+            # One key only: safetensors writes several keys in random order.
+            save_file(splits, part, metadata={"order": json.dumps(order)})
         if texts:
             with replacing(folder / "texts.parquet") as part:
                 pq.write_table(pa.table(texts), part, compression="zstd")
@@ -113,8 +114,8 @@ class Samples:
         """Read what `save` wrote."""
         splits = load_file(folder / "splits.safetensors")
         with safe_open(folder / "splits.safetensors", framework="numpy") as file:
-            order = file.metadata()
-        names = json.loads(order["folds"])
+            order = json.loads(file.metadata()["order"])
+        names = order["folds"]
         folds = tuple(Fold(name, *(splits[f"{name}/{part}"] for part in ("train", "valid", "test"))) for name in names)
         tensors = load_file(folder / "samples.safetensors")
         if (folder / "texts.parquet").exists():

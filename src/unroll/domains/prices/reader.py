@@ -157,7 +157,7 @@ def _normalized(table: pa.Table, ticker: str, columns: list[str], path: Path, fi
     if missing:
         raise FormatError(
             f"{path} needs one column each of {', '.join(['date', *columns])}; "
-            f"{', '.join(missing)} is missing or stands twice: it has {', '.join(table.column_names)}"
+            f"{', '.join(missing)} is missing or there twice; it has {', '.join(table.column_names)}"
         )
     if "ticker" not in table.column_names:
         table = table.append_column("ticker", pa.repeat(pa.scalar(ticker, pa.string()), table.num_rows))
