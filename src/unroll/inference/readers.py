@@ -30,7 +30,7 @@ def open_file(path: Path, bundle: Bundle, rows: int) -> Iterator[pa.RecordBatch]
     reader, form = bundle.card.interface.reader, form_of(path)
     if form not in reader.forms:
         raise FormatError(
-            f"{path} is {NAMES[form]}; {bundle.card.name} reads {reader.name}: give it "
+            f"{path} is {NAMES[form]}; {bundle.card.name} reads {reader.name} from "
             + " or ".join(NAMES[one] for one in reader.forms)
         )
     return rebatched(guarded(reader.read(path, form, bundle), path), rows * CALLS_PER_BATCH)

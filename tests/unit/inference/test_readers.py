@@ -49,7 +49,7 @@ def test_files_of_no_known_form(tmp_path: Path, name: str, content: bytes, messa
 def test_a_form_that_the_model_does_not_read(tmp_path: Path) -> None:
     bundle = load_bundle(tiny_bundles.last_price(tmp_path / "bundle"))
     (tmp_path / "images").write_bytes(struct.pack(">I", 0x803))
-    with pytest.raises(FormatError, match="images is IDX; tiny-price reads prices: give it Parquet or CSV"):
+    with pytest.raises(FormatError, match="images is IDX; tiny-price reads prices from Parquet or CSV"):
         open_file(tmp_path / "images", bundle, 10)
 
 

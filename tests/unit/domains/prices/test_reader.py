@@ -124,7 +124,7 @@ def test_two_rows_of_one_day_within_the_window_are_reported(tmp_path: Path, clos
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (pa.table({"date": DAYS, "price": [1, 2, 3, 4]}), "close is missing or stands twice: it has date, price"),
+        (pa.table({"date": DAYS, "price": [1, 2, 3, 4]}), "close is missing .* date, price"),
         (pa.table({"date": DAYS, "close": ["1", "2", "x", "4"]}), "cannot be read"),
         (pa.table({"date": DAYS, "close": [1, 2, 3, 4]}).slice(0, 0), "has no rows"),
     ],
