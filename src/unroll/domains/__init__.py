@@ -1,4 +1,4 @@
-"""One folder for each kind of data. `DOMAINS` is the only list of them: a new one is a folder and a line here."""
+"""One folder for each kind of data. A new one needs its folder and a line in `DOMAINS`, the only list of them."""
 
 from unroll.domains import articles, digits, pairs, prices, recordings, strips, tagged, texts, tunes
 from unroll.domains.domain import Domain

@@ -1,4 +1,4 @@
-"""What a domain is: its sections of params.yaml, and the module of each part by its file name."""
+"""Domains: kinds of data with their sections of params.yaml and their modules."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -9,7 +9,7 @@ from unroll.config.section import Section
 from unroll.config.sources import DatasetSection
 
 Part = Literal["dataset", "expectations", "samples", "metrics", "task", "reader", "plots"]
-"""The modules that a domain consists of, besides `config`; docs/adding.md says what each one defines."""
+"""Modules of a domain besides `config`. docs/adding.md describes what each one defines."""
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Domain:
 
     Attributes:
         name: Name of its folder, and the value of `domain` in params.yaml.
-        tasks: Sections of its tasks, one a `kind`.
-        dataset: Section of its datasets; None where it is made from another domain's data.
-        made_from: Name of the domain whose datasets its tasks use.
+        tasks: Sections of its tasks, one for each `kind`.
+        dataset: Section of its datasets; None if its samples are made from another domain's data.
+        made_from: Name of that domain.
     """
 
     name: str
@@ -34,5 +34,5 @@ class Domain:
         return self.made_from or self.name
 
     def part(self, name: Part) -> ModuleType:
-        """Import one of its modules; late, since `task` needs torch and `plots` matplotlib."""
+        """Import a module of the domain, not before it is needed: `task` imports torch."""
         return import_module(f"unroll.domains.{self.name}.{name}")

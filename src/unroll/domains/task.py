@@ -1,4 +1,4 @@
-"""What a task is: a value that model building, training, evaluation and export all read."""
+"""Tasks: values that model building, training, evaluation and export read."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,12 +22,12 @@ Topology = Literal["one_to_one", "one_to_many", "many_to_one", "many_to_many", "
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output of a model, as its card tells it.
+    """An input or output of a model, as in its card.
 
     Attributes:
-        name: In the graph.
-        dtype: numpy's name of it.
-        shape: Sizes; a text is a free axis (`batch`, `time`).
+        name: Name in the graph.
+        dtype: NumPy's name of the type.
+        shape: Sizes; a variable one has a name (`batch`, `time`).
         unit: What the numbers mean.
     """
 
@@ -42,34 +42,34 @@ class Task:
     """What is learned: inputs, outputs, topology, loss and metrics.
 
     Attributes:
-        name: In params.yaml.
-        domain: Of its section in params.yaml.
-        kind: The same.
-        metrics: How its predictions are judged.
-        topology: Of the task; a model without recurrence makes it `one_to_one`.
-        inputs: The model's input, in raw units.
-        outputs: The model's outputs, in raw units.
-        features: Features of a time step, after `Preprocessing.prepare`; 0 where a step is a token, which an embedding
+        name: Name in params.yaml.
+        domain: Domain of its section in params.yaml.
+        kind: Kind of its section in params.yaml.
+        metrics: Metrics and baselines.
+        topology: Topology of the task; with a model without recurrence it is `one_to_one`.
+        inputs: Input of the model, in raw units.
+        outputs: Outputs of the model, in raw units.
+        features: Features of a time step after `Preprocessing.prepare`; 0 if a step is a token, which an embedding
             turns into features.
-        make_preprocessing: A new preprocessing module, not fitted.
-        make_head: A new head for an encoding of so many features; of tasks that write tokens, the decoder has its own.
+        make_preprocessing: Returns a new preprocessing module, not fitted.
+        make_head: Size of an encoding → a new head for it. A decoder that generates tokens has its own.
         loss: (network output, encoded targets) → mean loss, a scalar.
-        details: What the card says beside inputs and outputs.
-        output: What the exported graph gives: the network's `values`, the most probable `label` with all
-            probabilities, `labels` for every step, or `tokens` that are written one by one.
-        every_step: Many to many in step.
-        causal: Whether a step's output must not depend on later steps, as where it forecasts them.
-        variable_length: Whether the lengths of inputs vary: the graph then takes `lengths`, too.
-        stateful: Whether samples are windows of one stream, in order, with the state carried on.
-        input_steps: Time steps of the samples at hand, where all have as many.
-        steps: Time steps after `Preprocessing.prepare`, where all have as many.
-        min_steps: The shortest input that the model takes.
-        vocabularies: What its tokens mean.
-        source_vocab_size: Size of the vocabulary of the inputs; 0 where they are no tokens.
-        target_vocab_size: Size of the vocabulary of what is written token by token; 0 where nothing is.
-        characters: Of each token, so many characters are read beside it.
-        character_vocab_size: Size of their vocabulary.
-        decoding: How tokens are searched for, where some are written.
+        details: Content of the card besides inputs and outputs.
+        output: Outputs of the exported graph: the network's `values`, the most probable `label` with all
+            probabilities, `labels` for every step, or generated `tokens`.
+        every_step: Whether there is an output for every step (many to many in step).
+        causal: Whether the output of a step must not depend on later steps, because it forecasts them.
+        variable_length: Whether the lengths of inputs vary, so that the graph has an input `lengths`.
+        stateful: Whether samples are consecutive windows of one stream, between which the state is carried on.
+        input_steps: Time steps of every sample; 0 if they vary.
+        steps: Time steps of every sample after `Preprocessing.prepare`; 0 if they vary.
+        min_steps: Least number of time steps that the model reads.
+        vocabularies: Vocabularies by name, that of the inputs first.
+        source_vocab_size: Size of the vocabulary of the inputs; 0 if they are not tokens.
+        target_vocab_size: Size of the vocabulary of generated tokens; 0 if none are generated.
+        characters: Number of characters of each token that the model also reads.
+        character_vocab_size: Size of the vocabulary of characters.
+        decoding: How tokens are generated, if they are.
     """
 
     name: str
@@ -105,7 +105,7 @@ GENERATED = (
         "tokens",
         "int64",
         ("batch", "beam", "step"),
-        "token numbers, best first if searched for; padding after <eos>",
+        "token numbers, best beam first; padding after <eos>",
     ),
     TensorSpec("scores", "float32", ("batch", "beam"), "log probability (nats) / length ^ length_penalty"),
 )
@@ -113,7 +113,10 @@ GENERATED = (
 
 
 def step_loss(output: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy of logits [batch, time, class] for targets int64 [batch, time], IGNORE_INDEX ones left out."""
+    """Return the mean cross-entropy of logits [batch, time, class] for targets int64 [batch, time], a scalar.
+
+    Targets of IGNORE_INDEX are not counted.
+    """
     return F.cross_entropy(output.flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX)
 
 
@@ -127,15 +130,15 @@ def text_card(
     characters: int = 0,
     pretokenized: bool = False,
 ) -> dict[str, Any]:
-    """How batch prediction makes token numbers of a text column.
+    """Return the section `text` of a card: how a text becomes token numbers.
 
     Args:
-        column: Its name.
-        vocabulary: Name of the vocabulary among the task's.
-        max_tokens: The longest text.
-        truncation: Whether a longer one is cut; otherwise it is rejected.
-        first_token: Stands before the text's own tokens; None for none.
-        characters: Read beside each token.
+        column: Name of the column of texts.
+        vocabulary: Name of the vocabulary.
+        max_tokens: Maximum number of tokens.
+        truncation: Whether longer texts are truncated; otherwise they are rejected.
+        first_token: Number of a token before every text, if any.
+        characters: Number of characters of each token that the model also reads.
         pretokenized: Whether a text may be a list of tokens, each of which gets a label.
     """
     return {
@@ -151,7 +154,7 @@ def text_card(
 
 
 def generator_card(vocabulary: str, decoding: DecodingConfig) -> dict[str, Any]:
-    """What a card says of a model that writes: what its tokens mean, and how they are searched for unless told."""
+    """Return the parts of a card for a model that generates text: the vocabulary, and default decoding settings."""
     return {"output_vocabulary": vocabulary + VOCABULARY, "decoding": decoding.model_dump(mode="json")}
 
 
@@ -160,8 +163,8 @@ def make_task(name: str, section: TaskSection, samples: Samples) -> Task:
 
     Args:
         name: Name of the task in params.yaml.
-        section: The task in params.yaml.
-        samples: Its samples, whose vocabularies and notes give the sizes of inputs and outputs.
+        section: Section of the task in params.yaml.
+        samples: Samples of the task, whose vocabularies and notes give the sizes of inputs and outputs.
     """
     task: Task = domain_of(section.domain).part("task").make_task(name, section, samples)
     return task

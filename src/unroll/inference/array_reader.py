@@ -1,4 +1,4 @@
-"""Parquet files of sequences of numbers, such as frames of sound or columns of pixels, ready for the graph."""
+"""Reader of sequences of numbers, such as frames of sound or columns of pixels, from Parquet."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,11 +16,11 @@ from unroll.inference.card import Card, required
 from unroll.inference.feeds import steps_of
 from unroll.inference.forms import Form
 from unroll.inference.interface import InputReader, Numbers
-from unroll.inference.profile import spread_over
+from unroll.inference.profile import fill_with_nan
 from unroll.inference.reference import Expectation, between
 
 _ROWS = 256
-"""Rows that are read together: a recording of a minute takes 1 MB and more."""
+"""Rows that are read together; a recording of a minute takes more than 1 MB."""
 Steps = NDArray[np.int64]
 """int64 [row]: number of time steps."""
 Reasons = dict[int, str]
@@ -28,24 +28,24 @@ Reasons = dict[int, str]
 
 
 def read_arrays(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch]:
-    """Read the column that the card names: a list of time steps a row, or of all their values one after the other.
+    """Read the column that the card names: for each row a list of time steps, or of all their values in order.
 
     Yields:
-        Batches of row_id, inputs list<uint8 or float32> (all values of a row's time steps) and reason string: a row
-        that lacks its id or has no time step, too many or too few, a time step of too many values or too few, or a
-        value that is missing, not finite or out of range, cannot be scored; it has no inputs.
+        Batches of row_id, inputs list<uint8 or float32> (the values of all time steps) and reason string. A row cannot
+        be scored and has no inputs if it lacks its id, if it has no time steps or another number of them than the graph
+        reads, if a time step has another number of values, or if a value is missing, not finite or out of range.
 
     Raises:
-        FormatError: The file is damaged, lacks the column, or holds something else in it.
+        FormatError: The file is damaged, lacks the column, or has other values in it.
     """
     del form
     card = bundle.card
     name, width = required(card.array).column, int(card.entry.shape[2])
     with open_parquet(path) as file:
-        there = file.schema_arrow.names
-        if there.count(name) != 1:
-            raise FormatError(f"{path} needs one column {name!r}; it has {', '.join(there) or 'none'}")
-        has_ids = "row_id" in there
+        names = file.schema_arrow.names
+        if names.count(name) != 1:
+            raise FormatError(f"{path} needs one column {name!r}; it has {', '.join(names) or 'none'}")
+        has_ids = "row_id" in names
         whole: bool | None = None
         wanted: Any = card.entry.shape[1]
         first = 0
@@ -169,24 +169,24 @@ def _without(values: NDArray[Any], steps: Steps, reasons: Reasons) -> tuple[NDAr
 def _profile(batch: pa.RecordBatch, card: Card) -> dict[str, Numbers]:
     steps = steps_of(batch, card)
     values = batch.column("inputs").flatten().to_numpy().astype(np.float64)
-    there = steps > 0
-    sizes = steps[there] * int(card.entry.shape[2])
+    present = steps > 0
+    sizes = steps[present] * int(card.entry.shape[2])
     starts = np.cumsum(sizes) - sizes
 
     if not len(sizes):
         return {"steps": steps.astype(np.float64)} | dict.fromkeys(
-            ("mean", "deviation", "least", "most"), spread_over(np.empty(0), there)
+            ("mean", "deviation", "least", "most"), fill_with_nan(np.empty(0), present)
         )
-    # Of infinite values there is no mean: that is for the expectations to find.
+    # Infinite values have no mean; the bounds find them.
     with np.errstate(invalid="ignore", over="ignore"):
         means = np.add.reduceat(values, starts) / sizes
         squares = np.add.reduceat((values - np.repeat(means, sizes)) ** 2, starts) / sizes
     return {
         "steps": steps.astype(np.float64),
-        "mean": spread_over(means, there),
-        "deviation": spread_over(np.sqrt(squares), there),
-        "least": spread_over(np.minimum.reduceat(values, starts), there),
-        "most": spread_over(np.maximum.reduceat(values, starts), there),
+        "mean": fill_with_nan(means, present),
+        "deviation": fill_with_nan(np.sqrt(squares), present),
+        "least": fill_with_nan(np.minimum.reduceat(values, starts), present),
+        "most": fill_with_nan(np.maximum.reduceat(values, starts), present),
     }
 
 
@@ -195,7 +195,7 @@ def _bounds(columns: Mapping[str, Numbers], card: Card) -> tuple[Expectation, ..
     low, high = columns["least"].min(), columns["most"].max()
     found = [
         between(
-            "there are time steps, and no more than twice the longest in training",
+            "the row has time steps, at most twice the number of the longest in training",
             "steps",
             (1.0, 2 * float(columns["steps"].max())),
         ),

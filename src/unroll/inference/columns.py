@@ -1,4 +1,4 @@
-"""A graph's outputs as columns of predictions."""
+"""Outputs of a graph as columns of predictions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Context:
         return self.bundle.card
 
     @property
-    def written(self) -> Vocabulary:
+    def vocabulary(self) -> Vocabulary:
         """Vocabulary of the tokens that the model writes."""
         return self.bundle.vocabularies[required(self.card.output_vocabulary)]
 
@@ -62,8 +62,8 @@ def _prices(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> Column
     del context
     last = batch.column("last_price").to_numpy()  # [batch]
     prices = outputs["price"].astype(np.float64)
-    prices = prices[:, -1] if prices.ndim == 2 else prices  # of every step, the last one is the next day's
-    # A price that is not positive has no log return: its score is left empty.
+    prices = prices[:, -1] if prices.ndim == 2 else prices  # the last step is the next day
+    # A price that is not positive has no log return and no score.
     ratio = np.divide(prices, last, out=np.full_like(last, np.nan), where=prices > 0)
     return {"prediction": prices, "score": np.log(ratio).astype(np.float32)}
 
@@ -102,7 +102,7 @@ def _text_fields(context: Context) -> Sequence[tuple[str, pa.DataType]]:
 def _texts(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> Columns:
     del batch
     tokens, scores = outputs["tokens"], outputs["scores"]  # [batch, beam, step], [batch, beam]
-    found = [[context.written.decode(beam) for beam in row[: context.n_best]] for row in tokens.tolist()]
+    found = [[context.vocabulary.decode(beam) for beam in row[: context.n_best]] for row in tokens.tolist()]
     columns: Columns = {"prediction": [row[0] for row in found], "score": scores[:, 0]}
     if context.n_best > 1:
         columns["n_best"] = [
@@ -112,23 +112,23 @@ def _texts(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> Columns
     return columns
 
 
-def numbers_of(column: pa.Array) -> Numbers:
+def to_floats(column: pa.Array) -> Numbers:
     numbers: Numbers = column.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
     return numbers
 
 
 def _quantile_summary(predictions: pa.RecordBatch, card: Card) -> Columns:
     levels = required(card.quantiles)
-    low, high = (numbers_of(predictions.column(quantile_name(level))) for level in (min(levels), max(levels)))
+    low, high = (to_floats(predictions.column(quantile_name(level))) for level in (min(levels), max(levels)))
     return {"spread": high - low}
 
 
 def _text_summary(predictions: pa.RecordBatch, card: Card) -> Columns:
     del card
     texts = pc.utf8_trim_whitespace(predictions.column("prediction"))
-    # An empty text is split into one empty word.
+    # Arrow splits an empty text into one empty word.
     words = pc.if_else(pc.equal(texts, ""), 0, pc.list_value_length(pc.utf8_split_whitespace(texts)))
-    return {"length": numbers_of(words)}
+    return {"length": to_floats(words)}
 
 
 def _prediction(predictions: pa.RecordBatch, card: Card) -> Columns:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from unroll.inference.card import Card
-from unroll.inference.columns import numbers_of
+from unroll.inference.columns import to_floats
 from unroll.inference.interface import Columns, Numbers
 
 _BLOCK = 1024
@@ -32,10 +32,10 @@ def profile(batch: pa.RecordBatch, card: Card) -> dict[str, Numbers]:
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
-def spread_over(values: Numbers, there: NDArray[np.bool_]) -> Numbers:
+def fill_with_nan(values: Numbers, present: NDArray[np.bool_]) -> Numbers:
     """Return the values of the rows that have one, NaN for the others."""
-    whole = np.full(len(there), np.nan)
-    whole[there] = values
+    whole = np.full(len(present), np.nan)
+    whole[present] = values
     return whole
 
 
@@ -50,4 +50,4 @@ def prediction_profile(predictions: pa.RecordBatch, card: Card) -> Columns:
         Numbers, or an Arrow array of categories, by name: `score`, and what the kind of prediction adds. A number is
         NaN where a prediction has none.
     """
-    return {"score": numbers_of(predictions.column("score")), **card.interface.output.summary(predictions, card)}
+    return {"score": to_floats(predictions.column("score")), **card.interface.output.summary(predictions, card)}

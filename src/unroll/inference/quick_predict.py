@@ -12,7 +12,7 @@ from unroll.inference.bundle import Bundle, load_bundle
 from unroll.inference.card import required
 from unroll.inference.interface import Verb
 from unroll.inference.scorer import Scorer
-from unroll.inference.tokens import encoded
+from unroll.inference.tokens import encode
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _load(model: Path, verb: Verb) -> Bundle:
 def _one_row(bundle: Bundle, text: str) -> tuple[pa.RecordBatch, tuple[str, ...]]:
     """Encode a batch of one row; return it and notes on it."""
     spec = required(bundle.card.text)
-    batch = encoded(pa.array([0]), [text], 0, bundle)
+    batch = encode(pa.array([0]), [text], 0, bundle)
     reason = batch["reason"][0].as_py()
     if reason and spec.first_token is not None and not text.strip():
         # A prompt may be empty.

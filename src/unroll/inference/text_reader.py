@@ -1,4 +1,4 @@
-"""Files of texts, ready for the graph: Parquet, CSV, TSV, JSON lines, or plain text of one row a line."""
+"""Reader of texts from Parquet, CSV, TSV, JSON lines, and plain text with a row in each line."""
 
 import csv
 import json
@@ -20,13 +20,13 @@ from unroll.inference.feeds import steps_of
 from unroll.inference.forms import Form
 from unroll.inference.interface import InputReader, Numbers
 from unroll.inference.reference import Expectation, between
-from unroll.inference.tokens import encoded
+from unroll.inference.tokens import encode
 from unroll.sources.packed import is_packed, open_plain
 
 _CELL = 1 << 24
-"""Characters that a cell of a table may have; as many as in training."""
+"""Maximum number of characters of a cell, the same as in training."""
 _ROWS, _BLOCK = 1024, 1 << 18
-"""Rows, and about how many characters of them, that are tokenized together: each token takes about 1 kB meanwhile."""
+"""Rows, and about how many characters, that are tokenized together; each token takes about 1 kB during that."""
 _IDS = ("row_id", "id")
 
 Rows = tuple[Sequence[Any] | None, Sequence[Any]]
@@ -39,7 +39,7 @@ def read_texts(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatc
     A blank line of plain text, or of a table of one column, is an empty text; other blank lines are skipped.
 
     Yields:
-        Batches as `tokens.encoded` makes them.
+        Batches as `tokens.encode` makes them.
 
     Raises:
         FormatError: The file is not UTF-8, not a table of this form, or lacks the column.
@@ -54,11 +54,11 @@ def read_texts(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatc
         if whole is None:
             whole = is_integer(ids[0]) and (form in ("csv", "tsv") or not isinstance(ids[0], str))
         column, lacking = row_ids(ids, whole, first)
-        yield with_reasons(encoded(column, cells, first, bundle), lacking)
+        yield with_reasons(encode(column, cells, first, bundle), lacking)
         first += len(cells)
 
 
-def _of_parquet(path: Path, column: str) -> Iterator[Rows]:
+def _read_parquet(path: Path, column: str) -> Iterator[Rows]:
     with open_parquet(path) as file:
         name, ids = _columns(file.schema_arrow.names, column, path)
         first = 0
@@ -69,11 +69,11 @@ def _of_parquet(path: Path, column: str) -> Iterator[Rows]:
             first += batch.num_rows
 
 
-def _of_table(path: Path, column: str, *, tabs: bool = False) -> Iterator[Rows]:
+def _read_table(path: Path, column: str, *, tabs: bool = False) -> Iterator[Rows]:
     lines = _lines(path)
     header_line = next(lines, "")
     delimiter = "\t" if tabs else max(",;\t", key=header_line.count)
-    # In a file with tabs a quotation mark is a character like any other: nothing has to be quoted there.
+    # Tab-separated files have no quoting.
     csv.field_size_limit(_CELL)
     table = csv.reader(
         chain([header_line], lines),
@@ -84,15 +84,15 @@ def _of_table(path: Path, column: str, *, tabs: bool = False) -> Iterator[Rows]:
     try:
         header = next(table, [])
         name, ids = _columns(header, column, path)
-        place, id_place = header.index(name), header.index(ids) if ids else None
+        index, id_index = header.index(name), header.index(ids) if ids else None
         for found in _blocks((row, sum(map(len, row))) for row in _table_rows(table, len(header), delimiter, path)):
-            yield None if id_place is None else [row[id_place] for row in found], [row[place] for row in found]
+            yield None if id_index is None else [row[id_index] for row in found], [row[index] for row in found]
     except csv.Error as error:
         raise FormatError(f"{path}, line {table.line_num:,}: not valid CSV: {error}") from None
 
 
-def _of_tabs(path: Path, column: str) -> Iterator[Rows]:
-    return _of_table(path, column, tabs=True)
+def _read_tsv(path: Path, column: str) -> Iterator[Rows]:
+    return _read_table(path, column, tabs=True)
 
 
 def _table_rows(table: Any, columns: int, delimiter: str, path: Path) -> Iterator[list[str]]:
@@ -108,10 +108,10 @@ def _table_rows(table: Any, columns: int, delimiter: str, path: Path) -> Iterato
         yield cells or [""]
 
 
-def _of_json_lines(path: Path, column: str) -> Iterator[Rows]:
+def _read_json_lines(path: Path, column: str) -> Iterator[Rows]:
     names: tuple[str, str | None] | None = None
     for found in _blocks(_objects(path)):
-        # A row may leave out what it has nothing to say of, even the first one.
+        # A row may lack a key, even the first row.
         names = names or _columns(list(dict.fromkeys(chain.from_iterable(found))), column, path)
         name, ids = names
         yield [row.get(ids) for row in found] if ids else None, [row.get(name) for row in found]
@@ -145,33 +145,33 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON; write null")
 
 
-def _of_plain_text(path: Path, column: str) -> Iterator[Rows]:
+def _read_plain_text(path: Path, column: str) -> Iterator[Rows]:
     del column
     for lines in _blocks((line, len(line)) for line in _lines(path)):
         yield None, [line.removesuffix("\n").removesuffix("\r") for line in lines]
 
 
 _FORMS: Mapping[Form, Callable[[Path, str], Iterator[Rows]]] = {
-    "parquet": _of_parquet,
-    "csv": _of_table,
-    "tsv": _of_tabs,
-    "jsonl": _of_json_lines,
-    "txt": _of_plain_text,
+    "parquet": _read_parquet,
+    "csv": _read_table,
+    "tsv": _read_tsv,
+    "jsonl": _read_json_lines,
+    "txt": _read_plain_text,
 }
 
 
-def _columns(there: Sequence[str], column: str, path: Path) -> tuple[str, str | None]:
+def _columns(header: Sequence[str], column: str, path: Path) -> tuple[str, str | None]:
     """Return the names, as in the file, of the column of texts and of the column of ids, if there is one."""
-    plain = [name.strip().lower() for name in there]
+    plain = [name.strip().lower() for name in header]
     name = next((one for one in (column, "text") if one in plain), None)
     if name is None or plain.count(name) > 1:
         wanted = f"{column!r} or 'text'" if column != "text" else "'text'"
         raise FormatError(
             f"{path} has {'no' if name is None else 'more than one'} column {wanted if name is None else repr(name)}; "
-            f"it has {', '.join(there)[:200] or 'none'}"
+            f"it has {', '.join(header)[:200] or 'none'}"
         )
-    ids = next((there[plain.index(one)] for one in _IDS if one in plain), None)
-    return there[plain.index(name)], ids
+    ids = next((header[plain.index(one)] for one in _IDS if one in plain), None)
+    return header[plain.index(name)], ids
 
 
 def _values(column: pa.Array, path: Path, name: str, first: int) -> list[Any]:
@@ -245,9 +245,9 @@ def _bounds(columns: Mapping[str, Numbers], card: Card) -> tuple[Expectation, ..
     del columns
     spec = required(card.text)
     found = [between("the text has tokens, and no more than the model reads", "tokens", (1.0, float(spec.max_tokens)))]
-    # Whoever reads a token's characters knows something of a token that is unknown.
+    # A model that reads characters may know something about an unknown token.
     if not spec.characters:
-        found.append(between("some token of the text is known", "unknown_share", (0.0, 1.0), strict_max=True))
+        found.append(between("a token of the text is known", "unknown_share", (0.0, 1.0), strict_max=True))
     return tuple(found)
 
 

@@ -13,11 +13,11 @@ from unroll.inference.batches import SURROGATE
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import TextInput, required
 
-LONGEST = 1 << 18
-"""Characters that a text may have."""
+MAX_CHARACTERS = 1 << 18
+"""Maximum number of characters of a text."""
 
 
-def encoded(ids: pa.Array, cells: Sequence[Any], first: int, bundle: Bundle) -> pa.RecordBatch:
+def encode(ids: pa.Array, cells: Sequence[Any], first: int, bundle: Bundle) -> pa.RecordBatch:
     """Encode a batch of texts as the graph reads them.
 
     Args:
@@ -35,7 +35,7 @@ def encoded(ids: pa.Array, cells: Sequence[Any], first: int, bundle: Bundle) -> 
     faults = {row: fault for row, cell in enumerate(cells) if (fault := _fault(cell, spec))}
     cells = [None if row in faults else cell for row, cell in enumerate(cells)] if faults else cells
     text = pa.array([" ".join(cell) if isinstance(cell, list) else cell for cell in cells], pa.string())
-    found = _words(cells, spec, bundle) if spec.pretokenized else _numbers(cells, spec, bundle)
+    found = _encode_tokens(cells, spec, bundle) if spec.pretokenized else _encode_texts(cells, spec, bundle)
     reasons = [
         faults.get(row) or _reason(cell, len(tokens), spec)
         for row, (cell, tokens) in enumerate(zip(cells, found, strict=True))
@@ -62,29 +62,29 @@ def _fault(cell: Any, spec: TextInput) -> str | None:
     words = cell if isinstance(cell, list) and spec.pretokenized else [cell]
     if cell is None or all(isinstance(word, str) for word in words):
         size = sum(len(word or "") for word in words)
-        if size > LONGEST:
-            return f"{spec.column} has {size:,} characters; a text may have {LONGEST:,}"
+        if size > MAX_CHARACTERS:
+            return f"{spec.column} has {size:,} characters; a text may have {MAX_CHARACTERS:,}"
         half = next((char for word in words for char in SURROGATE.findall(word or "")), None)
         return half and f"{spec.column} has U+{ord(half):04X}, which is half of a surrogate pair, not a character"
     return f"{spec.column} is {str(cell)[:60]!r} ({type(cell).__name__}), expected text"
 
 
-def _numbers(cells: Sequence[str | None], spec: TextInput, bundle: Bundle) -> Sequence[Sequence[Any]]:
+def _encode_texts(cells: Sequence[str | None], spec: TextInput, bundle: Bundle) -> Sequence[Sequence[Any]]:
     """Return the token ids of each text."""
     return bundle.vocabularies[spec.vocabulary].encode([cell or "" for cell in cells])
 
 
-def _words(cells: Sequence[str | list[str] | None], spec: TextInput, bundle: Bundle) -> Sequence[Sequence[Any]]:
+def _encode_tokens(cells: Sequence[str | list[str] | None], spec: TextInput, bundle: Bundle) -> Sequence[Sequence[Any]]:
     """Return, for each token of each row, its id and those of its first characters."""
     rows = [cell.split() if isinstance(cell, str) else cell or [] for cell in cells]
     flat = [one_line(token) for row in rows for token in row]
     numbers = [one[0] if len(one) == 1 else UNK for one in bundle.vocabularies[spec.vocabulary].encode(flat)]
     found = [[number] for number in numbers]
     if spec.character_vocabulary is not None:
-        spelt = bundle.vocabularies[spec.character_vocabulary].encode(
+        spelled = bundle.vocabularies[spec.character_vocabulary].encode(
             [" ".join(one[: spec.characters]) for one in flat]
         )
-        for number, characters in zip(found, spelt, strict=True):
+        for number, characters in zip(found, spelled, strict=True):
             number += [*characters, *[PAD] * (spec.characters - len(characters))]
     whole = iter(found)
     return [[next(whole) for _ in row] for row in rows]
