@@ -74,7 +74,7 @@ class Project:
         self.path = path
         path.mkdir()
         shutil.copytree(ROOT / "src", path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        for name in ("dvc.yaml", ".gitignore", ".dvcignore"):
+        for name in ("dvc.yaml", "pyproject.toml", ".gitignore", ".dvcignore"):
             shutil.copy(ROOT / name, path / name)
         (path / "params.yaml").write_text(yaml.safe_dump(parameters(tiny), sort_keys=False))
         write_own_data(path / "data/own", tiny)
