@@ -73,7 +73,7 @@ def experiment(
     bundle = tiny_bundles.digits(place / "bundle", name)
     model = onnx.load(bundle / "model.onnx")
     for one in model.graph.initializer:
-        if one.name == "greys":
+        if one.name == "grays":
             greys = 25 * np.arange(10, dtype=np.float32)
             for digit in wrong:
                 greys[digit] = 5000 + digit

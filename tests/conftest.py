@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread, no store or server but a test's own, and small data that is made on the spot."""
+"""Fixtures of all tests: one thread, no store or server but the test's own, and tiny generated data."""
 
 import functools
 import json
@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-# Before torch is imported: small networks lose time to threads, and other tests run beside these.
+# Set before torch is imported: threads slow small networks down, and other tests run at the same time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(autouse=True)
 def _own_environment() -> Iterator[None]:
-    """No test sees the store of another, or of the person who runs them."""
+    """Hide the stores of other tests and of the user from each test."""
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith(("MLFLOW_", "DVC_"))]:
         del os.environ[name]
@@ -40,20 +40,20 @@ def _own_environment() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The repository's root."""
+    """The root of the repository."""
     return ROOT
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, and the process in it: every path of unroll counts from there."""
+    """An empty folder as working directory, to which all paths of unroll are relative."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture(scope="session")
 def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow store without runs: making its tables takes longer than all that tests do with them."""
+    """An MLflow store without runs; to create its tables takes longer than most tests."""
     import warnings
 
     import mlflow
@@ -67,7 +67,7 @@ def _empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_store(here: Path, _empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """`here`, with an MLflow store in it: MLflow keeps a relative address open, which would be the first test's."""
+    """`here` with an MLflow store; its address is absolute because MLflow keeps the first relative one open."""
     shutil.copy(_empty_store, here / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here / 'mlflow.db'}")
     return here
@@ -195,32 +195,32 @@ READING = ("text_class", "translation", "language_model", "tunes", "tags")
 
 @dataclass(frozen=True)
 class Tiny:
-    """Small tables, tasks, samples and settings, all of them the same at each call."""
+    """Tiny tables, tasks, samples and settings, equal at each call."""
 
     kinds: tuple[str, ...] = tuple(SECTIONS)
 
     def plain(self, kind: str, **changes: Any) -> dict[str, Any]:
-        """A task's section as it stands in params.yaml; a changed value that is None is left out."""
+        """Return a task's section as in params.yaml; keys changed to None are left out."""
         section = {**json.loads(json.dumps(SECTIONS[kind])), **changes}
         return {key: value for key, value in section.items() if value is not None}
 
     def section(self, kind: str, **changes: Any) -> Any:
-        """The same, typed."""
+        """Return a task's section, typed."""
         return TypeAdapter(TASK).validate_json(json.dumps(self.plain(kind, **changes)))
 
     def splits(self, kind: str, **changes: Any) -> Any:
-        """Splits of time series, typed."""
+        """Return splits of time series, typed."""
         return TypeAdapter(TimeSplits).validate_json(json.dumps({**SPLITS[kind], **changes}))
 
     def model(self, *cells: str, units: int = 6, **options: Any) -> Any:
-        """A recurrent model of these cells; a dense one for none."""
+        """Return a recurrent model of these cells, or a dense one without cells."""
         if not cells:
             return TypeAdapter(Model).validate_json(json.dumps({"kind": "dense", "units": [16, 8], **options}))
         layers = [{"cell": cell, "units": units} for cell in cells]
         return TypeAdapter(Model).validate_json(json.dumps({"kind": "recurrent", "layers": layers, **options}))
 
     def writer(self, cell: str, *read: str, attention: bool = False, units: int = 6, **options: Any) -> Any:
-        """An encoder of these cells, dense for none, and a decoder of another that writes."""
+        """Return an encoder-decoder: a decoder of one cell, and an encoder of others or, without any, a dense one."""
         both_ways = {"bidirectional": options.pop("bidirectional")} if "bidirectional" in options else {}
         content = {
             "kind": "encoder_decoder",
@@ -232,7 +232,7 @@ class Tiny:
         return TypeAdapter(Model).validate_json(json.dumps(content))
 
     def model_for(self, kind: str, cell: str, units: int = 6, **options: Any) -> Any:
-        """A small model of one cell that can do the task."""
+        """Return a small model of one cell for a task."""
         if kind == "translation":
             return self.writer(cell, cell, attention=True, units=units, **options)
         if kind == "strip_captions":
@@ -242,14 +242,14 @@ class Tiny:
         return self.model(cell, units=units, **options)
 
     def training(self, **changes: Any) -> Training:
-        """Settings of a short training."""
+        """Return settings of a short training."""
         content = {"epochs": 3, "batch_size": 16, "learning_rate": 0.01, "device": "cpu", **changes}
         return TypeAdapter(Training).validate_json(json.dumps(content))
 
     def prices(
         self, days: int = 780, tickers: tuple[str, ...] = ("ONE",), first: date = date(2010, 1, 4), seed: int = 0
     ) -> pa.Table:
-        """A random walk of weekdays, as `ingest` writes it."""
+        """Return a table of random walks on weekdays, as `ingest` writes it."""
         rng = np.random.default_rng(seed)
         calendar = np.busday_offset(np.datetime64(first), np.arange(days), roll="forward")
         parts = []
@@ -274,7 +274,7 @@ class Tiny:
         return pa.concat_tables(parts)
 
     def digits(self, train: int = 160, test: int = 60, seed: int = 0) -> pa.Table:
-        """Made digits: the same six rows in ten orders, each at a chance height on a noisy ground."""
+        """Return a table of artificial digits: six rows of pixels in ten orders, at random heights, with noise."""
         rng = np.random.default_rng(seed)
         rows = np.random.default_rng(7).integers(0, 2, (6, 28)) * 255
         patterns = rows[[np.random.default_rng(label).permutation(6) for label in range(10)]]
@@ -294,11 +294,11 @@ class Tiny:
         )
 
     def table_domain(self, kind: str) -> str:
-        """Name of the domain of a task's dataset."""
+        """Return the name of the domain of a task's dataset."""
         return domain_of(SECTIONS[kind]["domain"]).table
 
     def table(self, kind: str, section: Any) -> pa.Table:
-        """The raw table that a task's samples are made from."""
+        """Return the raw table of a task's dataset."""
         if section.domain == "texts":
             return tiny_tables.texts(rated=section.thresholds is not None)
         domain = self.table_domain(kind)
@@ -307,7 +307,7 @@ class Tiny:
         return table
 
     def card(self, kind: str) -> Any:
-        """Of a model of the task, as its bundle would tell it."""
+        """Return the card of a model of a task."""
         from unroll.export.bundle import make_card
         from unroll.inference.card import Card
 
@@ -316,14 +316,14 @@ class Tiny:
         return Card.model_validate_json(json.dumps(content, default=str))
 
     def samples(self, kind: str, **changes: Any) -> Any:
-        """Samples of a task on the small table."""
+        """Return the samples of a task on the tiny table."""
         if not changes:
             return _samples(self, kind)
         section = self.section(kind, **changes)
         return domain_of(section.domain).part("samples").make_samples(self.table(kind, section), section, kind)
 
     def task(self, kind: str, **changes: Any) -> Any:
-        """The task itself."""
+        """Return a task."""
         from unroll.domains.task import make_task
 
         return make_task(kind, self.section(kind, **changes), self.samples(kind, **changes))
@@ -336,5 +336,5 @@ def _samples(tiny: Tiny, kind: str) -> Any:
 
 @pytest.fixture(scope="session")
 def tiny() -> Tiny:
-    """Small data and settings."""
+    """Tiny data and settings."""
     return Tiny()

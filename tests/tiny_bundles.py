@@ -1,4 +1,4 @@
-"""Bundles with graphs so small that a test can say what they must answer."""
+"""Bundles with tiny graphs, whose outputs tests compute by hand."""
 
 import hashlib
 import json
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pyarrow as pa
+from conftest import SECTIONS
 from onnx import TensorProto, helper, numpy_helper
 
 from unroll.config.tokenizer import TokenizerConfig
@@ -18,25 +19,10 @@ from unroll.features.text import Vocabulary
 TYPES = {"uint8": TensorProto.UINT8, "int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
 
 
-TASKS = {
-    "digits": ("digits", "classification"),
-    "price": ("prices", "level"),
-    "log_return": ("prices", "log_return"),
-    "return_quantiles": ("prices", "return_quantiles"),
-    "text_class": ("texts", "classification"),
-    "tags": ("tagged", "token_classification"),
-    "translation": ("pairs", "translation"),
-    "language_model": ("articles", "language_model"),
-    "recording_class": ("recordings", "classification"),
-    "strip_columns": ("strips", "column_labels"),
-    "strip_captions": ("strips", "captions"),
-}
-
-
 def task(kind: str) -> dict[str, str]:
-    """The task of a card."""
-    domain, of_domain = TASKS[kind]
-    return {"name": kind, "domain": domain, "kind": of_domain, "topology": "many_to_one"}
+    """Return the task of a card; `kind` is a key of `conftest.SECTIONS`."""
+    section = SECTIONS[kind]
+    return {"name": kind, "domain": section["domain"], "kind": section["kind"], "topology": "many_to_one"}
 
 
 def tensor(name: str, dtype: str, shape: Sequence[int | str]) -> dict[str, Any]:
@@ -44,7 +30,7 @@ def tensor(name: str, dtype: str, shape: Sequence[int | str]) -> dict[str, Any]:
 
 
 def seal(folder: Path) -> Path:
-    """Writes SHA256SUMS of what is there."""
+    """Write SHA256SUMS of the files in a folder."""
     names = sorted(path.name for path in folder.iterdir() if path.name != "SHA256SUMS")
     sums = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
     (folder / "SHA256SUMS").write_text("".join(sums))
@@ -58,7 +44,7 @@ def write(
     constants: dict[str, np.ndarray],
     vocabularies: Mapping[str, Vocabulary] | None = None,
 ) -> Path:
-    """Writes a bundle whose graph has the inputs and outputs of its card."""
+    """Write a bundle whose graph has the inputs and outputs of its card."""
     folder.mkdir(parents=True, exist_ok=True)
     sides = [
         [helper.make_tensor_value_info(one["name"], TYPES[one["dtype"]], one["shape"]) for one in card[side]]
@@ -79,7 +65,7 @@ def digits_card(name: str = "tiny-digits") -> dict[str, Any]:
     return {
         "format": 1,
         "name": name,
-        "task": {"name": "digit-rows", "domain": "digits", "kind": "classification", "topology": "many_to_one"},
+        "task": task("digits") | {"name": "digit-rows"},
         "inputs": [tensor("inputs", "uint8", ["batch", "time", 28])],
         "outputs": [tensor("label", "int64", ["batch"]), tensor("probabilities", "float32", ["batch", 10])],
         "data": {"data/raw/mnist": "d41d8cd98f00b204e9800998ecf8427e"},
@@ -88,12 +74,12 @@ def digits_card(name: str = "tiny-digits") -> dict[str, Any]:
 
 
 def digits(folder: Path, name: str = "tiny-digits") -> Path:
-    """Takes an image for the digit k whose grey 25 k is nearest to the image's mean: 0 for blank, 9 for 225."""
+    """Write a model that predicts the digit k whose gray value 25 k is nearest to the mean of the image."""
     nodes = [
         helper.make_node("Cast", ["inputs"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels", "axes"], ["mean"], keepdims=0),
         helper.make_node("Unsqueeze", ["mean", "last"], ["column"]),
-        helper.make_node("Sub", ["column", "greys"], ["gap"]),
+        helper.make_node("Sub", ["column", "grays"], ["gap"]),
         helper.make_node("Abs", ["gap"], ["distance"]),
         helper.make_node("Neg", ["distance"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
@@ -102,7 +88,7 @@ def digits(folder: Path, name: str = "tiny-digits") -> Path:
     constants = {
         "axes": np.array([1, 2]),
         "last": np.array([1]),
-        "greys": 25 * np.arange(10, dtype=np.float32)[None],
+        "grays": 25 * np.arange(10, dtype=np.float32)[None],
     }
     return write(folder, digits_card(name), nodes, constants)
 
@@ -123,7 +109,7 @@ def prices_card(
 
 
 def last_price(folder: Path, *, columns: Sequence[str] = ("close",), window: int = 3, kind: str = "price") -> Path:
-    """Forecasts the last day's close."""
+    """Write a model that forecasts the close of the last day."""
     nodes = [
         helper.make_node("Gather", ["inputs", "last"], ["day"], axis=1),
         helper.make_node("Gather", ["day", "close"], ["price"], axis=1),
@@ -133,7 +119,7 @@ def last_price(folder: Path, *, columns: Sequence[str] = ("close",), window: int
 
 
 def every_step(folder: Path, window: int = 3) -> Path:
-    """Forecasts each day's close plus one."""
+    """Write a model that forecasts, at every step, the close of the day plus one."""
     nodes = [
         helper.make_node("Squeeze", ["inputs", "feature"], ["close"]),
         helper.make_node("Add", ["close", "one"], ["price"]),
@@ -144,7 +130,7 @@ def every_step(folder: Path, window: int = 3) -> Path:
 
 
 def quantiles(folder: Path, window: int = 3) -> Path:
-    """Says of every ticker: log return −0.02, 0.01, 0.03 at 10, 50 and 90 %."""
+    """Write a model that forecasts log returns of −0.02, 0.01 and 0.03 at 10, 50 and 90 %."""
     nodes = [
         helper.make_node("Mul", ["inputs", "zero"], ["nothing"]),
         helper.make_node("ReduceSum", ["nothing", "axes"], ["column"], keepdims=0),
@@ -161,32 +147,32 @@ def quantiles(folder: Path, window: int = 3) -> Path:
 
 
 def images(rows: int, seed: int = 0) -> np.ndarray:
-    """uint8 [rows, 784] of all greys."""
+    """Return random images, uint8 [rows, 784], each around a gray value."""
     random = np.random.default_rng(seed)
-    grey = random.integers(0, 226, (rows, 1))
-    return np.clip(grey + random.integers(-20, 21, (rows, 784)), 0, 255).astype(np.uint8)
+    gray = random.integers(0, 226, (rows, 1))
+    return np.clip(gray + random.integers(-20, 21, (rows, 784)), 0, 255).astype(np.uint8)
 
 
 def digits_table(pixels: np.ndarray, **columns: Any) -> pa.Table:
-    """A table with a `pixels` column, of uint8 [rows, 784]."""
+    """Return a table with a column `pixels` from uint8 [rows, 784]."""
     lists = pa.FixedSizeListArray.from_arrays(pa.array(pixels.reshape(-1)), 784)
     return pa.table({**columns, "pixels": lists})
 
 
 WORDS = ("a", "b", "c", "d", "e", "f", "g", "h")
-"""What the models of text know; they get the numbers 6 to 13, in this order."""
+"""Words of the models of text; their numbers are 6 to 13, in this order."""
 BOOK = "text.tokenizer.json"
 FIRST = len(SPECIAL_TOKENS)
 
 
 def book(kind: str = "word", words: Sequence[str] = WORDS) -> Vocabulary:
-    """A vocabulary of these words, the first ones the most frequent, which gives them the lowest numbers."""
+    """Return a vocabulary of words, numbered in their order."""
     texts = [" ".join(words[: len(words) - i]) for i in range(len(words))]
     return Vocabulary.fit(texts, TokenizerConfig(kind=kind, vocabulary_size=100))
 
 
 def text_card(kind: str, **text: Any) -> dict[str, Any]:
-    """Card of a model that reads tokens and nothing else, without its outputs."""
+    """Return the card of a model that reads tokens, without its outputs."""
     return {
         "format": 1,
         "name": f"tiny-{kind.replace('_', '-')}",
@@ -197,7 +183,7 @@ def text_card(kind: str, **text: Any) -> dict[str, Any]:
 
 
 def _near(value: str, classes: int) -> tuple[list[Any], dict[str, np.ndarray]]:
-    """label and probabilities: the class whose number is nearest to a float [batch]."""
+    """Return nodes for label and probabilities: the class whose number is nearest to a float [batch]."""
     nodes = [
         helper.make_node("Unsqueeze", [value, "one"], ["column"]),
         helper.make_node("Sub", ["column", "numbers"], ["gap"]),
@@ -210,7 +196,7 @@ def _near(value: str, classes: int) -> tuple[list[Any], dict[str, np.ndarray]]:
 
 
 def _inside() -> tuple[list[Any], dict[str, np.ndarray]]:
-    """`inside` int64 [batch, time]: 1 before the end of a row, 0 after it."""
+    """Return nodes for `inside` int64 [batch, time]: 1 before the end of a row, 0 after it."""
     nodes = [
         helper.make_node("Shape", ["inputs"], ["steps"], start=1, end=2),
         helper.make_node("Squeeze", ["steps"], ["time"]),
@@ -223,7 +209,7 @@ def _inside() -> tuple[list[Any], dict[str, np.ndarray]]:
 
 
 def classifier(folder: Path, labels: Sequence[str] | None = ("low", "middle", "high"), **text: Any) -> Path:
-    """Takes a text for the class that the mean of its words is nearest to: a is 0, b is 1, and so on."""
+    """Write a model that predicts the class nearest to the mean of the words: a is 0, b is 1, and so on."""
     nodes, constants = _near("mean", 3)
     before = [
         helper.make_node("ReduceSum", ["inputs", "axes"], ["sum"], keepdims=0),
@@ -250,7 +236,7 @@ DRAW = [
 
 
 def translator(folder: Path, **text: Any) -> Path:
-    """Echoes a text's first `max_length` tokens, without the last k in the beam k, whose score is −k · penalty."""
+    """Write a model that repeats `max_length` tokens, without the last k in beam k, whose score is −k · penalty."""
     nodes, constants = _inside()
     nodes = [
         helper.make_node("Range", ["zero", "beams", "next"], ["ranks"]),
@@ -279,7 +265,7 @@ def translator(folder: Path, **text: Any) -> Path:
 
 
 def writer(folder: Path, kind: str = "language_model", **decoding: Any) -> Path:
-    """Writes the word whose place among all words is its uniform; the score is −(the sum of the prompt's numbers)."""
+    """Write a model that generates word number ⌊uniform · words⌋; the score is −(the sum of the prompt's numbers)."""
     nodes = [
         helper.make_node("Mul", ["uniforms", "words"], ["scaled"]),
         helper.make_node("Cast", ["scaled"], ["places"], to=TensorProto.INT64),
@@ -310,7 +296,7 @@ LETTERS = "character.tokenizer.json"
 
 
 def tagger(folder: Path, characters: int = 2, **text: Any) -> Path:
-    """Tags a token by the sum of its number and its characters', modulo 3; each tag has the score 1/2."""
+    """Write a model that tags a token by the sum of its number and its characters', modulo 3; all scores are 1/2."""
     nodes, constants = _inside()
     nodes += [
         helper.make_node("ReduceSum", ["inputs", "last"], ["sums"], keepdims=0),
@@ -331,7 +317,7 @@ def tagger(folder: Path, characters: int = 2, **text: Any) -> Path:
 
 
 def array_card(kind: str, column: str, variable_length: bool, inputs: dict[str, Any]) -> dict[str, Any]:
-    """Card of a model that reads lists of numbers, without its outputs."""
+    """Return the card of a model that reads lists of numbers, without its outputs."""
     return {
         "format": 1,
         "name": f"tiny-{kind.replace('_', '-')}",
@@ -342,7 +328,7 @@ def array_card(kind: str, column: str, variable_length: bool, inputs: dict[str, 
 
 
 def recordings(folder: Path) -> Path:
-    """Takes a recording for the class 0, 1 or 2 that the mean of its frames' first feature is nearest to."""
+    """Write a model that predicts the class nearest to the mean of the first feature."""
     nodes, constants = _near("mean", 3)
     before = [
         helper.make_node("Gather", ["inputs", "feature"], ["values"], axis=2),
@@ -357,15 +343,15 @@ def recordings(folder: Path) -> Path:
 
 
 def strips(folder: Path, columns: int | str = 4) -> Path:
-    """Labels each column of two pixels with its darkest one's grey / 25; scores rise by a tenth a column."""
+    """Write a model that labels each column of two pixels with the maximum gray value / 25, with score label / 10."""
     nodes = [
         helper.make_node("Cast", ["inputs"], ["pixels"], to=TensorProto.INT64),
         helper.make_node("ReduceMax", ["pixels", "axes"], ["darkest"], keepdims=0),
-        helper.make_node("Div", ["darkest", "grey"], ["labels"]),
+        helper.make_node("Div", ["darkest", "gray"], ["labels"]),
         helper.make_node("Cast", ["labels"], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["floats", "tenth"], ["scores"]),
     ]
-    constants = {"axes": np.array([2]), "grey": np.array(25), "tenth": np.array(0.1, np.float32)}
+    constants = {"axes": np.array([2]), "gray": np.array(25), "tenth": np.array(0.1, np.float32)}
     card = array_card("strip_columns", "pixels", False, tensor("inputs", "uint8", ["batch", columns, 2]))
     shape = ["batch", "time"]
     card["outputs"] = [tensor("labels", "int64", shape), tensor("scores", "float32", shape)]

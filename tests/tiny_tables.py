@@ -1,18 +1,18 @@
-"""Small raw tables of text and sound, as `ingest` writes them: made up, and with something to learn."""
+"""Tiny generated tables, as `ingest` writes them, with something to learn."""
 
 import numpy as np
 import pyarrow as pa
 
 FEATURES = 4
-"""Numbers of a frame of a recording."""
+"""Features of a frame of a recording."""
 _ENGLISH = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 _FRENCH = ("un", "deux", "trois", "quatre", "cinq", "six", "sept", "huit")
 
 
 def texts(count: int = 160, *, rated: bool = False, seed: int = 0) -> pa.Table:
-    """Reviews of one to eleven words; the last word that judges says what they are of.
+    """Return reviews of one to eleven words whose last judging word decides the class.
 
-    Rated, they are worth −3 to 3, and one in three is near 0.
+    Ratings are from −3 to 3, and one in three is near 0.
     """
     rng = np.random.default_rng(seed)
     good, bad, plain = ("fine", "great", "lovely"), ("dull", "poor", "awful"), ("film", "plot", "cast", "it", "was")
@@ -36,7 +36,7 @@ def texts(count: int = 160, *, rated: bool = False, seed: int = 0) -> pa.Table:
 
 
 def pairs(count: int = 160, seed: int = 0) -> pa.Table:
-    """Numbers in English and in French, one to six of them, in the opposite order."""
+    """Return one to six numbers in English, and in French in the opposite order."""
     rng = np.random.default_rng(seed)
     found: dict[str, str] = {}
     while len(found) < count:
@@ -53,7 +53,7 @@ def pairs(count: int = 160, seed: int = 0) -> pa.Table:
 
 
 def articles(lines: int = 60, seed: int = 0) -> pa.Table:
-    """Lines of one to twelve words: each follows from the one three before it, nine times in ten.
+    """Return lines of one to twelve words, each of which in nine of ten cases depends on the one three before it.
 
     The first two thirds are for training.
     """
@@ -75,7 +75,7 @@ def articles(lines: int = 60, seed: int = 0) -> pa.Table:
 
 
 def tunes(count: int = 40, seed: int = 0) -> pa.Table:
-    """Tunes in ABC notation of 12 to 30 notes: each step on the staff repeats the last one in two of three cases."""
+    """Return tunes of 12 to 30 notes in ABC notation; in two of three cases a step repeats the one before it."""
     rng = np.random.default_rng(seed)
     texts = []
     for row in range(count):
@@ -95,7 +95,7 @@ def tunes(count: int = 40, seed: int = 0) -> pa.Table:
 
 
 def recordings(each: int = 5, classes: int = 4, voices: int = 3, seed: int = 0) -> pa.Table:
-    """Recordings of two to fourteen frames: the class says which feature swells, the voice how loud all are."""
+    """Return recordings of two to fourteen frames: the class decides which feature rises, the voice the level."""
     rng = np.random.default_rng(seed)
     rows = [(label, voice) for label in range(classes) for voice in range(voices) for _ in range(each)]
     rng.shuffle(rows)
@@ -116,7 +116,7 @@ def recordings(each: int = 5, classes: int = 4, voices: int = 3, seed: int = 0) 
 
 
 def tagged(count: int = 90, seed: int = 0) -> pa.Table:
-    """Sentences of one to twelve tokens; whether a name is a person's or a place's, the word before it tells."""
+    """Return sentences of one to twelve tokens; the word before a name decides whether it is a person or a place."""
     rng = np.random.default_rng(seed)
     names = ("jordan", "paris", "chelsea", "sydney", "austin", "florence")
     sentences, tags = [], []

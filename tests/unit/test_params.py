@@ -12,60 +12,35 @@ from unroll.config.experiments import DenseModel
 from unroll.config.reading import load_all, load_section
 from unroll.errors import ParameterError
 
-SUM = "0" * 64
-GOOD = {
-    "datasets": {
-        "stock": {"domain": "prices", "sources": [{"kind": "path", "path": "prices.csv"}], "ticker": "X"},
-        "mnist": {"domain": "digits", "sources": [{"kind": "url", "url": "https://example.com/x", "sha256": SUM}]},
-    },
-    "tasks": {
-        "digit-rows": {"domain": "digits", "kind": "classification", "dataset": "mnist"},
-        "price-60": {
-            "domain": "prices",
-            "kind": "level",
-            "dataset": "stock",
-            "columns": ["close"],
-            "target": "close",
-            "window": 60,
-            "splits": {"kind": "last_share", "test_share": 0.25},
-        },
-        "quantiles": {
-            "domain": "prices",
-            "kind": "return_quantiles",
-            "dataset": "stock",
-            "window": 20,
-            "splits": {"kind": "walk_forward", "first_year": 2013, "last_year": 2018},
-        },
-        "dated": {
-            "domain": "prices",
-            "kind": "log_return",
-            "dataset": "stock",
-            "columns": ["close"],
-            "target": "close",
-            "window": 20,
-            "splits": {
-                "kind": "dates",
-                "train": {"last": "2016-12-31"},
-                "test": {"2017": {"first": "2017-01-01", "last": "2017-12-31"}},
-            },
-        },
-    },
-    "experiments": {
-        "mnist-lstm": {
-            "domain": "digits",
-            "task": "digit-rows",
-            "model": {"kind": "recurrent", "layers": [{"cell": "lstm", "units": 8}]},
-            "training": {"epochs": 1, "batch_size": 8, "learning_rate": 0.01},
-        },
-        "mnist-dense": {
-            "domain": "digits",
-            "task": "digit-rows",
-            "model": {"kind": "dense", "units": [8]},
-            "training": {"epochs": 1, "batch_size": 8, "learning_rate": 0.01},
-        },
-    },
-    "scoring": {"model": "models/mnist-lstm"},
-}
+GOOD = yaml.safe_load(f"""
+datasets:
+  stock: {{domain: prices, sources: [{{kind: path, path: prices.csv}}], ticker: X}}
+  mnist: {{domain: digits, sources: [{{kind: url, url: "https://example.com/x", sha256: "{"0" * 64}"}}]}}
+tasks:
+  digit-rows: {{domain: digits, kind: classification, dataset: mnist}}
+  price-60:
+    {{domain: prices, kind: level, dataset: stock, columns: [close], target: close, window: 60,
+     splits: {{kind: last_share, test_share: 0.25}}}}
+  quantiles:
+    {{domain: prices, kind: return_quantiles, dataset: stock, window: 20,
+     splits: {{kind: walk_forward, first_year: 2013, last_year: 2018}}}}
+  dated:
+    {{domain: prices, kind: log_return, dataset: stock, columns: [close], target: close, window: 20,
+     splits: {{kind: dates, train: {{last: "2016-12-31"}},
+              test: {{"2017": {{first: "2017-01-01", last: "2017-12-31"}}}}}}}}
+experiments:
+  mnist-lstm:
+    domain: digits
+    task: digit-rows
+    model: {{kind: recurrent, layers: [{{cell: lstm, units: 8}}]}}
+    training: {{epochs: 1, batch_size: 8, learning_rate: 0.01}}
+  mnist-dense:
+    domain: digits
+    task: digit-rows
+    model: {{kind: dense, units: [8]}}
+    training: {{epochs: 1, batch_size: 8, learning_rate: 0.01}}
+scoring: {{model: models/mnist-lstm}}
+""")
 MISSING = "(left out)"
 
 
