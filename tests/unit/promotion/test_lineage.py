@@ -10,6 +10,7 @@ import tiny_bundles
 
 from unroll import cli
 from unroll.errors import DataError
+from unroll.inference.bundle import load_bundle
 from unroll.inference.predict import predict
 from unroll.promotion import promote
 from unroll.promotion.lineage import lineage
@@ -72,7 +73,7 @@ def test_end_to_end(promoted, monkeypatch, capsys):
 
 def test_the_commit_of_the_bundles_provenance(here):
     bundle = tiny_bundles.digits(here / "m/bundle")
-    sha256 = predict.__globals__["load_bundle"](bundle).sha256
+    sha256 = load_bundle(bundle).sha256
     about = {"git_commit": candidates.COMMIT, "git_dirty": True, "mlflow_run_id": "0" * 32, "model_sha256": sha256}
     (here / "m/provenance.json").write_text(json.dumps(about))
     found = of(predictions(here, here / "m"))
