@@ -74,10 +74,10 @@ def experiment(
     model = onnx.load(bundle / "model.onnx")
     for one in model.graph.initializer:
         if one.name == "grays":
-            greys = 25 * np.arange(10, dtype=np.float32)
+            grays = 25 * np.arange(10, dtype=np.float32)
             for digit in wrong:
-                greys[digit] = 5000 + digit
-            one.CopyFrom(numpy_helper.from_array(greys[None, :classes], "greys"))
+                grays[digit] = 5000 + digit
+            one.CopyFrom(numpy_helper.from_array(grays[None, :classes], "grays"))
     model.doc_string = f"salt {salt}"
     if classes != 10:
         model.graph.output[1].type.tensor_type.shape.dim[1].dim_value = classes
