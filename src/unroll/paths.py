@@ -5,9 +5,6 @@ from pathlib import Path
 PARAMS = Path("params.yaml")
 OWN = Path("data/own")
 """The user's own data; DVC watches it."""
-INBOX = Path("data/inbox")
-PREDICTIONS = Path("data/predictions")
-QUARANTINE = Path("data/quarantine")
 DRIFT = Path("data/drift")
 """Pages of drift, one a scoring run."""
 RESULTS = Path("models/results")
