@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,6 +59,18 @@ class Inbox:
             system.pipe_file(f"{key}/{name}", content)
         return content
 
+    def copy_to(self, other: "Inbox") -> None:
+        """Copies the bundle and all files to another inbox, where each file is a new version."""
+        shutil.copytree(self.root / "bundle", other.root / "bundle")
+        for place in ("inbox", "predictions", "quarantine"):
+            system, key = other._at(place)
+            for path in (self.root / place).rglob("*"):
+                if path.is_file() and path.name != "_inbox.json":
+                    target = f"{key}/{path.relative_to(self.root / place).as_posix()}"
+                    system.makedirs(target.rpartition("/")[0], exist_ok=True)
+                    system.pipe_file(target, path.read_bytes())
+        (other.root / "inbox").mkdir(exist_ok=True)
+
     def scoring(self, **changes: Any) -> Scoring:
         given = {
             "model": str(self.root / "bundle"),
@@ -85,11 +98,16 @@ class Inbox:
         found = {name.removeprefix(key).lstrip("/"): system.cat_file(name) for name in system.find(key)}
         return {name: content for name, content in found.items() if not name.startswith("_scored/")}
 
+    def marker_names(self) -> list[str]:
+        """Names of all markers, `FILE@VERSION.json`."""
+        system, key = self._at("predictions")
+        names = [name.removeprefix(f"{key}/_scored/") for name in system.find(f"{key}/_scored")]
+        return [name for name in names if not name.rpartition("/")[2].startswith((".", "_"))]
+
     def markers(self) -> dict[str, dict[str, Any]]:
         """All markers, by the name of their file; fails if a file has two."""
         system, key = self._at("predictions")
-        names = [name.removeprefix(f"{key}/_scored/") for name in system.find(f"{key}/_scored")]
-        names = [name for name in names if name != "_inbox.json"]
+        names = self.marker_names()
         found = {name.rpartition("@")[0]: json.loads(system.cat_file(f"{key}/_scored/{name}")) for name in names}
         assert len(found) == len(names), names
         return found
