@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from unroll.inference.bundle import Bundle
 from unroll.inference.counts import Counts as FileCounts
 from unroll.inference.counts import Side
-from unroll.inference.reference import NumberColumn
+from unroll.inference.reference import Column, NumberColumn
 from unroll.scoring.measures import PARTS, Counts, ks, parts_of, psi
 
 
@@ -130,25 +130,20 @@ class DriftMonitor:
 
     def __init__(self, bundle: Bundle) -> None:
         self.rows = 0
-        self._bundle, self._reference = bundle, bundle.reference
-        self._numbers: dict[tuple[Side, str], Counts] = {}
-        self._categories: dict[tuple[Side, str], Counter[str]] = {}
-        for side, columns in self._columns():
-            for name, column in columns.items():
-                if isinstance(column, NumberColumn):
-                    self._numbers[side, name] = np.zeros(len(column.counts), np.int64)
-                else:
-                    self._categories[side, name] = Counter()
+        self._version, reference = bundle.version, bundle.reference
+        self._columns: dict[tuple[Side, str], Column] = {}
+        if reference:
+            self._columns |= {("rows", name): column for name, column in reference.rows.items()}
+            self._columns |= {("predictions", name): column for name, column in reference.predictions.items()}
+        self._counts: dict[tuple[Side, str], Counts | Counter[str]] = {}
 
     def add(self, rows: int, counts: FileCounts) -> None:
         """Add a file's scored rows, and what was counted of them."""
         self.rows += rows
         for side, columns in counts.items():
             for name, found in columns.items():
-                if isinstance(found, dict):
-                    self._categories[side, name].update(found)
-                else:
-                    self._numbers[side, name] += np.array(found)
+                new: Any = Counter(found) if isinstance(found, dict) else np.array(found, np.int64)
+                self._counts[side, name] = new + self._counts[side, name] if (side, name) in self._counts else new
 
     def report(self, *, psi_limit: float, ks_limit: float, min_rows: int) -> DriftReport | None:
         """Compare what was counted with training; None if the bundle has no reference.
@@ -158,49 +153,46 @@ class DriftMonitor:
             ks_limit: From this Kolmogorov–Smirnov statistic on, a column has drifted.
             min_rows: With fewer rows there is no verdict.
         """
-        if self._reference is None:
+        if not self._columns:
             return None
         limits = {"psi": psi_limit, "ks": ks_limit} if self.rows >= min_rows else {}
-        found = []
-        for side, columns in self._columns():
-            for name, column in columns.items():
-                if isinstance(column, NumberColumn):
-                    one = _of_numbers(side, name, column, self._numbers[side, name], limits)
-                else:
-                    one = _of_categories(side, name, column.counts, self._categories[side, name], limits)
-                if one:
-                    found.append(one)
-        return DriftReport(self._bundle.version, self.rows, min_rows, psi_limit, ks_limit, tuple(found))
-
-    def _columns(self) -> tuple[tuple[Side, Mapping[str, Any]], ...]:
-        if self._reference is None:
-            return ()
-        return (("rows", self._reference.rows), ("predictions", self._reference.predictions))
+        columns = [
+            _compare(key, column, self._counts[key], limits)
+            for key, column in self._columns.items()
+            if key in self._counts and _total(self._counts[key])
+        ]
+        return DriftReport(self._version, self.rows, min_rows, psi_limit, ks_limit, tuple(columns))
 
 
-def _of_numbers(
-    side: Side, name: str, column: NumberColumn, now: Counts, limits: Mapping[str, float]
-) -> ColumnDrift | None:
-    if not now.sum():
-        return None
-    training = np.array(column.counts)
-    places = parts_of(training)
-    kept = np.unique(places[(training > 0) | (now > 0)])
-    sums = [np.bincount(places, counts, PARTS)[kept].astype(np.int64) for counts in (training, now)]
-    names = [_range_name(column, np.flatnonzero(places == place)) for place in kept]
-    gap = ks(training, now)
-    index = psi(*sums)
-    ups = [np.cumsum(counts)[:-1] / counts.sum() for counts in (training, now)]
+def _compare(key: tuple[Side, str], column: Column, counts: Any, limits: Mapping[str, float]) -> ColumnDrift:
+    gap: float | None = None
+    steps: tuple[tuple[float, float, float], ...] = ()
+    if isinstance(column, NumberColumn):
+        training = np.array(column.counts)
+        places = parts_of(training)
+        kept = np.unique(places[(training > 0) | (counts > 0)])
+        names = [_range_name(column, np.flatnonzero(places == place)) for place in kept]
+        sums = [np.bincount(places, one, PARTS)[kept].astype(np.int64) for one in (training, counts)]
+        gap = ks(training, counts)
+        shares_up_to = [(np.cumsum(one)[:-1] / one.sum()).tolist() for one in (training, counts)]
+        steps = tuple(zip(column.edges, *shares_up_to, strict=True))
+    else:
+        names = sorted({*column.counts, *counts}, key=lambda one: (len(one), one) if one.isdigit() else (1 << 20, one))
+        sums = [np.array([one.get(name, 0) for name in names]) for one in (column.counts, counts)]
+    measures = {"psi": psi(*sums)} | ({} if gap is None else {"ks": gap})
     return ColumnDrift(
-        side=side,
-        name=name,
-        values=int(now.sum()),
-        psi=index,
+        *key,
+        values=_total(counts),
+        psi=measures["psi"],
         ks=gap,
-        exceeded=_exceeded({"psi": index, "ks": gap}, limits),
-        parts=_parts(names, *sums),
-        steps=tuple(zip(column.edges, ups[0].tolist(), ups[1].tolist(), strict=True)),
+        exceeded=tuple(name for name, value in measures.items() if name in limits and value >= limits[name]),
+        parts=tuple(map(Part, names, *((one / one.sum()).tolist() for one in sums))),
+        steps=steps,
     )
+
+
+def _total(counts: Counts | Counter[str]) -> int:
+    return counts.total() if isinstance(counts, Counter) else int(counts.sum())
 
 
 def _range_name(column: NumberColumn, inside: NDArray[np.int64]) -> str:
@@ -217,31 +209,3 @@ def _range_name(column: NumberColumn, inside: NDArray[np.int64]) -> str:
     # Enough digits to distinguish the two.
     digits = next((digits for digits in range(4, 10) if f"{low:.{digits}g}" != f"{high:.{digits}g}"), 17)
     return f"{low:.{digits}g} – {high:.{digits}g}"
-
-
-def _of_categories(
-    side: Side, name: str, before: Mapping[str, int], after: Mapping[str, int], limits: Mapping[str, float]
-) -> ColumnDrift | None:
-    if not sum(after.values()):
-        return None
-    names = sorted({*before, *after}, key=lambda one: (len(one), one) if one.isdigit() else (1 << 20, one))
-    training, now = (np.array([counts.get(one, 0) for one in names]) for counts in (before, after))
-    index = psi(training, now)
-    return ColumnDrift(
-        side=side,
-        name=name,
-        values=int(now.sum()),
-        psi=index,
-        ks=None,
-        exceeded=_exceeded({"psi": index}, limits),
-        parts=_parts(names, training, now),
-    )
-
-
-def _exceeded(measures: Mapping[str, float], limits: Mapping[str, float]) -> tuple[str, ...]:
-    return tuple(name for name, value in measures.items() if name in limits and value >= limits[name])
-
-
-def _parts(names: Sequence[str], training: Counts, now: Counts) -> tuple[Part, ...]:
-    shares = zip(names, (training / training.sum()).tolist(), (now / now.sum()).tolist(), strict=True)
-    return tuple(Part(*one) for one in shares)
