@@ -108,19 +108,15 @@ FAULTS = [
     (f"{LSTM}/model/layers/0/cell", "lstn", None, "'lstn'"),
     (f"{LSTM}/model/layers/0/units", 0, None, "found 0"),
     (f"{LSTM}/model/layers/0/units", "8", None, "'8'"),
-    (f"{LSTM}/model/layers/0/units", 8.5, None, "8.5"),
     (f"{LSTM}/model/layers/0/unit", 8, None, "unknown"),
     (f"{LSTM}/model/layers", [], None, "at least 1"),
     (f"{LSTM}/model/kind", "transformer", "experiments.mnist-lstm.model", "'recurrent', 'dense'"),
-    (f"{LSTM}/model/bidirectional", 1, None, "found 1"),
-    (f"{LSTM}/training/epochs", None, None, "None"),
     (f"{LSTM}/training/epochs", MISSING, None, "missing"),
     (f"{LSTM}/training/learning_rate", float("nan"), None, "nan"),
     (f"{LSTM}/training/seeds", [1, 1], None, ""),
     (f"{LSTM}/task", "digit-row", None, "'digit-row'"),
     (f"{LSTM}/domain", "prices", "experiments.mnist-lstm", "'prices'"),
     ("experiments/mnist-dense/model/units", [8, 0], "experiments.mnist-dense.model.units.1", "found 0"),
-    ("experiments/mnist-dense/model/layers", [], None, "unknown"),
     ("tasks/digit-rows/dataset", "minst", None, "'minst'"),
     ("tasks/digit-rows/dataset", "stock", "tasks.digit-rows", "'digits'"),
     ("tasks/digit-rows/domain", "digit", "tasks.digit-rows", "'digits'"),
@@ -128,16 +124,13 @@ FAULTS = [
     ("tasks/price-60/kind", "digit", "tasks.price-60", "'level'"),
     ("tasks/price-60/columns", ["close", "closing"], "tasks.price-60.columns.1", "'closing'"),
     ("tasks/price-60/columns", ["close", "open", "close"], "tasks.price-60", "close, open, close"),
-    ("tasks/price-60/columns", ["open"], "tasks.price-60", "'close'"),
     ("tasks/price-60/splits/kind", "random", "tasks.price-60.splits", "'last_share'"),
     ("tasks/dated/splits/train/last", "2016-02-30", None, "'2016-02-30'"),
     ("tasks/dated/splits/train/first", "2017-06-01", "tasks.dated.splits.train", "2017-06-01"),
     ("tasks/quantiles/quantiles", [0.9, 0.5, 0.1], "tasks.quantiles", "increase"),
-    ("tasks/quantiles/quantiles", [0.1, 0.5, 0.8], "tasks.quantiles", "symmetric"),
     ("tasks/quantiles/splits/first_year", 2019, "tasks.quantiles.splits", "2019"),
     ("datasets/stock/sources/0/kind", "ftp", "datasets.stock.sources.0", "'package', 'url', 'path'"),
     ("datasets/stock/sources/0/path", MISSING, None, "missing"),
-    ("datasets/stock/expectations", {"max_move": 1}, "datasets.stock.expectations.max_move", "unknown"),
     ("datasets/mnist/sources/0/sha256", "abc", None, "'abc'"),
     ("scoring/model", "", None, "''"),
     ("scoring", MISSING, None, "missing"),
@@ -153,21 +146,20 @@ def test_a_fault_is_reported_once_with_its_path_and_value(load, place, value, pa
 
 
 def test_all_faults_are_reported_at_once(load):
-    some = [FAULTS[number] for number in (0, 8, 15, 16, 19, 33)]
-    found = faults_of(changed(*((place, value) for place, value, _, _ in some)), load)
-    assert sorted(path for path, _ in found) == sorted(place.replace("/", ".") for place, _, _, _ in some)
+    places = [f"{LSTM}/model/layers/0/cell", "tasks/digit-rows/dataset", "datasets/mnist/sources/0/sha256"]
+    found = faults_of(changed(*((place, "wrong") for place in places)), load)
+    assert sorted(path for path, _ in found) == sorted(place.replace("/", ".") for place in places)
 
 
-@pytest.mark.parametrize("name", ["", "Big", "../up", "a/b", "-x", "a.b", "a\n", "a@b"])
-@pytest.mark.parametrize("section", ["datasets", "experiments"])
-def test_a_name_that_is_not_a_folder_name_is_refused(load, section, name):
-    content = copy.deepcopy(GOOD)
-    content[section][name] = next(iter(content[section].values()))
-    with pytest.raises(ParameterError):
-        load(content)
-    # A stage that reads its own section alone would write to models/../up.
-    with pytest.raises(ParameterError):
-        load_section(section, name, load.write(content))
+@pytest.mark.parametrize("section", ["datasets", "tasks", "experiments"])
+def test_a_name_that_is_not_a_folder_name_is_refused(load, section):
+    for name in ("", "Big", "../up", "a/b", "-x", "a.b", "a\n", "a@b"):
+        content = {**GOOD, section: {**GOOD[section], name: next(iter(GOOD[section].values()))}}
+        with pytest.raises(ParameterError):
+            load(content)
+        # A stage that reads its own section alone would write to models/../up.
+        with pytest.raises(ParameterError):
+            load_section(section, name, load.write(content))
 
 
 def test_names_that_may_be_used(load):
