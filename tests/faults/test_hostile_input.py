@@ -281,7 +281,7 @@ UNEXPECTED: dict[str, tuple[Bundle, Callable[[], bytes], str]] = {
     "dates-twice": (
         prices,
         lambda: twice("date", date=pa.array(["2020-01-01"]), close=pa.array([1.0])),
-        "'date'|date is missing or there twice",
+        "'date'|date is missing or repeated",
     ),
     "frames-twice": (
         tiny_bundles.recordings,

@@ -51,7 +51,7 @@ class Samples:
         tensors: `inputs` and `targets` in raw units, and what metrics and baselines need. Sequences of varying length
             are padded on the right and come with `lengths` int64 [sample], targets of other lengths with
             `target_lengths`.
-        folds: At least one; a test sample stands in one fold at most.
+        folds: At least one; a sample is tested in one fold at most.
         shipped_fold: Name of the fold whose networks are exported; may be left out if there is only one fold.
         vocabularies: Fitted on the training split; they travel with the bundle.
         notes: Other things fitted or counted, as JSON values.

@@ -19,7 +19,7 @@ def open_file(path: Path, bundle: Bundle, rows: int) -> Iterator[pa.RecordBatch]
 
     Args:
         path: Of a form that the model's reader takes; text forms may be gzipped, and IDX, too.
-        bundle: Its card says which reader, its vocabularies what tokens are.
+        bundle: Of the model that will score the rows.
         rows: Rows of one call of the graph. A batch has rows for `CALLS_PER_BATCH` calls; fewer if rows are long, or at
             the end.
 

@@ -30,7 +30,7 @@ _LABEL_NAMES = {"label", "digit", "class"}
 Reasons = dict[int, str]
 """Row of a batch → why it cannot be scored."""
 _ROWS = 8192
-"""Images that are read together."""
+"""Images in a batch."""
 _HEADER_LIMIT = 1 << 20
 """Bytes within which a CSV's first line must end."""
 
@@ -39,8 +39,8 @@ def read_digits(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBat
     """Read images, batch by batch.
 
     Yields:
-        Batches of `SCHEMA` (row_id int64, inputs uint8 [784]) and reason string. A row that lacks its id or a pixel, or
-        has too many or too few pixels, or one outside 0–255, cannot be scored; its inputs are zeros.
+        Batches of `SCHEMA` (row_id int64, inputs uint8 [784]) and reason string: why a row cannot be scored. That is so
+        if its id or a pixel is missing, if it has not 784 pixels, or if one is outside 0–255; its inputs are zeros.
 
     Raises:
         FormatError: The file is cut short, or its columns are not pixels.
@@ -49,7 +49,7 @@ def read_digits(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBat
     return _FORMS[form](path)
 
 
-def _digits_of_parquet(path: Path) -> Iterator[pa.RecordBatch]:
+def _read_parquet(path: Path) -> Iterator[pa.RecordBatch]:
     with open_parquet(path) as file:
         names = file.schema_arrow.names
         if "pixels" not in names:
@@ -62,7 +62,7 @@ def _digits_of_parquet(path: Path) -> Iterator[pa.RecordBatch]:
             first += batch.num_rows
 
 
-def _digits_of_csv(path: Path) -> Iterator[pa.RecordBatch]:
+def _read_csv(path: Path) -> Iterator[pa.RecordBatch]:
     header, columns = _csv_header(path)
     names = [name.strip().lower() for name in columns] if header else [""] * len(columns)
     if not header and len(columns) == PIXELS + 1:
@@ -75,7 +75,7 @@ def _digits_of_csv(path: Path) -> Iterator[pa.RecordBatch]:
             f"{path} has {len(columns)} columns, {len(pixels)} of them pixels; expected {PIXELS} pixel columns, row by "
             "row of the image, and besides at most one of row_id or id and one of label, digit or class"
         )
-    # Columns get names of our own: a header may say one name twice. Wider than a byte, so that 300 is one row's fault.
+    # Columns are renamed, because a header may repeat a name. Pixels are int32, so that a 300 rejects only its row.
     own = [f"c{i}" for i in range(len(names))]
     types = {own[i]: pa.int32() for i in pixels} | {own[i]: pa.int64() for i in ids}
     options = {
@@ -106,12 +106,12 @@ def _csv_header(path: Path) -> tuple[bool, list[str]]:
         start = stream.read(_HEADER_LIMIT)
     line, _, _ = start.lstrip(b"\xef\xbb\xbf").partition(b"\n")
     if len(line) >= _HEADER_LIMIT - 3:
-        raise FormatError(f"{path} is no CSV of digits: its first line is longer than {_HEADER_LIMIT} bytes")
+        raise FormatError(f"{path} is not a CSV of digits: its first line is longer than {_HEADER_LIMIT} bytes")
     fields = next(csv.reader(io.StringIO(line.decode("utf-8", errors="replace"))), [])
     return not all(re.fullmatch(r"\s*-?\d+\s*", field) for field in fields), fields
 
 
-def _digits_of_idx(path: Path) -> Iterator[pa.RecordBatch]:
+def _read_idx(path: Path) -> Iterator[pa.RecordBatch]:
     first = 0
     for images in idx.iter_idx_images(path, _ROWS):
         yield _digit_batch(images.reshape(len(images), PIXELS), {}, None, path, first)
@@ -119,7 +119,7 @@ def _digits_of_idx(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _digit_batch(values: np.ndarray, reasons: Reasons, ids: pa.Array | None, path: Path, first: int) -> pa.RecordBatch:
-    """One batch of `SCHEMA` and reason from uint8 [rows, 784]; without ids, rows count on from `first`."""
+    """One batch of `SCHEMA` and reason from uint8 [rows, 784]; without ids, rows are numbered from `first`."""
     if ids is None:
         ids = pa.array(np.arange(first, first + len(values), dtype=np.int64))
     elif not pa.types.is_integer(ids.type):
@@ -182,11 +182,10 @@ def _bytes(values: np.ndarray) -> tuple[np.ndarray, Reasons]:
     return found, reasons
 
 
-# A digit file has one row an image; the forms differ in where the 784 values stand.
 _FORMS: Mapping[Form, Callable[[Path], Iterator[pa.RecordBatch]]] = {
-    "parquet": _digits_of_parquet,
-    "csv": _digits_of_csv,
-    "idx": _digits_of_idx,
+    "parquet": _read_parquet,
+    "csv": _read_csv,
+    "idx": _read_idx,
 }
 
 

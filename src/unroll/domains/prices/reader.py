@@ -19,11 +19,11 @@ from unroll.inference.reference import Expectation, between, widened
 
 _BATCH_ROWS = 1 << 16
 _TICKER = 100
-"""Characters of a ticker's name."""
+"""Most characters of a ticker's name."""
 _LARGEST_MOVE = 0.5
 """A price that halves within a day, or rises by half, is still possible."""
 _FIRST, _LAST = np.datetime64("0001-01-01"), np.datetime64("9999-12-24")
-"""Days of which, and of the business day after which, Python and pandas know a date."""
+"""Days that Python and pandas can represent, as they can the business day after."""
 
 
 def read_days(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch]:
@@ -41,10 +41,10 @@ def read_days(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch
 
 
 def last_windows(path: Path, parquet: bool, ticker: str, spec: PriceInput) -> pa.RecordBatch:
-    """Cuts the last `spec.window` days of every ticker.
+    """Read the last `spec.window` days of every ticker.
 
     Args:
-        path: CSV, or Parquet with the columns date and those of `spec`. The rows may stand in any order.
+        path: CSV, or Parquet with the columns date and those of `spec`. Its rows may be in any order.
         parquet: Whether the file is Parquet.
         ticker: Of a file without a column ticker or symbol.
         spec: Columns and days.
@@ -52,7 +52,7 @@ def last_windows(path: Path, parquet: bool, ticker: str, spec: PriceInput) -> pa
     Returns:
         One row a ticker, in their order: row_id, ticker, last_date, date (the next business day), last_price float64
         (of `spec.known`), inputs float32 [window * columns], oldest day first, and reason string: why a ticker cannot
-        be scored; such a one has neither price nor inputs (null and zeros).
+        be scored; then the price is null and the inputs are zeros.
 
     Raises:
         FormatError: The file cannot be read or lacks columns.
@@ -60,7 +60,7 @@ def last_windows(path: Path, parquet: bool, ticker: str, spec: PriceInput) -> pa
     """
     known = spec.known or spec.target
     columns = list(dict.fromkeys([*spec.columns, known]))
-    days = _days(path, parquet, ticker, columns, spec.window + 1)
+    days = _read_days(path, parquet, ticker, columns, spec.window + 1)
     tickers = days["ticker"].to_numpy(zero_copy_only=False)
     dates = days["date"].to_numpy(zero_copy_only=False).astype("datetime64[D]")
     values = np.column_stack([days[name].to_numpy(zero_copy_only=False) for name in columns])
@@ -85,16 +85,16 @@ def next_business_day(days: np.ndarray) -> np.ndarray:
 
 
 def _fault(dates: np.ndarray, values: np.ndarray, columns: list[str], window: int) -> str | None:
-    """Why one ticker's last days cannot be scored; `dates` has a day more than the window, where there is one."""
+    """Why one ticker's last days cannot be scored; `dates` has one day more than the window if the file does."""
     if np.isnat(dates).any():
         return "has a row without a date"
     if dates[0] < _FIRST or dates[-1] > _LAST:
         return f"has a row of {dates[0] if dates[0] < _FIRST else dates[-1]}, outside {_FIRST} to {_LAST}"
     if len(dates) < window:
         return f"has {len(dates)} rows, the model needs {window}"
-    twice = dates[1:] == dates[:-1]
-    if twice.any():
-        return f"has two rows of {dates[int(twice.argmax())]}"
+    repeated = dates[1:] == dates[:-1]
+    if repeated.any():
+        return f"has two rows of {dates[int(repeated.argmax())]}"
     values, dates = values[-window:], dates[-window:]
     with np.errstate(over="ignore"):
         usable = np.isfinite(values.astype(np.float32))
@@ -124,17 +124,17 @@ def _batch(found: list[tuple[str, np.datetime64, float, np.ndarray]], spec: Pric
     )
 
 
-def _days(path: Path, parquet: bool, ticker: str, columns: list[str], rows: int) -> pa.Table:
+def _read_days(path: Path, parquet: bool, ticker: str, columns: list[str], rows: int) -> pa.Table:
     """The last `rows` days of every ticker, by ticker and date: ticker, date, and `columns` as float64."""
     kept = None
     seen = 0
     try:
-        # A CSV is held whole; a Parquet file may hold every ticker of an exchange for decades.
+        # A CSV is read whole; a Parquet file may have every ticker of an exchange for decades.
         tables = _parquet_tables(path, columns) if parquet else iter([read_prices(path, ticker)[0]])
         for table in tables:
-            part = _normalized(table, ticker, columns, path, seen)
+            part = _with_plain_columns(table, ticker, columns, path, seen)
             seen += part.num_rows
-            kept = _tail(part if kept is None else pa.concat_tables([kept, part]), rows)
+            kept = _last_rows(part if kept is None else pa.concat_tables([kept, part]), rows)
     except READ_ERRORS as error:
         raise FormatError(f"{path} cannot be read after row {seen}: {' '.join(str(error).split())}") from error
     if kept is None or not kept.num_rows:
@@ -145,19 +145,19 @@ def _days(path: Path, parquet: bool, ticker: str, columns: list[str], rows: int)
 def _parquet_tables(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
     with open_parquet(path) as file:
         schema = file.schema_arrow
-        yield schema.empty_table()  # so that a file without rows still has its columns looked at
-        wanted = [name for name in schema.names if _plain(name) in {"date", "ticker", *columns}]
+        yield schema.empty_table()  # so that the columns of a file without rows are checked too
+        wanted = [name for name in schema.names if _plain_name(name) in {"date", "ticker", *columns}]
         for batch in parquet_batches(file, path, wanted, _BATCH_ROWS):
             yield pa.Table.from_batches([batch])
 
 
-def _normalized(table: pa.Table, ticker: str, columns: list[str], path: Path, first: int) -> pa.Table:
-    table = table.rename_columns([_plain(name) for name in table.column_names])
+def _with_plain_columns(table: pa.Table, ticker: str, columns: list[str], path: Path, first: int) -> pa.Table:
+    table = table.rename_columns([_plain_name(name) for name in table.column_names])
     missing = [name for name in ("date", *columns) if table.column_names.count(name) != 1]
     if missing:
         raise FormatError(
             f"{path} needs one column each of {', '.join(['date', *columns])}; "
-            f"{', '.join(missing)} is missing or there twice; it has {', '.join(table.column_names)}"
+            f"{', '.join(missing)} is missing or repeated; it has {', '.join(table.column_names)}"
         )
     if "ticker" not in table.column_names:
         table = table.append_column("ticker", pa.repeat(pa.scalar(ticker, pa.string()), table.num_rows))
@@ -165,7 +165,7 @@ def _normalized(table: pa.Table, ticker: str, columns: list[str], path: Path, fi
     table = table.set_column(table.column_names.index("date"), "date", _within_calendar(table["date"]))
     part = pa.table({name: pc.cast(table[name], kind) for name, kind in types.items()})
     if part["ticker"].null_count:
-        # It may be any ticker's newest row.
+        # It may be the newest row of any ticker.
         row = part["ticker"].is_null().to_numpy().argmax()
         raise DataError(f"{path}, row {first + int(row) + 1}: ticker is missing")
     lengths = pc.utf8_length(part["ticker"]).to_numpy()
@@ -176,7 +176,7 @@ def _normalized(table: pa.Table, ticker: str, columns: list[str], path: Path, fi
 
 
 def _within_calendar(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Points in time with null for those beyond the days of date32: Arrow would let them wrap around."""
+    """Timestamps, null where date32 cannot represent the day: Arrow would let it wrap around."""
     if not pa.types.is_timestamp(column.type) or column.type.unit != "ms":
         return column  # Parquet has no seconds, and finer units do not reach so far
     most = 86_400_000 * (2**31 - 1)
@@ -185,13 +185,13 @@ def _within_calendar(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(inside, column, pa.scalar(None, column.type))
 
 
-def _plain(name: str) -> str:
-    """A column's name as the card has it."""
+def _plain_name(name: str) -> str:
+    """A column's name as in the card."""
     plain = name.strip().lower().replace(" ", "_")
     return "ticker" if plain == "symbol" else plain
 
 
-def _tail(table: pa.Table, rows: int) -> pa.Table:
+def _last_rows(table: pa.Table, rows: int) -> pa.Table:
     """The last `rows` rows of every ticker, sorted by ticker and date."""
     table = table.sort_by([("ticker", "ascending"), ("date", "ascending")]).combine_chunks()
     if not table.num_rows:
@@ -225,7 +225,7 @@ def _bounds(columns: Mapping[str, Numbers], card: Card) -> tuple[Expectation, ..
         low, high = widened(columns["last_move"])
         found.append(
             between(
-                "the last price is no slip of the pen (1 = 100 % of the day before's)",
+                "the last price did not move implausibly far (1 = 100 % of the day before's)",
                 "last_move",
                 (min(low, -_LARGEST_MOVE), max(high, _LARGEST_MOVE)),
             )

@@ -16,8 +16,8 @@ MIXED = "voices-mixed"
 def make_samples(table: pa.Table, section: RecordingTask, name: str) -> Samples:
     """Return recordings of varying length, with splits by voice and a random split.
 
-    Each recording is there twice: first with `held_out` 1, for the folds `voice-1`, `voice-2`, …, each of which tests
-    on one voice and trains on the others; then with `held_out` 0, for the fold `voices-mixed`.
+    Each recording is a sample twice: first with `held_out` 1, for the folds `voice-1`, `voice-2`, …, each of which
+    tests on one voice and trains on the others; then with `held_out` 0, for the fold `voices-mixed`.
 
     Args:
         table: Columns row_id, split, label int64, frames list<fixed_size_list<float32>>.
