@@ -8,36 +8,36 @@ from unroll.config.section import Section
 
 
 class DriftLimits(Section):
-    """From where on what is scored counts as other than what the model was trained on."""
+    """Thresholds above which scored rows count as different from the training data."""
 
     psi: Annotated[float, Field(gt=0)] = 0.25
     """Population stability index of a column."""
     ks: Annotated[float, Field(gt=0, le=1)] = 0.2
     """Kolmogorov–Smirnov statistic of a column of numbers."""
     min_rows: Annotated[int, Field(ge=1)] = 200
-    """With fewer rows in a run there is no verdict."""
+    """Fewest rows of a run that are compared with the training data."""
     retrain: bool = False
-    """Whether drift is to start the training flow."""
+    """Whether drift starts the training flow."""
 
 
 class Scoring(Section):
-    """Batch prediction of what is new in an inbox; outside DVC's graph."""
+    """Batch prediction of the new files of an inbox; not a stage of DVC."""
 
     model: Annotated[str, Field(min_length=1)] = "models:/digit-rows@champion"
     """`models:/NAME@ALIAS` or `models:/NAME/VERSION` of MLflow's registry, or a folder such as models/mnist-bilstm."""
     input: Annotated[str, Field(min_length=1)] = "data/inbox"
-    """A folder, or an address of fsspec such as s3://bucket/inbox. So are the next two."""
+    """A folder, or an fsspec URL such as s3://bucket/inbox; output and quarantine may be either, too."""
     output: Annotated[str, Field(min_length=1)] = "data/predictions"
     quarantine: Annotated[str, Field(min_length=1)] = "data/quarantine"
     batch_rows: Annotated[int, Field(ge=1)] = 512
     threads: Annotated[int, Field(ge=1)] = 2
-    """Batches that are scored at once, each by one thread; the number does not change what comes out."""
+    """Batches scored at the same time, each by one thread; the predictions do not depend on the number."""
     memory_mb: Annotated[int, Field(ge=256)] = 768
-    """MiB of the process that scores files; a file that needs more is rejected."""
+    """Memory in MiB of the process that scores files; a file that needs more is rejected."""
     file_seconds: Annotated[float, Field(gt=0)] = 3600.0
     """Seconds that a file may take; one that needs more is rejected."""
     settle_seconds: Annotated[float, Field(ge=0)] = 5.0
-    """A file that changed within so many seconds counts as still being written."""
+    """A file that changed less than this many seconds ago counts as still being written."""
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """A file of which a larger share cannot be scored is rejected."""
+    """A file is rejected if a larger share of its rows cannot be scored."""
     drift: DriftLimits = DriftLimits()

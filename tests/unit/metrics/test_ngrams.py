@@ -25,7 +25,7 @@ def probabilities(train, test, order):
 
 
 def test_unigram_by_hand():
-    # Targets: a a a b <eos>; b and <eos> stand once, none twice, so the discount is the default of a half.
+    # Targets: a a a b <eos>; b and <eos> occur once, none twice, so the discount is the default of a half.
     train = rows([A, A, A, B])
     found = probabilities(train, rows([A, B, C]), 1)[0]
     freed = 0.5 * 3 / 5 / SIZE
@@ -50,7 +50,7 @@ def test_an_unknown_context_leaves_the_lower_order():
     train = rows([A, B, A, B, A])
     known = probabilities(train, rows([B, C, A]), 2)[0]
     low = probabilities(train, rows([C]), 2)
-    # c never stood before anything: a after c is as likely as the unigram says, whatever stands before c.
+    # c is never followed by anything: a after c is as likely as the unigram says, whatever precedes c.
     again = probabilities(train, rows([C, A]), 2)[0]
     assert known[2] == pytest.approx(again[1])
     assert (low > 0).all()
@@ -70,7 +70,7 @@ def test_probabilities_of_all_tokens_sum_to_one(order):
 
 
 def test_a_trigram_knows_what_a_bigram_cannot():
-    # What follows b is told by what stands before it.
+    # What follows b depends on what precedes it.
     train = rows(*[[A, B, A, C, B, C]] * 20)
     test = rows([A, B, A, C, B, C])
     assert probabilities(train, test, 3)[0, 2] > 0.9

@@ -44,7 +44,7 @@ def test_neighbors_by_hand(tmp_path):
     tokens = ["[PAD]", "[UNK]", "[NUM]", "[URL]", "<bos>", "<eos>", "north", "south", "upper"]
     vectors = np.zeros((9, 2))
     vectors[6:] = [[1, 0], [2, 0.2], [0, 3]]
-    # A special token is no neighbor, however near it is.
+    # A special token is not a neighbor, however near it is.
     vectors[5] = [1, 0]
     tables.neighbor_table(tmp_path / "near.png", "x", tokens, vectors, near=2)
     with (tmp_path / "near.csv").open(encoding="utf-8", newline="") as file:

@@ -10,7 +10,7 @@ from unroll.features.groups import given_splits
 from unroll.features.samples import Fold, Samples, check_splits
 
 MIXED = "voices-mixed"
-"""Name of the fold whose splits share voices; its network is exported, since it has heard all of them."""
+"""Name of the fold whose splits share voices; its network is exported, since it is trained on all of them."""
 
 
 def make_samples(table: pa.Table, section: RecordingTask, name: str) -> Samples:

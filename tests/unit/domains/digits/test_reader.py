@@ -99,7 +99,7 @@ def test_row_ids_of_the_file_are_kept(tmp_path: Path, digits: Bundle) -> None:
     assert from_parquet["row_id"].to_pylist() == from_csv["row_id"].to_pylist() == ids
 
 
-def spoilt(value: object) -> Callable[[Path], object]:
+def with_pixel_9(value: object) -> Callable[[Path], object]:
     def write(path: Path) -> object:
         pixels = tiny_bundles.images(5).astype(object)
         pixels[3, 9] = value
@@ -111,7 +111,7 @@ def spoilt(value: object) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
-        ("a.csv", spoilt("x"), "Row #5: CSV conversion error.*invalid value 'x'"),
+        ("a.csv", with_pixel_9("x"), "Row #5: CSV conversion error.*invalid value 'x'"),
         ("a.csv", lambda path: write_csv(path, tiny_bundles.images(2)[:, :783]), "783 of them pixels; expected 784"),
         ("a.csv", lambda path: path.write_bytes(b"\xff\xfe\x01" * 600_000), "first line is longer"),
         ("a.csv", lambda path: path.write_text(",".join(["1"] * 784) + "\n1,2\n"), "Expected 784 columns, got 2"),
@@ -137,7 +137,7 @@ def test_what_cannot_be_read_is_named(
 
 @pytest.mark.parametrize("value", [256, -1, ""])
 def test_a_row_of_a_csv_that_cannot_be_scored(tmp_path: Path, digits: Bundle, value: object) -> None:
-    spoilt(value)(tmp_path / "a.csv")
+    with_pixel_9(value)(tmp_path / "a.csv")
     table = rows_of(tmp_path / "a.csv", digits)
     reason = "pixel 9 is missing" if value == "" else f"pixel 9 is {value}, expected 0–255"
     assert table["reason"].to_pylist() == [None, None, None, reason, None]
