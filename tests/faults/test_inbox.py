@@ -321,6 +321,16 @@ def test_what_was_done_before_a_job_broke_off_is_reported(inbox: Inbox, monkeypa
     assert [(one.file, one.rows_scored) for one in report.files] == [("a.parquet", 2)]
 
 
+def test_what_killed_jobs_left_goes_after_a_day(inbox: Inbox) -> None:
+    for name in ("old", "new"):
+        (inbox.root / "staging" / name).mkdir(parents=True)
+        (inbox.root / "staging" / name / "input.csv").write_text("half")
+    os.utime(inbox.root / "staging/old", (0, 0))
+    inbox.put("a.parquet", 2)
+    inbox.score()
+    assert [path.name for path in (inbox.root / "staging").iterdir()] == ["new"]
+
+
 STRANGE = [
     "x" * 240 + ".parquet",
     "/".join(["folder-of-forty-characters-and-then-some"] * 30) + "/a.parquet",

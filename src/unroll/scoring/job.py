@@ -5,6 +5,7 @@ What a job does to a file depends on the file's bytes and the model alone, and e
 does the same thing to the same names.
 """
 
+import contextlib
 import shutil
 import tempfile
 import time
@@ -177,5 +178,7 @@ def _make_staging(staging: Path) -> None:
     """Make the staging folder, and remove what killed jobs left in it: a day is longer than any job."""
     staging.mkdir(parents=True, exist_ok=True)
     for folder in staging.iterdir():
-        if time.time() - folder.stat().st_mtime > _STALE_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)
+        # Another job may remove its own meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - folder.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
