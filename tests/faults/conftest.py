@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 def small_project(tiny: Any, tmp_path: Path) -> Path:
     """Parameters, features and baselines of one small experiment, `lstm`, of five epochs."""
     experiment = {
+        "domain": "prices",
         "task": "steps",
         "model": {"kind": "recurrent", "layers": [{"cell": "lstm", "units": 16}, {"cell": "lstm", "units": 16}]},
         "training": {"epochs": 5, "batch_size": 2, "learning_rate": 0.002, "device": "cpu"},
@@ -27,7 +28,7 @@ def small_project(tiny: Any, tmp_path: Path) -> Path:
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
     samples = tiny.samples("price")
     samples.save(tmp_path / "data/features/steps")
-    found = tiny.task("price").baselines(samples)
+    found = tiny.task("price").metrics.baselines(samples)
     (tmp_path / "data/baselines/steps").mkdir(parents=True)
     contiguous = {key: np.ascontiguousarray(value) for key, value in found.items()}
     save_file(contiguous, tmp_path / "data/baselines/steps/predictions.safetensors")
