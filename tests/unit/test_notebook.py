@@ -11,7 +11,7 @@ def test_cells_run_in_order(root, here, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(here))
     names = {}
     for cell in cells:
-        exec("".join(cell["source"]), names)  # noqa: S102
+        exec("".join(cell["source"]), names)  # noqa: S102 -- the code is the notebook of this repository
     assert names["accuracy"] > 0.95
     # Written backwards: each token is written while attention is on its mirror image.
     assert names["weights"].mean(0)[:6].argmax(1).tolist() == [5, 4, 3, 2, 1, 0]
