@@ -1,52 +1,15 @@
 """What holds in every domain: its parts, and that samples, task, metrics, interface and plots fit together."""
 
-import subprocess
-import sys
-from typing import get_args
-
 import numpy as np
 import pytest
 from conftest import SECTIONS
 
-from unroll.domains import DOMAINS, domain_of
+from unroll.domains import domain_of
 from unroll.evaluation.evaluation import evaluate
 from unroll.features.samples import Samples
 from unroll.plotting.results import Results
 
-FUNCTIONS = {
-    "dataset": ("read_dataset",),
-    "expectations": ("make_suites",),
-    "samples": ("make_samples",),
-    "metrics": ("make_metrics",),
-    "task": ("make_task",),
-    "plots": ("plot",),
-}
 every_kind = pytest.mark.parametrize("kind", SECTIONS)
-
-
-@pytest.mark.parametrize("domain", DOMAINS, ids=lambda domain: domain.name)
-def test_each_domain_has_its_parts(domain):
-    assert domain_of(domain.name) is domain
-    for part, functions in FUNCTIONS.items():
-        if domain.dataset or part not in ("dataset", "expectations"):
-            assert all(callable(getattr(domain.part(part), name)) for name in functions), part
-    kinds = {get_args(task.model_fields["kind"].annotation)[0] for task in domain.tasks}
-    assert set(domain.part("reader").INTERFACES) == kinds
-    assert domain_of(domain.table).dataset
-
-
-def test_only_the_task_of_a_domain_needs_torch():
-    code = f"""
-import sys
-from unroll.domains import DOMAINS
-for domain in DOMAINS:
-    for part in {[*FUNCTIONS, "reader"]}:
-        if part != "task" and (domain.dataset or part not in ("dataset", "expectations")):
-            domain.part(part)
-print(*sorted(sys.modules.keys() & {{"torch", "mlflow", "prefect", "dvc"}}))
-"""
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.split() == []
 
 
 @every_kind

@@ -120,36 +120,6 @@ def test_narrow_beams_follow_the_same_hypotheses(make, beams, length_penalty):
         assert scores[row].tolist() == pytest.approx([value for _, value in expected], abs=1e-5)
 
 
-def test_a_search_sees_beyond_the_next_token():
-    """A is likelier at first, but A <eos> has 0.6 · 0.6 and B C <eos> has 0.4 · 1 · 1."""
-    table = ({BOS: {A: 0.6, B: 0.4}}, {A: {EOS: 0.6, C: 0.4}, B: {C: 1.0}}, {C: {EOS: 1.0}})
-    for beams, best, share in ((1, [A, EOS], 0.36), (2, [B, C, EOS], 0.4)):
-        tokens, scores = follow(*table, max_length=5, beams=beams, length_penalty=0.0)
-        assert without_padding(tokens[0])[0] == best
-        assert float(scores[0, 0]) == pytest.approx(math.log(share), abs=1e-5)
-
-
-@pytest.mark.parametrize(("length_penalty", "best"), [(0.4, [A, EOS]), (0.5, [B, C, C, EOS])])
-def test_the_length_penalty(length_penalty, best):
-    """log .3 / 2^p against log .2 / 4^p: −0.912 and −0.924 at 0.4, −0.851 and −0.805 at 0.5."""
-    table = (
-        {BOS: {A: 0.3, B: 0.2, UNK: 0.5}},
-        {A: {EOS: 1.0}, B: {C: 1.0}},
-        {C: {C: 1.0}},
-        {C: {EOS: 1.0}},
-    )
-    tokens, scores = follow(*table, max_length=6, beams=2, length_penalty=length_penalty)
-    assert without_padding(tokens[0])[0] == best
-    share = 0.3 if best[0] == A else 0.2
-    assert float(scores[0, 0]) == pytest.approx(math.log(share) / len(best) ** length_penalty, abs=1e-4)
-
-
-def test_a_finished_hypothesis_stays_as_it_is():
-    tokens, scores = follow({BOS: {EOS: 0.6, A: 0.4}}, {A: {A: 1.0}}, max_length=7, beams=2, length_penalty=0.0)
-    assert tokens[0].tolist() == [[EOS, *[PAD] * 6], [A] * 7]
-    assert scores[0].tolist() == pytest.approx([math.log(0.6), math.log(0.4)], abs=1e-5)
-
-
 @pytest.mark.parametrize("settings", [{"beams": 1}, {"beams": 3}, {"temperature": 1.0}], ids=str)
 def test_decoding_stops_when_all_hypotheses_are_finished(settings):
     table = ({BOS: {A: 0.5, B: 0.5}}, {A: {A: 1.0}, B: {B: 1.0}}, {A: {EOS: 1.0}, B: {EOS: 1.0}})
@@ -251,20 +221,3 @@ def test_equal_numbers_give_equal_tokens_in_any_batch(make):
     assert torch.equal(first[:, 0], tokens[:, 0, : first.shape[2]])
     other, _ = sampled([0, 1, 2, 3], 4)
     assert other.shape != tokens.shape or not torch.equal(other, tokens)
-
-
-def test_sampling_the_likeliest_token_is_greedy_decoding():
-    network = language_model("gru")
-    inputs, lengths = sequences("tokens")
-    greedy, scores = decode(network, inputs, lengths, max_length=6)
-    for settings in ({"temperature": 1.0, "top_k": 1}, {"temperature": 0.002}):
-        found, found_scores = decode(
-            network, inputs, lengths, max_length=6, uniforms=torch.full((4, 1, 6), 0.37), **settings
-        )
-        assert torch.equal(found, greedy)
-        close(found_scores, scores)
-
-
-def test_sampling_needs_numbers():
-    with pytest.raises(ValueError, match="uniforms"):
-        decode(language_model("gru"), *sequences("tokens"), max_length=5, temperature=0.5)

@@ -7,7 +7,6 @@ import torch
 from small_networks import CELLS, close
 
 from unroll.models.encoders import RecurrentEncoder
-from unroll.models.recurrent import RecurrentLayer
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 STACKS = {"gru": ["gru"], "lstm": ["lstm"], "mixed": ["lstm", "rnn", "gru"]}
@@ -36,19 +35,6 @@ def test_rules_apply_to_the_matrix_of_all_gates(cell, name):
             torch.testing.assert_close(weight.T @ weight, torch.eye(units), rtol=0, atol=1e-5)
         else:
             assert 0.95 * bound(units) < weight.abs().max() <= bound(units)
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_uniform_is_torchs_own(cell):
-    torch.manual_seed(5)
-    expected = dict(RecurrentLayer(cell, 4, 9).named_parameters())
-    torch.manual_seed(5)
-    layer = RecurrentEncoder(4, [(cell, 9)], initialization="uniform").layers[0]
-    for name, value in layer.named_parameters():
-        kept = torch.ones_like(value, dtype=torch.bool)
-        if cell == "lstm" and "bias" in name:
-            kept[9:18] = False
-        assert torch.equal(value[kept], expected[name][kept])
 
 
 @pytest.mark.parametrize("name", ["orthogonal", "uniform"])
@@ -97,20 +83,6 @@ def test_no_gradient_crosses_a_boundary(cells):
         assert inputs.grad[0, 8:].abs().sum(-1).all()
         for row, first in enumerate((8, 4, 0)):
             assert bool(inputs.grad[row, :first].any()) is (crosses and first > 0)
-
-
-@every_stack
-def test_the_gradient_within_a_chunk_is_that_of_the_chunk_alone(cells):
-    short, full = pair(cells, 4)
-    inputs = torch.randn(2, 8, 3)
-    outputs, _ = short(inputs)
-    outputs[:, -1].sum().backward()
-    with torch.no_grad():
-        _, state = full(inputs[:, :4])
-    outputs, _ = full(inputs[:, 4:], None, state)
-    outputs[:, -1].sum().backward()
-    for one, other in zip(short.parameters(), full.parameters(), strict=True):
-        close(one.grad, other.grad)
 
 
 def test_dropout_is_applied_between_layers_in_training():

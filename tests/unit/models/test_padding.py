@@ -17,36 +17,13 @@ from small_networks import (
 
 from unroll.features.special_tokens import IGNORE_INDEX, PAD
 from unroll.models.decoding import decode
-from unroll.models.generators import target_log_probabilities
 from unroll.models.network import Classifier, Ensemble, TokenClassifier
-from unroll.models.padding import join_directions, reverse_steps, valid_steps
+from unroll.models.padding import reverse_steps
 
 STACKS = [("rnn",), ("gru",), ("lstm",), ("rnn", "gru", "lstm")]
 ORDER = torch.tensor([2, 0, 3, 1])
 every_stack = pytest.mark.parametrize("cells", STACKS, ids="-".join)
 both_ways = pytest.mark.parametrize("bidirectional", [False, True], ids=["one-way", "bidirectional"])
-
-
-@pytest.mark.parametrize("shape", [(3, 4), (3, 4, 2), (3, 4, 2, 5)])
-def test_valid_steps(shape):
-    expected = [[True, False, False, False], [True] * 4, [True, True, True, False]]
-    assert valid_steps(torch.zeros(shape), torch.tensor([1, 4, 3])).tolist() == expected
-    assert valid_steps(torch.zeros(shape), None).tolist() == [[True] * 4] * 3
-
-
-def test_reversed_steps():
-    inputs = torch.tensor([[1, 2, 3, 0], [4, 0, 0, 0], [5, 6, 7, 8]])
-    expected = torch.tensor([[3, 2, 1, 0], [4, 0, 0, 0], [8, 7, 6, 5]])
-    lengths = torch.tensor([3, 1, 4])
-    assert torch.equal(reverse_steps(inputs, lengths), expected)
-    assert reverse_steps(inputs[2:], None).tolist() == [[8, 7, 6, 5]]
-    both = torch.stack([inputs, -inputs], -1)
-    assert torch.equal(reverse_steps(both, lengths), torch.stack([expected, -expected], -1))
-
-
-def test_joined_directions_have_the_forward_one_first():
-    hidden = torch.arange(12.0).reshape(2, 2, 3)  # [direction, batch, unit]
-    assert join_directions(hidden).tolist() == [[0, 1, 2, 6, 7, 8], [3, 4, 5, 9, 10, 11]]
 
 
 @every_stack
@@ -128,16 +105,6 @@ def test_pooling_is_over_valid_outputs(pooling):
         close(found[row], expected)
 
 
-def test_the_maximum_may_be_negative():
-    """The zeros beyond a length do not take part."""
-    network = reader("frames", ["rnn"], pooling="max")
-    network.head = torch.nn.Identity()
-    with torch.no_grad():
-        for name, parameter in network.encoder.named_parameters():
-            parameter.fill_(-0.2 if "bias" in name else 0.0)
-    assert (network.output(*sequences("frames"))[0] < 0).all()
-
-
 @pytest.mark.parametrize(("kind", "cells", "bidirectional"), [one[:3] for one in READERS])
 def test_many_to_many_in_step(kind, cells, bidirectional):
     model = TokenClassifier(Ensemble([reader(kind, cells, bidirectional, every_step=True)])).eval()
@@ -186,17 +153,6 @@ def test_sequence_to_sequence(cell, source, attention, bidirectional, reverse):
             close(found_scores[0], scores[row])
 
 
-def test_attention_weights_of_padding_are_zero():
-    network = translator("gru", attention=True, bidirectional=True)
-    inputs, lengths = sequences("tokens")
-    with torch.no_grad():
-        weights = network.attention(padded(inputs, 2, 7), lengths, sequences("tokens", [4] * 4, seed=5)[0])
-    for row, length in enumerate(LENGTHS):
-        assert not weights[row, :, length:].any()
-        assert (weights[row, :, :length] > 0).all()
-    close(weights.sum(-1), torch.ones(4, 4))
-
-
 def test_a_reversed_source_is_read_from_its_end():
     """Not from the end of its padding."""
     network, forward = translator("gru", reverse=True), translator("gru")
@@ -222,17 +178,3 @@ def test_prompts_of_a_language_model(cells, tie_weights):
             found, found_scores = decode(network, inputs[row : row + 1, :length], max_length=6, **own)
             assert torch.equal(found[0], tokens[row, :, : found.shape[2]])
             close(found_scores[0], scores[row])
-
-
-@every_stack
-def test_log_probabilities_of_a_language_model(cells):
-    network = language_model(*cells)
-    inputs, lengths = sequences("tokens")
-    targets = sequences("tokens", seed=4)[0]
-    targets[targets == PAD] = IGNORE_INDEX
-    with torch.no_grad():
-        logs = target_log_probabilities(network.output(inputs, lengths)[0], targets)
-        wider = target_log_probabilities(network.output(garbled(inputs, lengths))[0], padded(targets, 2, IGNORE_INDEX))
-        close(wider, padded(logs, 2))
-        for row, length in enumerate(LENGTHS):
-            assert not logs[row, length:].any()

@@ -13,9 +13,7 @@ from unroll.training.loop import train
 
 OVERFITTED = {
     "digits": ("gru", {}, 12, 12),
-    "price": ("rnn", {}, 12, 12),
     "price_steps": ("lstm", {}, 12, 12),
-    "log_return": ("gru", {}, 12, 12),
     "return_quantiles": ("gru", {}, 12, 12),
     "text_class": ("gru", {}, 12, 12),
     "recording_class": ("lstm", {"pooling": "max", "bidirectional": True}, 12, 12),
@@ -47,26 +45,6 @@ def test_one_batch_of_every_task_can_be_overfitted(job, tiny, kind):
     limit = 0.3 if kind == "return_quantiles" else 0.1
     assert trained.history[-1]["train_loss"] < limit * trained.history[0]["train_loss"]
     assert not [name for name, value in one.fresh().named_parameters() if torch.equal(value, trained.weights[name])]
-
-
-@pytest.mark.parametrize("model", [(), ("rnn", "gru", "lstm")], ids=["dense", "mixed"])
-def test_other_models_learn_too(job, tiny, model):
-    settings = {"epochs": 60, "batch_size": 12, "learning_rate": 0.01}
-    units = {"units": 24} if model else {}
-    history = (
-        job(kind="digits", model=tiny.model(*model, **units), rows=12, validated=False, settings=settings).run().history
-    )
-    assert history[-1]["train_loss"] < 0.1 * history[0]["train_loss"]
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "schedule"),
-    [("adam", "constant"), ("adamw", "linear"), ("sgd", "cosine"), ("rmsprop", "one_cycle")],
-)
-def test_every_optimizer_and_schedule_learns(job, optimizer, schedule):
-    settings = {"optimizer": optimizer, "schedule": schedule, "epochs": 6, "learning_rate": 0.01, "weight_decay": 1e-4}
-    history = job(kind="price", rows=128, settings=settings).run().history
-    assert history[-1]["train_loss"] < history[0]["train_loss"]
 
 
 def test_equal_seeds_give_equal_bits(job, tiny):
@@ -101,7 +79,6 @@ def test_the_first_best_weights_are_kept(job, kind, scores, best):
     ("patience", "scores", "epochs"),
     [
         (1, [0.9, 0.8, 0.8, 0.1], 3),
-        (2, [0.9, 0.8, 0.8, 0.7, 0.7, 0.7, 0.1], 6),
         (None, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], 8),
     ],
 )
@@ -227,15 +204,6 @@ def test_a_loss_that_is_not_finite(job):
         one.run()
     for part in ("epoch 1 at step", "of 4", "learning_rate below 1e+30", "gradient norm", "clip_norm", "orthogonal"):
         assert part in str(caught.value)
-
-
-def test_inputs_that_are_not_finite(job, tiny, tmp_path):
-    task, samples = tiny.task("price"), tiny.samples("price")
-    data = make_batches(samples, task, samples.shipped.train[:32], CPU)
-    network = new_network(task, tiny.model("gru"), data)
-    data.inputs[20, 3] = float("inf")
-    with pytest.raises(TrainingError, match="epoch 1 at step"):
-        trained(tiny, task, data, network, tmp_path, epochs=1)
 
 
 def test_a_validation_loss_that_is_not_finite(job):

@@ -46,14 +46,10 @@ def test_labels(tmp_path: Path, packed: bool) -> None:
     ("content", "message"),
     [
         (_bytes(LABELS), r"the magic number is 0x00000801 \(labels\), expected 0x00000803 \(images\)"),
-        (_bytes(IMAGES, magic=0x1234), "the magic number is 0x00001234"),
         (_bytes(IMAGES, count=11), "states 11 images"),
-        (_bytes(IMAGES, count=9), "states 9 images"),
         (_bytes(IMAGES)[:-1], "states 10 images"),
         (_bytes(IMAGES)[:10], "ends within the sizes"),
-        (_bytes(IMAGES)[:3], "ends within the magic number"),
         (_bytes(IMAGES[:, :27]), "images of 27 × 28 pixels, expected 28 × 28"),
-        (_bytes(IMAGES[:0]), "states 0 images"),
         (b"", "ends within|is empty"),
     ],
 )
@@ -62,7 +58,7 @@ def test_files_that_do_not_fit(tmp_path: Path, packed: bool, content: bytes, mes
         list(idx.iter_idx_images(_write(tmp_path, content, packed), 4))
 
 
-@pytest.mark.parametrize("kept", [5, 15, 2000, -4, -8, None])
+@pytest.mark.parametrize("kept", [5, 2000, -4, None])
 def test_damaged_gzip(tmp_path: Path, kept: int | None) -> None:
     path = _write(tmp_path, _bytes(IMAGES), packed=True)
     content = bytearray(path.read_bytes()[:kept])
@@ -71,8 +67,3 @@ def test_damaged_gzip(tmp_path: Path, kept: int | None) -> None:
     path.write_bytes(content)
     with pytest.raises(FormatError, match="file is a truncated or damaged gzip file"):
         list(idx.iter_idx_images(path, 10))
-
-
-def test_file_that_does_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="none cannot be read: No such file"):
-        list(idx.iter_idx_images(tmp_path / "none", 4))

@@ -68,7 +68,6 @@ def write_bytes(path: Path, pixels: np.ndarray) -> Path:
     [
         ("fixed.parquet", write_parquet),
         ("list.parquet", with_type(pa.list_(pa.int64()))),
-        ("large.parquet", with_type(pa.large_list(pa.uint8()))),
         ("bytes.parquet", write_bytes),
         ("packed.csv.gz", write_csv),
         ("labelled.csv", lambda path, pixels: write_csv(path, pixels, before={"label": [3] * len(pixels)})),
@@ -115,15 +114,11 @@ def with_pixel_9(value: object) -> Callable[[Path], object]:
         ("a.csv", lambda path: write_csv(path, tiny_bundles.images(2)[:, :783]), "783 of them pixels; expected 784"),
         ("a.csv", lambda path: path.write_bytes(b"\xff\xfe\x01" * 600_000), "first line is longer"),
         ("a.csv", lambda path: path.write_text(",".join(["1"] * 784) + "\n1,2\n"), "Expected 784 columns, got 2"),
-        ("a.parquet", lambda path: path.write_bytes(b""), r"a\.parquet is empty"),
         ("a.parquet", lambda path: path.write_bytes(b"PAR1 and then nothing"), "cannot be read after row 0"),
         ("a.parquet", lambda path: pq.write_table(pa.table({"x": [1]}), path), "no column 'pixels'.*it has x"),
-        ("a.parquet", lambda path: pq.write_table(pa.table({"pixels": [b"x" * 783]}), path), "pixels is binary"),
         ("a.parquet", lambda path: pq.write_table(pa.table({"pixels": [[0.5] * 784]}), path), "pixels are double"),
         ("a.parquet", lambda path: write_parquet(path, tiny_bundles.images(1), row_id=["a"]), "row_id is string"),
-        ("images", lambda path: path.write_bytes(idx_bytes(tiny_bundles.images(3))[:-1]), "truncated"),
         ("images", lambda path: path.write_bytes(struct.pack(">IIII", 0x803, 1, 32, 32) + bytes(1024)), "32 × 32"),
-        ("i.gz", lambda path: path.write_bytes(gzip.compress(idx_bytes(tiny_bundles.images(3)))[:-200]), "gzip"),
     ],
 )
 def test_what_cannot_be_read_is_named(

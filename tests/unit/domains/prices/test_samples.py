@@ -38,12 +38,3 @@ def test_a_column_with_nulls_is_an_error_where_it_is_read(tiny):
     with pytest.raises(DataError, match=r"tasks\.t.*volume.* 2 of 780 rows"):
         make_samples(table, tiny.section("log_return", columns=["close", "volume"]), "t")
     assert make_samples(table, tiny.section("price"), "t").tensors["inputs"].shape[2] == 1
-
-
-def test_no_window_spans_two_tickers(tiny):
-    samples = make_samples(tiny.prices(tickers=("ONE", "TWO")), tiny.section("price"), "t")
-    alone = make_samples(tiny.prices(), tiny.section("price"), "t")
-    count = len(alone.tensors["targets"])
-    np.testing.assert_array_equal(samples.tensors["inputs"][:count], alone.tensors["inputs"])
-    assert samples.tensors["series"].tolist() == [0] * count + [1] * count
-    assert len(samples.folds[0].test) == 2 * len(alone.folds[0].test)

@@ -66,8 +66,6 @@ def test_object_arrays_are_never_unpickled(tmp_path: Path) -> None:
     [
         ({"arr_0": X}, "found the arrays arr_0, missing X, y, lengths"),
         (GOOD | {"X": X.reshape(-1)}, r"X is float64 \[12\], expected numbers \[frame, feature\]"),
-        (GOOD | {"X": X.astype(str)}, r"X is <U32 \[6, 2\]"),
-        (GOOD | {"y": np.array([0.5, 1])}, r"y is float64 \[2\], expected whole numbers \[recording\]"),
         (GOOD | {"y": np.array([0, 1, 2])}, "y has 3 classes, lengths 2 recordings"),
         (GOOD | {"lengths": np.array([2, 3])}, "lengths add up to 5 frames, X has 6"),
         (GOOD | {"lengths": np.array([8, -2])}, "recording 1 .* has -2 frames"),

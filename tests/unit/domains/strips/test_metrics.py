@@ -5,7 +5,6 @@ import pytest
 
 from unroll.domains.strips.metrics import (
     CLASSES,
-    _nearest,
     caption_baselines,
     caption_scores,
     column_baselines,
@@ -121,11 +120,3 @@ def test_baselines_of_captions_by_hand():
     found = caption_baselines(Samples({"inputs": inputs, "targets": targets}, (fold,)))
     assert found["nearest_strip"].tolist() == targets[fold.train[:8]].tolist()
     assert (found["most_frequent"] == targets[fold.train[10]]).all()
-
-
-def test_the_nearest_strip_has_the_least_squared_distance():
-    rng = np.random.default_rng(0)
-    inputs = rng.integers(0, 256, (300, 4, 28)).astype(np.uint8)
-    flat = inputs.reshape(300, -1).astype(np.float64)
-    distance = ((flat[20:, None] - flat[None, :20]) ** 2).sum(-1)
-    assert _nearest(inputs, np.arange(20), np.arange(20, 300)).tolist() == distance.argmin(1).tolist()
