@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from unroll.models.cells import CELLS, State
+from unroll.models.padded_lstm import run_padded
 from unroll.models.recurrent_op import recurrent
 
 
@@ -56,6 +57,8 @@ class RecurrentLayer(nn.Module):
             initial = state[0] if state is not None and self.states == 1 else state
             if lengths is None:
                 outputs, final = self.rnn(inputs, initial)
+            elif isinstance(self.rnn, nn.LSTM) and inputs.device.type == "cpu":
+                outputs, final = run_padded(self.rnn, inputs, lengths, initial)
             else:
                 packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
                 packed_outputs, final = self.rnn(packed, initial)

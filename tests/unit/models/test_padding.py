@@ -14,10 +14,13 @@ from small_networks import (
     sequences,
     translator,
 )
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from unroll.features.special_tokens import IGNORE_INDEX, PAD
 from unroll.models.decoding import decode
 from unroll.models.network import Classifier, Ensemble, TokenClassifier
+from unroll.models.padded_lstm import run_padded
 from unroll.models.padding import reverse_steps
 
 STACKS = [("rnn",), ("gru",), ("lstm",), ("rnn", "gru", "lstm")]
@@ -178,3 +181,25 @@ def test_prompts_of_a_language_model(cells, tie_weights):
             found, found_scores = decode(network, inputs[row : row + 1, :length], max_length=6, **own)
             assert torch.equal(found[0], tokens[row, :, : found.shape[2]])
             close(found_scores[0], scores[row])
+
+
+@both_ways
+@pytest.mark.parametrize("stateful", [False, True], ids=["", "stateful"])
+def test_a_padded_lstm_equals_a_packed_one(bidirectional, stateful):
+    layer = nn.LSTM(3, 5, batch_first=True, bidirectional=bidirectional)
+    inputs, lengths = sequences("frames")
+    states = [torch.rand(2 if bidirectional else 1, len(lengths), 5) for _ in range(2)] if stateful else None
+    results = []
+    for run in (run_padded, packed):
+        layer.zero_grad()
+        read = inputs.clone().requires_grad_()
+        outputs, (hidden, cell_state) = run(layer, read, lengths, states)
+        (outputs.square().sum() + hidden.sum() + cell_state.exp().sum()).backward()
+        results.append([outputs, hidden, cell_state, read.grad, *(weight.grad.clone() for weight in layer.parameters())])
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def packed(layer, inputs, lengths, state):
+    outputs, after = layer(pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False), state)
+    return pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])[0], after
