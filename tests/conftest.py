@@ -219,13 +219,13 @@ class Tiny:
         layers = [{"cell": cell, "units": units} for cell in cells]
         return TypeAdapter(Model).validate_json(json.dumps({"kind": "recurrent", "layers": layers, **options}))
 
-    def writer(self, cell: str, *read: str, attention: bool = False, units: int = 6, **options: Any) -> Any:
+    def writer(self, cell: str, *read: str, attention: str = "none", units: int = 6, **options: Any) -> Any:
         """Return an encoder-decoder: a decoder of one cell, and an encoder of others or, without any, a dense one."""
         both_ways = {"bidirectional": options.pop("bidirectional")} if "bidirectional" in options else {}
         content = {
             "kind": "encoder_decoder",
             "encoder": json.loads(self.model(*read, units=units, **both_ways).model_dump_json()),
-            "decoder": {"cell": cell, "units": units, "attention": "additive" if attention else "none"},
+            "decoder": {"cell": cell, "units": units, "attention": attention},
             "embedding": {"size": 5},
             **options,
         }
@@ -234,7 +234,7 @@ class Tiny:
     def model_for(self, kind: str, cell: str, units: int = 6, **options: Any) -> Any:
         """Return a small model of one cell for a task."""
         if kind == "translation":
-            return self.writer(cell, cell, attention=True, units=units, **options)
+            return self.writer(cell, cell, attention="dot", units=units, **options)
         if kind == "strip_captions":
             return self.writer(cell, units=units, **options)
         if kind in READING:

@@ -51,12 +51,11 @@ def reader(kind, cells, bidirectional=False, **options):
     return randomized(SequenceNetwork(preprocessing, stack, head, embedding=embedding, **options))
 
 
-def translator(cell, source=("gru",), *, attention=False, bidirectional=False, reverse=False, seed=1):
+def translator(cell, source=("gru",), *, attention="none", bidirectional=False, reverse=False, seed=1):
     """An encoder of tokens, and a decoder."""
     embedding = TokenEmbedding(VOCABULARY, 4)
     stack = encoder(4, source, bidirectional)
-    value_size = stack.output_size if attention else 0
-    decoder = Decoder(cell, 5, embedding, stack.state_size, value_size=value_size)
+    decoder = Decoder(cell, 5, embedding, stack.state_size, attention=attention, value_size=stack.output_size)
     return randomized(EncoderDecoder(Tokens(), stack, decoder, embedding=embedding, reverse_source=reverse), seed, 0.8)
 
 
@@ -66,11 +65,11 @@ def captioner(cell):
     return randomized(EncoderDecoder(ByteImages(), DenseEncoder(12, (6,)), decoder), std=0.8)
 
 
-def language_model(*cells, tie_weights=False, seed=1):
+def language_model(*cells, tie_weights=False, seed=1, **options):
     embedding = TokenEmbedding(VOCABULARY, 4)
     stack = encoder(4, cells)
     head = TiedHead(stack.output_size, embedding) if tie_weights else LinearHead(stack.output_size, VOCABULARY)
-    return randomized(LanguageModel(Tokens(), embedding, stack, head), seed, 0.8)
+    return randomized(LanguageModel(Tokens(), embedding, stack, head, **options), seed, 0.8)
 
 
 def sequences(kind, lengths=LENGTHS, seed=0):

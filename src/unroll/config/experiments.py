@@ -34,6 +34,15 @@ class Embedding(Section):
         return self
 
 
+class SampledSoftmax(Section):
+    """A softmax over a part of a large vocabulary."""
+
+    first: Positive
+    """Number of tokens that are always in it; they are the most frequent ones."""
+    sampled: Positive
+    """Number of other tokens that stand for the rest, sampled anew for each batch."""
+
+
 class RecurrentModel(Section):
     """A stack of recurrent layers, of one cell or of several."""
 
@@ -43,6 +52,8 @@ class RecurrentModel(Section):
     """Input of a many-to-one head: each direction's last valid state, or the mean or maximum output over time."""
     tie_weights: bool = False
     """Use the embedding as output weights of a language model (arXiv 1608.05859)."""
+    sampled_softmax: SampledSoftmax | None = None
+    """Train a language model with a part of its vocabulary, which is faster; evaluation has the whole."""
     layers: Annotated[tuple[Layer, ...], Field(min_length=1)]
     bidirectional: bool = False
     nonlinearity: Literal["tanh", "relu"] = "tanh"
@@ -80,8 +91,9 @@ class Decoder(Section):
 
     cell: Cell
     units: Positive
-    attention: Literal["none", "additive"] = "none"
-    """Over the encoder's outputs (arXiv 1409.0473); without it, the decoder sees the encoder's last state only."""
+    attention: Literal["none", "additive", "dot"] = "none"
+    """Over the encoder's outputs, with the previous state (additive, arXiv 1409.0473) or the new one (dot, arXiv
+    1508.04025; much faster); without it, the decoder sees the encoder's last state only."""
 
 
 class EncoderDecoderModel(Section):
@@ -94,6 +106,8 @@ class EncoderDecoderModel(Section):
     """Vectors of the decoder's tokens; shared with the encoder if both read tokens of one vocabulary."""
     reverse_source: bool = False
     """Read the source from its end (arXiv 1409.3215)."""
+    sampled_softmax: SampledSoftmax | None = None
+    """Train with a part of the vocabulary, which is faster; evaluation has the whole."""
     dropout: Share = 0.0
 
     @model_validator(mode="after")
@@ -107,8 +121,10 @@ class EncoderDecoderModel(Section):
             return self
         if encoder.embedding != Embedding():
             raise ValueError("set embedding beside encoder, not in it: encoder and decoder share the vectors")
-        if encoder.pooling != "last" or encoder.tie_weights:
-            raise ValueError("pooling and tie_weights have no effect in an encoder: leave them out of it")
+        if encoder.pooling != "last" or encoder.tie_weights or encoder.sampled_softmax:
+            raise ValueError(
+                "pooling, tie_weights and sampled_softmax have no effect in an encoder: leave them out of it"
+            )
         return self
 
 

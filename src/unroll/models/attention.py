@@ -44,3 +44,29 @@ class AdditiveAttention(nn.Module):
         scores = self.score(hidden).squeeze(-1).masked_fill(~valid.unsqueeze(1), -1e9)
         weights = scores.softmax(-1)
         return weights @ values, weights
+
+
+class DotAttention(nn.Module):
+    """A weighted mean over time, with weights from the product of the query and a linear map of each step.
+
+    Args:
+        query_size: Features of the query.
+        value_size: Features of a step.
+
+    Source: Luong, Pham & Manning 2015 (arXiv 1508.04025), the score that they call "general".
+    """
+
+    def __init__(self, query_size: int, value_size: int) -> None:
+        super().__init__()
+        self.key = nn.Linear(value_size, query_size, bias=False)
+
+    def memory(self, values: Tensor, valid: Tensor) -> Memory:
+        """As `AdditiveAttention.memory`."""
+        return values, self.key(values), valid
+
+    def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """As `AdditiveAttention.forward`."""
+        values, keys, valid = memory
+        scores = (query @ keys.transpose(1, 2)).masked_fill(~valid.unsqueeze(1), -1e9)
+        weights = scores.softmax(-1)
+        return weights @ values, weights

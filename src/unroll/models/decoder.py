@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from unroll.models.attention import AdditiveAttention, Memory
+from unroll.models.attention import AdditiveAttention, DotAttention, Memory
 from unroll.models.cells import State
 from unroll.models.embedding import TokenEmbedding
 from unroll.models.initialization import initialize
@@ -13,19 +13,21 @@ from unroll.models.recurrent import RecurrentLayer
 class Decoder(nn.Module):
     """One recurrent layer over the tokens so far, with or without attention, and tied output weights.
 
-    With attention, each step first attends with the previous hidden state, then reads the last token and the context;
-    the next token is predicted from hidden state, context and last token.
+    With additive attention, each step first attends with the previous hidden state, then reads the last token and the
+    context. With dot attention, it attends with the new hidden state, so that in training all steps attend at once. The
+    next token is predicted from hidden state, context and last token.
 
     Args:
         cell: `rnn`, `gru` or `lstm`.
         units: Size of the hidden state.
         embedding: Embedding of the target tokens.
         encoding_size: Size of the vector that the initial state is made from.
-        value_size: Features of each of the encoder's outputs; 0 for no attention.
+        attention: `none`, `additive` or `dot`.
+        value_size: Features of each of the encoder's outputs, for attention.
         dropout: Share of features dropped before the output.
 
     Source: Sutskever, Vinyals & Le 2014 (arXiv 1409.3215); Bahdanau, Cho & Bengio 2015 (arXiv 1409.0473), appendix A.2;
-    Press & Wolf 2017 (arXiv 1608.05859, tied weights).
+    Luong, Pham & Manning 2015 (arXiv 1508.04025, dot); Press & Wolf 2017 (arXiv 1608.05859, tied weights).
     """
 
     def __init__(
@@ -35,16 +37,22 @@ class Decoder(nn.Module):
         embedding: TokenEmbedding,
         encoding_size: int,
         *,
+        attention: str = "none",
         value_size: int = 0,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        value_size = 0 if attention == "none" else value_size
         self.embedding = embedding
         size = embedding.output_size
-        self.layer = RecurrentLayer(cell, size + value_size, units)
+        self.layer = RecurrentLayer(cell, size + value_size if attention == "additive" else size, units)
         self.bridge = nn.Linear(encoding_size, self.layer.states * units)
         initialize(self.layer, "orthogonal", 1.0)
-        self.attention = AdditiveAttention(units, value_size, units) if value_size else None
+        self.attention: AdditiveAttention | DotAttention | None = None
+        if attention == "additive":
+            self.attention = AdditiveAttention(units, value_size, units)
+        elif attention == "dot":
+            self.attention = DotAttention(units, value_size)
         self.readout = nn.Linear(units + value_size + size, size)
         self.dropout = nn.Dropout(dropout)
         self.bias = nn.Parameter(torch.zeros(embedding.tokens.num_embeddings))
@@ -64,13 +72,22 @@ class Decoder(nn.Module):
             memory: What the attention reads; () without attention.
 
         Returns:
-            Logits float32 [batch, time, vocabulary], and attention weights float32 [batch, time, source] (of size 0
-            along source without attention).
+            What the logits are made from, float32 [batch, time, embedding size], and attention weights float32 [batch,
+            time, source] (of size 0 along source without attention).
         """
         embedded = self.embedding(tokens)
+        if isinstance(self.attention, AdditiveAttention):
+            return self._feeding_contexts(self.attention, embedded, state, memory)
+        outputs, _ = self.layer(embedded, None, tuple(part.unsqueeze(0) for part in state))
         if self.attention is None:
-            outputs, _ = self.layer(embedded, None, tuple(part.unsqueeze(0) for part in state))
-            return self._logits(outputs, embedded), embedded.new_zeros((*tokens.shape, 0))
+            return self._read_out(outputs, embedded), embedded.new_zeros((*tokens.shape, 0))
+        context, weights = self.attention(outputs, memory)
+        return self._read_out(torch.cat([outputs, context], -1), embedded), weights
+
+    def _feeding_contexts(
+        self, attention: AdditiveAttention, embedded: Tensor, state: State, memory: Memory
+    ) -> tuple[Tensor, Tensor]:
+        """As `forward`, step by step: each step reads the context of the previous hidden state."""
         weight, bias = self.layer.input_parameters
         # The tokens' share of the gates is computed for all steps at once, and unbound once: slicing it in each step
         # would fill a gradient of the whole with zeros each time.
@@ -79,13 +96,13 @@ class Decoder(nn.Module):
         outputs, contexts, all_weights = [], [], []
         state = tuple(part.unsqueeze(1) for part in state)
         for from_token in from_tokens:
-            context, weights = self.attention(state[0], memory)
+            context, weights = attention(state[0], memory)
             state = self.layer.step_from(from_token + nn.functional.linear(context, context_weight), state)
             outputs.append(state[0])
             contexts.append(context)
             all_weights.append(weights)
         features = torch.cat([torch.cat(outputs, 1), torch.cat(contexts, 1)], -1)
-        return self._logits(features, embedded), torch.cat(all_weights, 1)
+        return self._read_out(features, embedded), torch.cat(all_weights, 1)
 
     def step(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
         """Predict the next token of every hypothesis.
@@ -101,11 +118,24 @@ class Decoder(nn.Module):
         embedded = self.embedding(tokens)
         if self.attention is None:
             state = self.layer.step(embedded, state)
-            return self._logits(state[0], embedded), state
-        context, _ = self.attention(state[0], memory)
-        state = self.layer.step(torch.cat([embedded, context], -1), state)
-        return self._logits(torch.cat([state[0], context], -1), embedded), state
+            return self.logits(self._read_out(state[0], embedded)), state
+        if isinstance(self.attention, AdditiveAttention):
+            context, _ = self.attention(state[0], memory)
+            state = self.layer.step(torch.cat([embedded, context], -1), state)
+        else:
+            state = self.layer.step(embedded, state)
+            context, _ = self.attention(state[0], memory)
+        return self.logits(self._read_out(torch.cat([state[0], context], -1), embedded)), state
 
-    def _logits(self, features: Tensor, embedded: Tensor) -> Tensor:
-        hidden = torch.tanh(self.readout(torch.cat([features, embedded], -1)))
-        return nn.functional.linear(self.dropout(hidden), self.embedding.tokens.weight, self.bias)
+    @property
+    def weight(self) -> Tensor:
+        """Output weights, float32 [vocabulary, embedding size]."""
+        return self.embedding.tokens.weight
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """float32 [..., embedding size] → float32 [..., vocabulary]."""
+        return nn.functional.linear(hidden, self.weight, self.bias)
+
+    def _read_out(self, features: Tensor, embedded: Tensor) -> Tensor:
+        hidden: Tensor = self.dropout(torch.tanh(self.readout(torch.cat([features, embedded], -1))))
+        return hidden

@@ -16,6 +16,7 @@ from unroll.models.cells import State
 from unroll.models.decoder import Decoder
 from unroll.models.embedding import TokenEmbedding
 from unroll.models.encoders import DenseEncoder, RecurrentEncoder
+from unroll.models.heads import LinearHead, TiedHead, sampled_logits
 from unroll.models.network import SequenceNetwork, States
 from unroll.models.padding import join_directions, reverse_steps, valid_steps
 from unroll.models.preprocessing import Preprocessing
@@ -30,21 +31,25 @@ class LanguageModel(SequenceNetwork):
         encoder: One-way.
         head: From the encoding to logits.
         dropout: Share of the encoding's features dropped before the head.
+        sampled_softmax: (first, sampled) of `unroll.models.heads.sampled_logits`, which training then uses.
     """
 
     embedding: TokenEmbedding
     encoder: RecurrentEncoder
+    head: LinearHead | TiedHead
 
     def __init__(
         self,
         preprocessing: Preprocessing,
         embedding: TokenEmbedding,
         encoder: RecurrentEncoder,
-        head: nn.Module,
+        head: LinearHead | TiedHead,
         *,
         dropout: float = 0.0,
+        sampled_softmax: tuple[int, int] | None = None,
     ) -> None:
         super().__init__(preprocessing, encoder, head, embedding=embedding, every_step=True, dropout=dropout)
+        self.sampled_softmax = sampled_softmax
 
     def output(
         self,
@@ -58,7 +63,16 @@ class LanguageModel(SequenceNetwork):
         Padding on the right cannot change what a one-way network predicts before it. Targets mask the outputs there,
         and the state is that after the last step, padded or not.
         """
-        return super().output(inputs, None, targets, state)
+        if not self.training or self.sampled_softmax is None or targets is None:
+            return super().output(inputs, None, targets, state)
+        outputs, after = self.encoder(self.embedding(self.preprocessing.prepare(inputs, None)), None, state)
+        hidden = self.head.project(self.dropout(outputs))
+        return sampled_logits(hidden, self.head.weight, self.head.bias, targets, *self.sampled_softmax), after
+
+    def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
+        """As `SequenceNetwork.encode_target`; positions among the sampled logits where these are used."""
+        encoded = super().encode_target(targets, inputs)
+        return encoded.clamp_max(self.sampled_softmax[0]) if self.training and self.sampled_softmax else encoded
 
     def start(self, inputs: Tensor, lengths: Tensor | None, ranks: Tensor) -> tuple[Tensor, State, Memory]:
         """Read a prompt up to its last token, which the first step reads.
@@ -96,6 +110,7 @@ class EncoderDecoder(nn.Module):
         decoder: Writes.
         embedding: Embedding of the source tokens; None where inputs are numbers.
         reverse_source: Read the source from its end, so that what is written first was read last.
+        sampled_softmax: As in `LanguageModel`.
     """
 
     def __init__(
@@ -106,10 +121,11 @@ class EncoderDecoder(nn.Module):
         *,
         embedding: TokenEmbedding | None = None,
         reverse_source: bool = False,
+        sampled_softmax: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.preprocessing, self.embedding, self.encoder, self.decoder = preprocessing, embedding, encoder, decoder
-        self.reverse_source = reverse_source
+        self.reverse_source, self.sampled_softmax = reverse_source, sampled_softmax
 
     def encode(self, inputs: Tensor, lengths: Tensor | None) -> tuple[State, Memory]:
         """Return the decoder's initial state and what it attends to."""
@@ -134,8 +150,15 @@ class EncoderDecoder(nn.Module):
         """Return logits float32 [batch, time, vocabulary] for targets int64 [batch, time], by teacher forcing."""
         if targets is None:
             raise ValueError("a decoder is trained on targets: without them, use `unroll.models.decoding.decode`")
-        logits, _ = self.decoder(shift_right(targets), *self.encode(inputs, lengths))
-        return logits, None
+        hidden, _ = self.decoder(shift_right(targets), *self.encode(inputs, lengths))
+        if not self.training or self.sampled_softmax is None:
+            return self.decoder.logits(hidden), None
+        return sampled_logits(hidden, self.decoder.weight, self.decoder.bias, targets, *self.sampled_softmax), None
+
+    def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
+        """As `LanguageModel.encode_target`."""
+        encoded = self.preprocessing.encode_target(targets, inputs)
+        return encoded.clamp_max(self.sampled_softmax[0]) if self.training and self.sampled_softmax else encoded
 
     def attention(self, inputs: Tensor, lengths: Tensor | None, targets: Tensor) -> Tensor:
         """Return attention weights float32 [batch, target, source] while `targets` are written."""

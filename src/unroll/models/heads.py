@@ -1,5 +1,7 @@
 """Heads: from an encoding to what the loss compares."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,6 +24,10 @@ class LinearHead(nn.Linear):
             nn.init.zeros_(self.weight)
             nn.init.zeros_(self.bias)
 
+    def project(self, encoding: Tensor) -> Tensor:
+        """Return what the output weights are applied to: the encoding itself."""
+        return encoding
+
 
 class TiedHead(nn.Module):
     """Logits of tokens, with the embedding's vectors as output weights.
@@ -41,12 +47,21 @@ class TiedHead(nn.Module):
         self.dropout = nn.Dropout(embedding.dropout.p)
         self.bias = nn.Parameter(torch.zeros(embedding.tokens.num_embeddings))
 
+    @property
+    def weight(self) -> Tensor:
+        """Output weights, float32 [vocabulary, embedding size]."""
+        return self.embedding.tokens.weight
+
+    def project(self, encoding: Tensor) -> Tensor:
+        """float32 [..., input_size] → float32 [..., embedding size]."""
+        if isinstance(self.projection, nn.Identity):
+            return encoding
+        projected: Tensor = self.dropout(self.projection(encoding))
+        return projected
+
     def forward(self, encoding: Tensor) -> Tensor:
         """float32 [..., input_size] → float32 [..., vocabulary]."""
-        projected = self.projection(encoding)
-        if not isinstance(self.projection, nn.Identity):
-            projected = self.dropout(projected)
-        return F.linear(projected, self.embedding.tokens.weight, self.bias)
+        return F.linear(self.project(encoding), self.weight, self.bias)
 
 
 class MonotoneQuantileHead(nn.Module):
@@ -85,3 +100,34 @@ class MonotoneQuantileHead(nn.Module):
         # Steps below are summed from the median outwards, so from right to left.
         lower = median - below.flip(1).cumsum(1).flip(1)
         return torch.cat([lower, median, median + above.cumsum(1)], dim=1)
+
+
+def sampled_logits(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, first: int, sampled: int) -> Tensor:
+    """Return logits to train a large vocabulary with, of a part of the tokens.
+
+    The softmax's denominator has the first tokens exactly, which are the most frequent ones, and the others as a random
+    sample of them, which stands for all.
+
+    Args:
+        hidden: float32 [batch, time, feature].
+        weight: Output weights, float32 [vocabulary, feature].
+        bias: float32 [vocabulary].
+        targets: int64 [batch, time].
+        first: Number of tokens with a logit of their own.
+        sampled: Number of other tokens to sample.
+
+    Returns:
+        float32 [batch, time, first + 1 + sampled]. Behind the first tokens' logits stands the target's own, where the
+        target is none of them.
+
+    Source: Jean et al. 2015 (arXiv 1412.2007, section 3), with strata.
+    """
+    others = len(bias) - first
+    sample = first + torch.randperm(others, device=hidden.device)[:sampled]
+    known = F.linear(hidden, weight[:first], bias[:first])
+    # Each sampled token stands for so many.
+    drawn = F.linear(hidden, weight[sample], bias[sample] + math.log(others / sampled))
+    drawn = drawn.masked_fill(sample == targets.unsqueeze(-1), -torch.inf)
+    chosen = targets.clamp_min(0)
+    own = (hidden * weight[chosen]).sum(-1, keepdim=True) + bias[chosen].unsqueeze(-1)
+    return torch.cat([known, own.masked_fill((targets < first).unsqueeze(-1), -torch.inf), drawn], -1)

@@ -65,6 +65,10 @@ class SequenceNetwork(nn.Module):
         """
         return self.from_features(self.preprocessing.prepare(inputs, lengths), lengths, state)
 
+    def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
+        """Return what `output` is compared with."""
+        return self.preprocessing.encode_target(targets, inputs)
+
     def from_features(
         self, features: Tensor, lengths: Tensor | None = None, state: States | None = None
     ) -> tuple[Tensor, States | None]:

@@ -6,15 +6,14 @@ oneDNN runs unpacked sequences only, and takes half the time of torch's own loop
 import torch
 from torch import Tensor, nn
 
+from unroll.models.cells import State
 from unroll.models.padding import reverse_steps, valid_steps
 
 _SATURATED = 1e4
 """Adds to a gate until its sigmoid is exactly 0 or 1."""
 
 
-def run_padded(
-    lstm: nn.LSTM, inputs: Tensor, lengths: Tensor, state: tuple[Tensor, Tensor] | None
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+def run_padded(lstm: nn.LSTM, inputs: Tensor, lengths: Tensor, state: State | None) -> tuple[Tensor, State]:
     """Run one layer, as on packed sequences.
 
     Args:

@@ -58,7 +58,7 @@ class RecurrentLayer(nn.Module):
             if lengths is None:
                 outputs, final = self.rnn(inputs, initial)
             elif isinstance(self.rnn, nn.LSTM) and inputs.device.type == "cpu":
-                outputs, final = run_padded(self.rnn, inputs, lengths, initial)
+                outputs, final = run_padded(self.rnn, inputs, lengths, state)
             else:
                 packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
                 packed_outputs, final = self.rnn(packed, initial)

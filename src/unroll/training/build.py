@@ -1,7 +1,7 @@
 """Networks from a task and a model's parameters: any of N tasks with any of M models that fits it."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from unroll.models.decoder import Decoder
 from unroll.models.embedding import TokenEmbedding
 from unroll.models.encoders import DenseEncoder, RecurrentEncoder
 from unroll.models.generators import EncoderDecoder, LanguageModel, Network
-from unroll.models.heads import TiedHead
+from unroll.models.heads import LinearHead, TiedHead
 from unroll.models.network import Classifier, Ensemble, SequenceNetwork, TokenClassifier
 
 
@@ -27,6 +27,8 @@ def build_model(task: Task, model: Model, *, seed: int = 0, vectors: Tensor | No
     """
     torch.manual_seed(seed)
     preprocessing = task.make_preprocessing()
+    part = None if isinstance(model, DenseModel) else model.sampled_softmax
+    sampled_softmax = (part.first, part.sampled) if part else None
     if isinstance(model, EncoderDecoderModel):
         target = _embedding(task, model.embedding, task.target_vocab_size, model.dropout, vectors)
         # Source and target share a vocabulary, so they share the vectors.
@@ -41,10 +43,18 @@ def build_model(task: Task, model: Model, *, seed: int = 0, vectors: Tensor | No
             model.decoder.units,
             target,
             reader.state_size,
-            value_size=reader.output_size if model.decoder.attention == "additive" else 0,
+            attention=model.decoder.attention,
+            value_size=reader.output_size,
             dropout=model.dropout,
         )
-        return EncoderDecoder(preprocessing, reader, decoder, embedding=source, reverse_source=model.reverse_source)
+        return EncoderDecoder(
+            preprocessing,
+            reader,
+            decoder,
+            embedding=source,
+            reverse_source=model.reverse_source,
+            sampled_softmax=sampled_softmax,
+        )
     if isinstance(model, DenseModel):
         dense = DenseEncoder(task.steps * task.features, **_dense_options(model))
         return SequenceNetwork(preprocessing, dense, task.make_head(dense.output_size), dropout=model.dropout)
@@ -55,8 +65,16 @@ def build_model(task: Task, model: Model, *, seed: int = 0, vectors: Tensor | No
     )
     encoder = RecurrentEncoder(embedding.output_size if embedding else task.features, **_recurrent_options(model))
     if task.target_vocab_size and embedding:
-        head = TiedHead(encoder.output_size, embedding) if model.tie_weights else task.make_head(encoder.output_size)
-        return LanguageModel(preprocessing, embedding, encoder, head, dropout=model.dropout)
+        size = encoder.output_size
+        head = TiedHead(size, embedding) if model.tie_weights else cast(LinearHead, task.make_head(size))
+        return LanguageModel(
+            preprocessing,
+            embedding,
+            encoder,
+            head,
+            dropout=model.dropout,
+            sampled_softmax=sampled_softmax,
+        )
     return SequenceNetwork(
         preprocessing,
         encoder,

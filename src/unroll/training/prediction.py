@@ -75,7 +75,7 @@ def validate(network: Network, task: Task, data: Batches, rows: Tensors) -> tupl
     parts: list[tuple[Tensor, Tensor]] = []
     with torch.inference_mode():
         for index, batch, output in _run(network, task, data):
-            targets = network.preprocessing.encode_target(batch.targets, batch.inputs)
+            targets = network.encode_target(batch.targets, batch.inputs)
             weight = int((targets != IGNORE_INDEX).sum())
             total += task.loss(output, targets).double().cpu() * weight
             count += weight

@@ -28,7 +28,7 @@ def made(tiny, kind, model=None):
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_attention_weights_have_the_tokens_of_both_sides(tiny, reverse):
-    model = tiny.writer("gru", "lstm", attention=True, bidirectional=True, reverse_source=reverse)
+    model = tiny.writer("gru", "lstm", attention="additive", bidirectional=True, reverse_source=reverse)
     task, network, data = made(tiny, "translation", model)
     rows, vocabulary = [3, 0, 17], task.vocabularies["text"]
     for row, (source, target, weights) in zip(rows, attention_weights(network, task, data, rows), strict=True):

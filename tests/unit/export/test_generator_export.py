@@ -22,7 +22,7 @@ from unroll.models.decoding import decode
 from unroll.training.batches import Batches, make_batches
 
 FAST = {"attention": "translation", "tied": "language_model"}
-SLOW = {"plain": "translation", "captions": "strip_captions", "deep": "language_model"}
+SLOW = {"dot": "translation", "plain": "translation", "captions": "strip_captions", "deep": "language_model"}
 KINDS = FAST | SLOW
 every_generator = pytest.mark.parametrize(
     "which", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
@@ -32,7 +32,8 @@ every_sampler = pytest.mark.parametrize("which", ["tied", pytest.param("deep", m
 
 def model_of(tiny, which):
     return {
-        "attention": lambda: tiny.writer("gru", "lstm", attention=True, bidirectional=True),
+        "attention": lambda: tiny.writer("gru", "lstm", attention="additive", bidirectional=True),
+        "dot": lambda: tiny.writer("lstm", "gru", attention="dot", bidirectional=True),
         "plain": lambda: tiny.writer("lstm", "gru", "lstm", reverse_source=True),
         "captions": lambda: tiny.writer("gru"),
         "deep": lambda: tiny.model("lstm", "gru", embedding={"size": 5}, layer_norm=True),
@@ -207,7 +208,7 @@ def test_the_graph_has_the_cards_inputs_one_loop_each_and_weights_once(exported,
     ]
     kinds = Counter(node.op_type for node in model.graph.node)
     assert kinds["Loop"] == (3 if can_sample(task) else 2)
-    layers = {"attention": 1, "plain": 2, "captions": 0, "deep": 2, "tied": 1}
+    layers = {"attention": 1, "dot": 1, "plain": 2, "captions": 0, "deep": 2, "tied": 1}
     assert sum(kinds[name] for name in ("RNN", "GRU", "LSTM")) == layers[which]
     weights = [numpy_helper.to_array(one) for one in initializers(model.graph)]
     assert len({(one.dtype.str, one.shape, one.tobytes()) for one in weights}) == len(weights)

@@ -19,7 +19,8 @@ LAST = float(np.nextafter(np.float32(1), np.float32(0)))
 """The largest number below 1."""
 
 NETWORKS = {
-    "gru with attention": lambda: translator("gru", attention=True, bidirectional=True),
+    "gru with additive attention": lambda: translator("gru", attention="additive", bidirectional=True),
+    "lstm with dot attention": lambda: translator("lstm", attention="dot", bidirectional=True),
     "lstm": lambda: translator("lstm", ("lstm",), reverse=True, seed=3),
     "language model": lambda: language_model("lstm", "gru", seed=2),
     "tied language model": lambda: language_model("rnn", tie_weights=True, seed=5),

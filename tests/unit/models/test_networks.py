@@ -9,6 +9,7 @@ import torch
 from scipy.stats import norm
 from small_networks import (
     CELLS,
+    VOCABULARY,
     close,
     language_model,
     randomized,
@@ -16,8 +17,9 @@ from small_networks import (
     translator,
 )
 
+from unroll.domains.task import step_loss
 from unroll.features.special_tokens import BOS, IGNORE_INDEX, PAD
-from unroll.models.attention import AdditiveAttention
+from unroll.models.attention import AdditiveAttention, DotAttention
 from unroll.models.decoding import decode
 from unroll.models.embedding import TokenEmbedding
 from unroll.models.generators import shift_right, target_log_probabilities
@@ -76,6 +78,25 @@ def test_features_of_characters():
 
 
 @pytest.mark.parametrize("tie_weights", [False, True])
+def test_a_sampled_softmax_estimates_the_whole_one(tie_weights):
+    first, others = 4, VOCABULARY - 4
+    inputs, _ = sequences("tokens")
+    targets = sequences("tokens", seed=3)[0]
+    targets[targets == PAD] = IGNORE_INDEX
+    losses = {}
+    for part in (None, (first, others), (first, 3)):
+        network = language_model("gru", tie_weights=tie_weights, sampled_softmax=part).train()
+        values = []
+        for _ in range(500 if part == (first, 3) else 1):
+            output, _ = network.output(inputs, None, targets)
+            values.append(step_loss(output, network.encode_target(targets, inputs)))
+        losses[part] = torch.stack(values).mean()
+        assert network.eval().output(inputs, None, targets)[0].shape[-1] == VOCABULARY
+    torch.testing.assert_close(losses[first, others], losses[None])
+    torch.testing.assert_close(losses[first, 3], losses[None], rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize("tie_weights", [False, True])
 def test_the_vector_of_padding_is_never_read(tie_weights):
     """With tied weights it is trained as an output weight, and not zero."""
     network = language_model("gru", tie_weights=tie_weights)
@@ -123,6 +144,18 @@ def test_additive_attention():
     torch.testing.assert_close(context, torch.tensor([[mean]]))
 
 
+def test_dot_attention():
+    """score = q · K u."""
+    attention = DotAttention(2, 1)
+    with torch.no_grad():
+        attention.key.weight.copy_(torch.tensor([[2.0], [-1.0]]))
+    memory = attention.memory(torch.tensor([[[0.5], [0.1], [9.0]]]), torch.tensor([[True, True, False]]))
+    context, weights = attention(torch.tensor([[[0.3, 0.4]]]), memory)
+    shares = [math.exp(value * (2 * 0.3 - 0.4)) for value in (0.5, 0.1)]
+    torch.testing.assert_close(weights, torch.tensor([[[*shares, 0.0]]]) / sum(shares))
+    assert context.item() == pytest.approx((shares[0] * 0.5 + shares[1] * 0.1) / sum(shares))
+
+
 # Networks
 
 
@@ -136,7 +169,9 @@ def test_targets_and_what_is_read_before_them():
 
 
 @every_cell
-@pytest.mark.parametrize(("attention", "source"), [(False, ("lstm",)), (True, ("gru",)), (True, ("rnn", "lstm"))])
+@pytest.mark.parametrize(
+    ("attention", "source"), [("none", ("lstm",)), ("additive", ("gru",)), ("dot", ("rnn", "lstm"))]
+)
 def test_teacher_forcing_is_stepping(cell, attention, source):
     network = translator(cell, source, attention=attention, bidirectional=True)
     inputs, lengths = sequences("tokens")
@@ -168,7 +203,7 @@ def test_the_initial_state_is_made_of_all_final_states(cell, source):
 
 
 def test_attention_weights_are_those_of_the_steps():
-    network = translator("gru", attention=True, reverse=True)
+    network = translator("gru", attention="additive", reverse=True)
     inputs, lengths = sequences("tokens", [7] * 4)
     targets, _ = sequences("tokens", [3] * 4, seed=3)
     with torch.no_grad():

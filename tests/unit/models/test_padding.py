@@ -126,11 +126,11 @@ def test_many_to_many_in_step(kind, cells, bidirectional):
 
 
 TRANSLATORS = [
-    ("rnn", ("lstm",), False, True, True),
-    ("gru", ("rnn",), True, False, True),
-    ("gru", ("gru",), True, True, False),
-    ("lstm", ("gru", "lstm"), True, True, True),
-    ("lstm", ("lstm",), False, False, False),
+    ("rnn", ("lstm",), "none", True, True),
+    ("gru", ("rnn",), "dot", False, True),
+    ("gru", ("gru",), "additive", True, False),
+    ("lstm", ("gru", "lstm"), "dot", True, True),
+    ("lstm", ("lstm",), "none", False, False),
 ]
 
 
@@ -195,7 +195,8 @@ def test_a_padded_lstm_equals_a_packed_one(bidirectional, stateful):
         read = inputs.clone().requires_grad_()
         outputs, (hidden, cell_state) = run(layer, read, lengths, states)
         (outputs.square().sum() + hidden.sum() + cell_state.exp().sum()).backward()
-        results.append([outputs, hidden, cell_state, read.grad, *(weight.grad.clone() for weight in layer.parameters())])
+        gradients = [weight.grad.clone() for weight in layer.parameters()]
+        results.append([outputs, hidden, cell_state, read.grad, *gradients])
     for found, expected in zip(*results, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 

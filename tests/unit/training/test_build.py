@@ -63,11 +63,11 @@ def test_networks_that_read(tiny, kind, cells, bidirectional):
 @pytest.mark.parametrize(
     ("kind", "cell", "source", "attention", "bidirectional"),
     [
-        ("translation", "gru", ("gru", "lstm"), True, True),
-        ("translation", "lstm", ("lstm",), False, False),
-        ("translation", "rnn", ("rnn",), True, False),
-        ("strip_captions", "gru", (), False, False),
-        ("strip_captions", "lstm", ("gru",), True, True),
+        ("translation", "gru", ("gru", "lstm"), "additive", True),
+        ("translation", "lstm", ("lstm",), "none", False),
+        ("translation", "rnn", ("rnn",), "dot", False),
+        ("strip_captions", "gru", (), "none", False),
+        ("strip_captions", "lstm", ("gru",), "dot", True),
     ],
 )
 def test_networks_that_write(tiny, kind, cell, source, attention, bidirectional):
@@ -78,7 +78,7 @@ def test_networks_that_write(tiny, kind, cell, source, attention, bidirectional)
     assert isinstance(network, EncoderDecoder)
     assert output.shape == (*data.targets.shape, task.target_vocab_size)
     assert isinstance(network.encoder, RecurrentEncoder if source else DenseEncoder)
-    assert (network.decoder.attention is not None) is attention
+    assert (network.decoder.attention is None) is (attention == "none")
     assert (network.embedding is network.decoder.embedding) is (kind == "translation")
     assert all(parameter.grad is not None for parameter in network.parameters())
 
@@ -100,7 +100,7 @@ def test_options_reach_the_network(tiny):
     assert network.encoder.layers[0].rnn.input_size == 7 + 30
     assert build_model(tiny.task("text_class"), tiny.model("gru", pooling="max", **EMBEDDING)).pooling == "max"
 
-    model = tiny.writer("lstm", "gru", attention=True, bidirectional=True, dropout=0.3, reverse_source=True)
+    model = tiny.writer("lstm", "gru", attention="additive", bidirectional=True, dropout=0.3, reverse_source=True)
     network = build_model(tiny.task("translation"), model)
     assert network.reverse_source
     assert network.decoder.dropout.p == network.embedding.dropout.p == 0.3

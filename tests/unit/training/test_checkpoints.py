@@ -125,6 +125,7 @@ def test_training_on_cuda_resumes(tiny, tmp_path, kind, autocast):
             seed=0,
             validate=lambda network: validate(network, task, valid, rows),
             is_better=task.metrics.is_better,
+            on_step=lambda *_: None,
             on_epoch=report,
             checkpoint=checkpoint,
         )

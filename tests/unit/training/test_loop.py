@@ -155,6 +155,7 @@ def trained(tiny, task, data, network, tmp_path, **settings):
         seed=0,
         validate=None,
         is_better=task.metrics.is_better,
+        on_step=lambda *_: None,
         on_epoch=lambda row, seconds: None,
         checkpoint=tmp_path / "checkpoint",
     )
