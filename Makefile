@@ -14,6 +14,7 @@ HELD_BACK := "fastapi==0.139.2" "SQLAlchemy<2.1"
 
 help:
 	@echo "make run       train everything that has changed, in parallel, and show the leaderboard"
+	@echo "         ONLY=\"mnist-lstm mnist-gru\": only these experiments"
 	@echo "make ui        compare runs in MLflow"
 	@echo "make serve     MLflow, Prefect and a worker on this machine, with the schedules of prefect.yaml"
 	@echo "make test      the quick tests            make test-all  the slow ones"
@@ -21,7 +22,7 @@ help:
 	@echo "make docs      write docs/options.md anew   make lock      update $(CONSTRAINTS) to the newest versions of all packages"
 
 run: $(INSTALLED)
-	@$(BIN)/python -m pipelines.run
+	@$(BIN)/python -m pipelines.run $(if $(ONLY),--only $(ONLY))
 
 # The tests of a file share a process, and with it a Prefect server. Files with slow tests come first.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -48,6 +48,7 @@ def measure() -> Report:
             seed=0,
             validate=None,
             is_better=task.metrics.is_better,
+            on_step=lambda *_: None,
             on_epoch=lambda row, seconds: None,
             checkpoint=Path(folder) / f"{next(run)}.safetensors",  # a known one would be gone on from
         )

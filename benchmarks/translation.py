@@ -101,6 +101,7 @@ def _training(experiment: Experiment, task: Task, samples: Samples) -> Figure:
             seed=0,
             validate=None,
             is_better=task.metrics.is_better,
+            on_step=lambda *_: None,
             on_epoch=lambda row, seconds: None,
             checkpoint=Path(folder) / f"{next(run)}.safetensors",
         )

@@ -1,10 +1,11 @@
-"""DVC's graph, read through DVC's command line, and the order in which its stages should start."""
+"""DVC's graph, read through DVC's command line, and how far each of its stages is from the end and from a result."""
 
 import json
+import math
 import re
 import subprocess
 import sys
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -52,16 +53,43 @@ def read_stale(graph: Graph) -> set[str]:
     return stale & set(graph)
 
 
-def longest_chain_first(graph: Graph, stages: Container[str]) -> list[str]:
-    """Sort stages by the expected seconds from their start to the end of the graph, longest first.
+def needed_for(graph: Graph, experiments: Collection[str]) -> set[str]:
+    """Return the stages that the results of these experiments need.
 
-    Every stage comes after those that it reads from.
+    Raises:
+        DvcError: There is no such experiment.
     """
-    seconds: dict[str, float] = {}
+    needed: set[str] = set()
+    missing = [name for name in experiments if f"export@{name}" not in graph]
+    if missing:
+        known = ", ".join(sorted(stage.partition("@")[2] for stage in graph if stage.startswith("export@")))
+        raise DvcError(f"there is no experiment {', '.join(missing)}; there are: {known}")
+    left = [f"export@{name}" for name in experiments]
+    while left:
+        stage = left.pop()
+        needed.add(stage)
+        left += graph[stage] - needed
+    return needed
+
+
+def seconds_to_end(graph: Graph, seconds: Callable[[str], float]) -> dict[str, float]:
+    """Return the seconds from the start of each stage to the end of the graph, along its longest chain."""
+    chain: dict[str, float] = {}
     for stage in reversed(list(TopologicalSorter(graph).static_order())):
-        after = [seconds[other] for other, upstream in graph.items() if stage in upstream]
-        seconds[stage] = _expected_seconds(stage) + max(after, default=0.0)
-    return sorted((stage for stage in graph if stage in stages), key=lambda stage: -seconds[stage])
+        after = [chain[other] for other, upstream in graph.items() if stage in upstream]
+        chain[stage] = seconds(stage) + max(after, default=0.0)
+    return chain
+
+
+def seconds_to_result(graph: Graph, stages: Container[str], seconds: Callable[[str], float]) -> dict[str, float]:
+    """Return for each of these stages what the quickest result that needs it costs: the seconds of all it needs."""
+    nearest: dict[str, float] = {}
+    for stage in (stage for stage in graph if stage.startswith("export@")):
+        needed = [one for one in needed_for(graph, [stage.partition("@")[2]]) if one in stages]
+        cost = sum(map(seconds, needed))
+        for one in needed:
+            nearest[one] = min(cost, nearest.get(one, math.inf))
+    return nearest
 
 
 def seconds_of_training(experiment: str) -> float | None:
@@ -73,12 +101,6 @@ def seconds_of_training(experiment: str) -> float | None:
         return float(timing["seconds"]) if ours else None
     except (FileNotFoundError, KeyError, TypeError, ValueError):
         return None
-
-
-def _expected_seconds(stage: str) -> float:
-    """Only the order of magnitude matters, and only until a training has run once."""
-    verb, _, name = stage.partition("@")
-    return (seconds_of_training(name) or 60.0) if verb == "train" else 10.0
 
 
 def _dvc(*arguments: str) -> str:

@@ -8,8 +8,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from pipelines.graph import DvcError, read_graph, read_stale
-from pipelines.summary import print_line, print_results, read_leaderboard
+from pipelines.graph import DvcError, needed_for, read_graph, read_stale
+from pipelines.summary import print_line, print_results, read_results
 from unroll.errors import ParameterError, UnrollError
 from unroll.promotion.results import undecided
 from unroll.redaction import redacted
@@ -24,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m pipelines.run", description=__doc__)
     parser.add_argument("--slots", type=int, help="stages at a time (default: cores / threads of a training)")
+    parser.add_argument(
+        "--only", nargs="*", metavar="EXPERIMENT", help="run what these experiments need (default: all)"
+    )
     options = parser.parse_args(arguments)
     if options.slots is not None and options.slots < 1:
         parser.error(f"--slots must be at least 1, not {options.slots}")
@@ -31,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        return _run(options.slots)
+        return _run(options.slots, options.only)
     except KeyboardInterrupt:
         print("Interrupted. What is done is kept; start again to go on from there.", file=sys.stderr)
         return 130
@@ -40,20 +43,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2 if isinstance(error, DvcError | ParameterError) else 1
 
 
-def _run(slots: int | None) -> int:
+def _run(slots: int | None, only: list[str] | None) -> int:
     graph = read_graph()
-    stale = read_stale(graph)
+    wanted = needed_for(graph, only) if only else set(graph)
+    stale = read_stale(graph) & wanted
     if not stale and not undecided():
-        print_results(read_leaderboard())
-        print_line(f"Nothing to do: all {len(graph)} stages are up to date.")
+        print_results(read_results(only))
+        print_line(f"Nothing to do: all {len(wanted)} stages are up to date.")
         return 0
     # Prefect takes two seconds to import.
     from pipelines.training import default_slots, train
 
     slots = slots or default_slots()
-    print_line(f"{len(stale)} of {len(graph)} stages to run, {slots} at a time; Prefect starts, which takes a moment")
+    print_line(f"{len(stale)} of {len(wanted)} stages to run, {slots} at a time; Prefect starts, which takes a moment")
     # Only scheduled runs have a time limit.
-    train.with_options(timeout_seconds=0)(slots=slots)
+    train.with_options(timeout_seconds=0)(slots=slots, only=only)
     return 0
 
 

@@ -1,12 +1,12 @@
 """DVC's stages as Prefect tasks, connected as DVC's graph is."""
 
 import contextlib
-import heapq
+import math
 import re
 import sys
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
+from graphlib import TopologicalSorter
 from typing import Any
 
 from prefect import task
@@ -15,10 +15,11 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.logging import get_run_logger
 
-from pipelines.graph import Graph
+from pipelines.display import Display
+from pipelines.estimates import Estimates
+from pipelines.graph import Graph, seconds_to_end, seconds_to_result
 from pipelines.processes import Children
 from pipelines.retries import RETRY_WHEN_UNAVAILABLE
-from pipelines.summary import print_line
 from unroll.errors import UNAVAILABLE_EXIT, ServiceUnavailable, UnrollError
 
 # Without DVC's own messages below the level of a warning: the flow reports progress.
@@ -36,47 +37,79 @@ class StageError(UnrollError):
 
 
 class Slots:
-    """A limit of stages at a time. A free slot goes to the stage with the lowest rank of those that wait for one."""
+    """A limit of stages at a time.
 
-    def __init__(self, count: int) -> None:
-        self._free = count
-        self._waiting: list[int] = []
+    One slot works through the longest chain, so that the run ends early; the others go to the stages that are nearest
+    to a result, so that there is something to see early. A single slot is one of the others.
+
+    Args:
+        count: Number of slots, at least 1.
+        to_end: Stage -> seconds from its start to the end of the graph.
+        to_result: Stage -> seconds of all that the quickest result needs which needs this stage; may lack stages.
+    """
+
+    def __init__(self, count: int, to_end: Mapping[str, float], to_result: Mapping[str, float]) -> None:
+        self._free, self._single = count, count == 1
+        self._to_end, self._to_result = to_end, to_result
+        self._longest: str | None = None
+        self._waiting: set[str] = set()
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def take(self, rank: int) -> Iterator[None]:
+    def take(self, stage: str) -> Iterator[None]:
         """Wait for a slot, and hold it for the block."""
         with self._changed:
-            heapq.heappush(self._waiting, rank)
-            self._changed.wait_for(lambda: self._free > 0 and self._waiting[0] == rank)
-            heapq.heappop(self._waiting)
+            self._waiting.add(stage)
+            self._changed.wait_for(lambda: self._free > 0 and self._next() == stage)
+            self._waiting.remove(stage)
             self._free -= 1
+            if not self._single and self._longest is None:
+                self._longest = stage
             self._changed.notify_all()
         try:
             yield
         finally:
             with self._changed:
                 self._free += 1
+                if self._longest == stage:
+                    self._longest = None
                 self._changed.notify_all()
+
+    def _next(self) -> str:
+        """Return the waiting stage that the next free slot goes to."""
+        if not self._single and self._longest is None:
+            return max(self._waiting, key=lambda stage: (self._to_end[stage], stage))
+        return min(self._waiting, key=self._distance)
+
+    def _distance(self, stage: str) -> tuple[float, float, str]:
+        return self._to_result.get(stage, math.inf), -self._to_end[stage], stage
 
 
 class Shared:
-    """What the stages of one flow run share: slots, child processes, and how many of them are done."""
+    """What the stages of one flow run share: slots, child processes, the display, and how long stages take."""
 
-    def __init__(self, slots: int, total: int) -> None:
-        self.slots, self.children = Slots(slots), Children()
-        self._done, self._total = 0, total
-        self._lock = threading.Lock()
+    def __init__(self, graph: Graph, stages: Collection[str], slots: int) -> None:
+        self.estimates = Estimates()
+        to_end = seconds_to_end(graph, self.estimates.of)
+        self._waiting = {stage: to_end[stage] for stage in stages}
+        self.slots = Slots(slots, to_end, seconds_to_result(graph, stages, self.estimates.of))
+        self.children = Children()
+        self.display = Display(stages, lambda running: self.estimates.left(running, self._waiting, slots))
 
-    def progress(self, stage: str, event: str, done: int = 0) -> None:
-        """Add to the number of stages that are done, and print a line such as `[ 3/101] train@mnist-lstm: started`."""
-        with self._lock:
-            self._done += done
-            if not self.children.stopped:
-                print_line(f"[{self._done:>{len(str(self._total))}}/{self._total}] {stage}: {event}")
+    def started(self, stage: str) -> None:
+        """Show that a stage runs."""
+        self._waiting.pop(stage, None)
+        self.display.started(stage)
+
+    def ended(self, stage: str, status: int) -> None:
+        """Show that a stage has ended, unless the run was stopped; keep how long it has taken."""
+        if not self.children.stopped:
+            seconds = self.display.ended(stage, failed=status != 0)
+            if status == 0:
+                self.estimates.measured(stage, seconds)
 
 
-def run_stages(graph: Graph, order: Sequence[str], slots: int) -> dict[str, State[Any]]:
+def run_stages(graph: Graph, stages: Collection[str], slots: int) -> dict[str, State[Any]]:
     """Run stages as Prefect tasks, each as soon as those that it reads from are done and a slot is free.
 
     A stage that fails blocks only those that depend on it. Must be called inside a flow, whose interruption stops every
@@ -84,27 +117,28 @@ def run_stages(graph: Graph, order: Sequence[str], slots: int) -> dict[str, Stat
 
     Args:
         graph: The whole graph.
-        order: The stages to run, each after those that it reads from. Earlier ones are preferred.
+        stages: The stages to run.
         slots: The number of stages at a time, at least 1.
 
     Returns:
         Stage -> its last state: completed, failed, or NotReady where a stage that it depends on failed.
     """
-    shared = Shared(slots, len(order))
+    shared = Shared(graph, stages, slots)
     futures: dict[str, PrefectFuture[None]] = {}
     try:
-        for rank, stage in enumerate(order):
+        for stage in (stage for stage in TopologicalSorter(graph).static_order() if stage in stages):
             upstream = [futures[name] for name in sorted(graph[stage]) if name in futures]
-            futures[stage] = run_stage.submit(stage, rank, shared, wait_for=upstream, return_state=False)
+            futures[stage] = run_stage.submit(stage, shared, wait_for=upstream, return_state=False)
         wait(list(futures.values()))
     finally:
+        shared.display.close()
         shared.children.stop()
     return {stage: future.state for stage, future in futures.items()}
 
 
 @task(name="dvc-stage", task_run_name="{stage}", cache_policy=NO_CACHE, **RETRY_WHEN_UNAVAILABLE)
-def run_stage(stage: str, rank: int, shared: Shared) -> None:
-    """Run one DVC stage, and print and log its output line by line.
+def run_stage(stage: str, shared: Shared) -> None:
+    """Run one DVC stage, and show and log its output line by line.
 
     Raises:
         ServiceUnavailable: A server was away; another attempt may succeed.
@@ -114,17 +148,15 @@ def run_stage(stage: str, rank: int, shared: Shared) -> None:
 
     def report(line: str) -> None:
         if line and not line.startswith(_DVC_HINTS):
-            print_line(f"{stage} | {line}")
+            shared.display.line(stage, line)
             logger.info(line)
 
-    with shared.slots.take(rank):
-        shared.progress(stage, "started")
-        started = time.monotonic()
+    with shared.slots.take(stage):
+        shared.started(stage)
         status, last = shared.children.run([sys.executable, "-c", _REPRO, stage], report)
+        shared.ended(stage, status)
     if status == 0:
-        shared.progress(stage, f"done in {time.monotonic() - started:.1f} s", done=1)
         return
-    shared.progress(stage, "FAILED")
     # DVC exits alike for every failed stage; its message has the status of the stage's command.
     unavailable = any(re.search(rf"\bexited with {UNAVAILABLE_EXIT}$", line) for line in last)
     kind = ServiceUnavailable if unavailable else StageError

@@ -12,10 +12,10 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 
 from pipelines.gates import run_gates
-from pipelines.graph import longest_chain_first, read_graph, read_stale
+from pipelines.graph import needed_for, read_graph, read_stale
 from pipelines.schedule import TRAIN_SECONDS, cancel_other_due_runs
 from pipelines.stages import run_stages
-from pipelines.summary import print_line, print_results, read_leaderboard
+from pipelines.summary import print_line, print_results, read_results
 from unroll.config.reading import load_all
 from unroll.errors import UnrollError
 
@@ -25,11 +25,12 @@ class TrainingFlowError(UnrollError):
 
 
 @flow(name="train", timeout_seconds=TRAIN_SECONDS)
-def train(slots: int | None = None) -> None:
+def train(slots: int | None = None, only: list[str] | None = None) -> None:
     """Run the stages that have changed, let the gates examine new models, and show the results.
 
     Args:
         slots: The number of stages at a time; by default as many as this machine has room for.
+        only: Experiments; stages that these do not need are left as they are. By default all.
 
     Raises:
         TrainingFlowError: Stages or the gates failed. The message has their last lines.
@@ -38,13 +39,15 @@ def train(slots: int | None = None) -> None:
     started = time.monotonic()
     cancel_other_due_runs()
     graph = read_graph()
-    order = longest_chain_first(graph, read_stale(graph))
-    states = run_stages(graph, order, slots or default_slots())
-    leaderboard = read_leaderboard()
-    create_table_artifact(key="leaderboard", table=leaderboard, description="Test metrics beside their baselines")
+    stages = read_stale(graph)
+    if only:
+        stages &= needed_for(graph, only)
+    states = run_stages(graph, stages, slots or default_slots())
+    results = read_results(only)
+    create_table_artifact(key="leaderboard", table=results, description="Test metrics beside their baselines")
     gates_error = run_gates()
-    print_results(leaderboard)
-    print_line(f"{len(order)} stages in {time.monotonic() - started:.0f} s")
+    print_results(results)
+    print_line(f"{len(stages)} stages in {time.monotonic() - started:.0f} s")
     require_success(states, gates_error)
 
 
@@ -65,8 +68,6 @@ def require_success(states: Mapping[str, State[Any]], gates_error: UnrollError |
         lines.insert(0, f"{len(failed)} of {len(states)} stages failed")
     if blocked:
         lines.append(f"not run, because they depend on a failed stage: {', '.join(blocked)}")
-    if "compare" in blocked:
-        lines.append("a leaderboard above is from an earlier run")
     if gates_error:
         lines.append(str(gates_error))
     if lines:

@@ -70,6 +70,7 @@ class Job:
             seed=self.seed,
             validate=judge if self.validated else None,
             is_better=task.metrics.is_better,
+            on_step=lambda *_: None,
             on_epoch=report,
             checkpoint=self.folder / "checkpoint.safetensors",
         )
@@ -93,6 +94,7 @@ def trained(tiny, task, samples, model, checkpoint, seed=0, **settings):
         seed=seed,
         validate=lambda one: validate(one, task, valid, rows),
         is_better=task.metrics.is_better,
+        on_step=lambda *_: None,
         on_epoch=lambda row, seconds: None,
         checkpoint=checkpoint,
     )

@@ -87,6 +87,11 @@ def timing(experiment: str) -> Path:
     return model(experiment) / "timing.json"
 
 
+def progress(experiment: str) -> Path:
+    """How far a training is, while it runs."""
+    return STATE / "progress" / f"{experiment}.json"
+
+
 def provenance(experiment: str) -> Path:
     """Git commit and MLflow run of the last training; differs from run to run, so DVC does not track it."""
     return model(experiment) / "provenance.json"

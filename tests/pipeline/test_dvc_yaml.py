@@ -40,7 +40,7 @@ PLACES = {
 }
 """Function of unroll.paths -> part of the path that it returns."""
 # They differ between equal runs, so they are never part of an output of DVC.
-UNTRACKED = {"timing", "provenance", "checkpoints", "model"}
+UNTRACKED = {"timing", "provenance", "checkpoints", "progress", "model"}
 
 every_stage = pytest.mark.parametrize("stage", STAGES)
 

@@ -1,5 +1,6 @@
 """How the training flow is planned before it starts, and what it prints at the end."""
 
+import contextlib
 import json
 import threading
 from pathlib import Path
@@ -11,7 +12,7 @@ from flow_processes import ROOT
 from pipelines import graph, run, summary, training
 from pipelines.stages import Slots
 from unroll import paths
-from unroll.files import digest_of
+from unroll.files import digest_of, write_json
 
 
 @pytest.fixture(autouse=True)
@@ -53,23 +54,72 @@ def test_zero_slots_are_refused(slots: str) -> None:
         run.main(["--slots", slots])
 
 
-def test_a_free_slot_goes_to_the_lowest_rank() -> None:
-    slots = Slots(1)
-    order: list[int] = []
+GRAPH = {
+    "ingest@a": frozenset[str](),
+    "train@short": frozenset({"ingest@a"}),
+    "export@short": frozenset({"train@short"}),
+    "ingest@b": frozenset[str](),
+    "train@long": frozenset({"ingest@b"}),
+    "export@long": frozenset({"train@long"}),
+    "compare": frozenset({"export@short", "export@long"}),
+}
+SECONDS = {"train@long": 100.0, "train@short": 3.0}
 
-    def stage(rank: int) -> None:
-        with slots.take(rank):
-            order.append(rank)
 
-    threads = [threading.Thread(target=stage, args=(rank,)) for rank in (3, 1, 2)]
-    with slots.take(0):
-        for thread in threads:
-            thread.start()
-        while len(slots._waiting) < 3:
+def seconds_of(stage: str) -> float:
+    return SECONDS.get(stage, 1.0)
+
+
+def test_distances_to_the_end_and_to_a_result() -> None:
+    to_end = graph.seconds_to_end(GRAPH, seconds_of)
+    assert (to_end["ingest@b"], to_end["train@short"], to_end["compare"]) == (103, 5, 1)
+    to_result = graph.seconds_to_result(GRAPH, set(GRAPH) - {"ingest@a"}, seconds_of)
+    assert to_result == {"train@short": 4, "export@short": 4, "ingest@b": 102, "train@long": 102, "export@long": 102}
+    assert graph.needed_for(GRAPH, ["short"]) == {"export@short", "train@short", "ingest@a"}
+    with pytest.raises(graph.DvcError, match=r"no experiment other; there are: long, short"):
+        graph.needed_for(GRAPH, ["short", "other"])
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(1, ["ingest@a", "train@short", "ingest@b", "compare"]), (2, ["ingest@b", "ingest@a", "train@short", "compare"])],
+)
+def test_one_slot_takes_the_longest_chain_and_the_others_the_nearest_result(count: int, expected: list[str]) -> None:
+    to_result = graph.seconds_to_result(GRAPH, GRAPH, seconds_of)
+    slots = Slots(count, graph.seconds_to_end(GRAPH, seconds_of), to_result)
+    order: list[str] = []
+    ended = {name: threading.Event() for name in expected}
+
+    def stage(name: str) -> None:
+        with slots.take(name):
+            order.append(name)
+            ended[name].wait()
+
+    def wait_until(so_many: int) -> None:
+        while len(order) < so_many:
             pass
+
+    threads = [threading.Thread(target=stage, args=(name,)) for name in expected]
+    with contextlib.ExitStack() as others:
+        if count == 2:
+            others.enter_context(slots.take("export@short"))
+            slots._longest = None
+        with slots.take("export@long"):
+            for thread in threads:
+                thread.start()
+            while len(slots._waiting) < len(threads):
+                pass
+        wait_until(1)
+    for number in range(1, len(expected)):
+        # With two slots, the longest chain keeps one of them to the end.
+        if count == 1 or number > 1:
+            ended[order[number - 1]].set()
+        wait_until(number + 1)
+    for event in ended.values():
+        event.set()
     for thread in threads:
         thread.join()
-    assert order == [1, 2, 3]
+    assert order == expected
 
 
 def trained(experiment: str, seconds: float) -> None:
@@ -80,34 +130,22 @@ def trained(experiment: str, seconds: float) -> None:
     paths.timing(experiment).write_text(json.dumps(timing))
 
 
-def test_the_longest_chain_comes_first() -> None:
-    trained("long", 123.5)
-    trained("replaced", 999.0)
-    (paths.weights("replaced") / "all-seed0.safetensors").write_bytes(b"weights that DVC restored")
-    upstream = {"ingest@a": (), "train@replaced": (), "ingest@b": (), "train@long": ("ingest@b",),
-                "compare": ("train@replaced", "train@long")}  # fmt: skip
-    stages = {stage: frozenset(names) for stage, names in upstream.items()}
-    order = graph.longest_chain_first(stages, stages)
-    assert order == ["ingest@b", "train@long", "train@replaced", "ingest@a", "compare"]
-    assert graph.longest_chain_first(stages, {"compare", "train@long"}) == ["train@long", "compare"]
-
-
 def test_prints_the_leaderboard_and_where_things_are(capsys: pytest.CaptureFixture[str]) -> None:
-    summary.print_results(summary.read_leaderboard())
+    summary.print_results(summary.read_results())
     assert capsys.readouterr().out == ""
-    trained("one", 12.6)
-    paths.LEADERBOARD.write_text(
-        "experiment,task,metric,value,baseline,baseline_value,parity\n"
-        "one,rows,accuracy,0.987600001,majority,0.1135,3e-07\n"
-        "two,rows,accuracy,0.5,majority,0.1135,\n"
-    )
+    first, second = ("mnist-lstm", "reviews-bilstm")
+    trained(first, 12.6)
+    row = {"task": "rows", "metric": "accuracy", "value": 0.987600001, "baseline": "majority", "baseline_value": 0.1135}
+    for name, more in ((second, {"task": "texts"}), (first, {}), ("removed", {})):
+        write_json(paths.result(name), {**row, "parity": "passed", **more, "experiment": name})
 
-    summary.print_results(summary.read_leaderboard())
+    summary.print_results(summary.read_results())
 
     lines = capsys.readouterr().out.splitlines()
     cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
     assert cells == [
-        ["one", "rows", "accuracy", "0.9876", "majority", "0.1135", "3e-07", "13"],
-        ["two", "rows", "accuracy", "0.5", "majority", "0.1135", "", ""],
+        [first, "rows", "accuracy", "0.9876", "majority", "0.1135", "passed", "13"],
+        [second, "texts", "accuracy", "0.9876", "majority", "0.1135", "passed", ""],
     ]
     assert any("models/EXPERIMENT/bundle/" in line for line in lines)
+    assert [row["experiment"] for row in summary.read_results([second])] == [second]

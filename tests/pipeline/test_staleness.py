@@ -18,6 +18,7 @@ PLUMBING = {
     "files",
     "paths",
     "redaction",
+    "stages.progress",
     "tracking.provenance",
     "tracking.runs",
     "tracking.store",

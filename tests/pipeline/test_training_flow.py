@@ -50,13 +50,13 @@ def write_graph(repo: DvcRepo, stages: dict[str, tuple[str, ...]], **actions: st
     (repo.path / "dvc.yaml").write_text(yaml.safe_dump({"stages": entries}, sort_keys=False))
 
 
-# Retries as they are, without the wait.
-COMMAND = [
-    sys.executable,
-    "-c",
-    "import sys; from pipelines import retries, run; retries.RETRY_WHEN_UNAVAILABLE['retry_delay_seconds'] = [0.1]; "
-    "sys.exit(run.main())",
-]
+# Retries without the wait, and each line of a stage at once.
+IMPATIENT = """
+from pipelines import display, retries
+display.QUIET_SECONDS = 0
+retries.RETRY_WHEN_UNAVAILABLE["retry_delay_seconds"] = [0.1]
+"""
+COMMAND = [sys.executable, "-c", f"{IMPATIENT}\nimport sys\nfrom pipelines import run\nsys.exit(run.main())"]
 
 
 def run(repo: DvcRepo, environment: dict[str, str], slots: int = 2) -> subprocess.CompletedProcess[str]:
@@ -162,8 +162,8 @@ def test_a_stopped_flow_leaves_no_process_and_is_resumed(
     environment = prefect_server.environment(ROOT)
     command = [*COMMAND, "--slots", "2"]
     if end == "timed out":
-        flow = "from pipelines.training import train; train.with_options(timeout_seconds=15)(slots=2)"
-        command = [sys.executable, "-c", flow]
+        flow = "from pipelines.training import train\ntrain.with_options(timeout_seconds=15)(slots=2)"
+        command = [sys.executable, "-c", f"{IMPATIENT}\n{flow}"]
 
     with process(command, log, cwd=dvc_repo.path, env=environment) as flow:
 

@@ -15,6 +15,7 @@ from unroll.config.reading import load_section
 from unroll.domains.task import Task, make_task
 from unroll.features.samples import Samples
 from unroll.files import digest_of, read_json, require, write_json, write_text
+from unroll.stages.progress import StepReporter
 from unroll.tracking import Run, member_prefix
 from unroll.training.checkpoints import checkpoint_key
 from unroll.training.checks import check_experiment
@@ -53,12 +54,14 @@ def run(name: str) -> None:
     key = checkpoint_key(f"{experiment!r} {section!r}", _inputs(experiment.task, task.domain))
     checkpoints = paths.checkpoints(name) / key
     members = [Member(fold, seed) for fold in samples.folds for seed in experiment.training.seeds]
+    steps = StepReporter(name, paths.progress(name), experiment.training.epochs, len(members))
     history: list[dict[str, Any]] = []
     results = []
     with Run.start(name, experiment, section, task.metrics.headline, checkpoints / "mlflow.json") as tracked:
         for member in members:
-            report = _report(name, experiment, task, member, len(members) == 1, tracked)
-            trained = train_member(task, experiment, samples, member, checkpoints / member.file, report)
+            steps.next_network("" if len(members) == 1 else f"{member.fold.name} seed {member.seed}  ")
+            report = _report(name, experiment, task, member, len(members) == 1, tracked, steps)
+            trained = train_member(task, experiment, samples, member, checkpoints / member.file, steps.step, report)
             save_weights(paths.weights(name) / member.file, trained.weights)
             history += [{"fold": member.fold.name, "seed": member.seed, **row} for row in trained.history]
             results.append(trained)
@@ -69,6 +72,7 @@ def run(name: str) -> None:
         write_json(paths.provenance(name), read_json(paths.provenance(name)) | mark)
         if not tracked.send_history(history):
             print(f"{name}: the MLflow store is not available; `unroll evaluate {name}` sends the metrics later")
+    paths.progress(name).unlink(missing_ok=True)
     shutil.rmtree(paths.checkpoints(name), ignore_errors=True)
 
 
@@ -81,7 +85,7 @@ def _inputs(task: str, domain: str) -> Iterable[Path]:
 
 
 def _report(
-    name: str, experiment: Experiment, task: Task, member: Member, alone: bool, tracked: Run
+    name: str, experiment: Experiment, task: Task, member: Member, alone: bool, tracked: Run, steps: StepReporter
 ) -> Callable[[Row, float], None]:
     """Return what prints and logs an epoch of a member."""
     label = name if alone else f"{name} {member.fold.name} seed {member.seed}"
@@ -91,6 +95,7 @@ def _report(
         if row["valid_metric"] is not None:
             text += f"  valid loss {row['valid_loss']:.4g}  valid {task.metrics.headline} {row['valid_metric']:.5g}"
         print(f"{text}  gradient {row['gradient_norm']:.3g}  {seconds:.1f} s", flush=True)
+        steps.printed()
         tracked.log_epoch(member_prefix(member.fold.name, member.seed, alone), row)
 
     return report

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from unroll.config.experiments import Experiment
 from unroll.domains.task import Task
@@ -22,9 +23,10 @@ def train_member(
     samples: Samples,
     member: Member,
     checkpoint: Path,
+    on_step: Callable[[int, int, int, Tensor], None],
     on_epoch: Callable[[Row, float], None],
 ) -> Trained:
-    """Train one network; see `unroll.training.loop.train` for the last two arguments."""
+    """Train one network; see `unroll.training.loop.train` for the last three arguments."""
     device = pick_device(experiment.training.device)
     data, valid = (make_batches(samples, task, part, device) for part in (member.fold.train, member.fold.valid))
     valid_rows = samples.at(member.fold.valid)
@@ -39,6 +41,7 @@ def train_member(
         seed=member.seed,
         validate=(lambda network: validate(network, task, valid, valid_rows)) if len(valid) else None,
         is_better=task.metrics.is_better,
+        on_step=on_step,
         on_epoch=on_epoch,
         checkpoint=checkpoint,
     )

@@ -50,6 +50,7 @@ def train(
     seed: int,
     validate: Callable[[Network], tuple[float, float]] | None,
     is_better: Callable[[float, float], bool],
+    on_step: Callable[[int, int, int, Tensor], None],
     on_epoch: Callable[[Row, float], None],
     checkpoint: Path,
 ) -> Trained:
@@ -63,6 +64,7 @@ def train(
         seed: Seed of the order of samples and of dropout.
         validate: Network in evaluation mode → (loss, metric) on the validation split; None if nothing is held out.
         is_better: Whether a metric beats another.
+        on_step: Called after each step with epoch and step, both counted from 0, the steps of an epoch, and the loss.
         on_epoch: Called after each epoch with its row of the history and its seconds.
         checkpoint: File to resume from, and to write after each epoch.
 
@@ -75,7 +77,7 @@ def train(
         began = time.perf_counter()
         row: Row = {"epoch": progress.epoch + 1, "train_loss": None, "valid_loss": None, "valid_metric": None}
         row["train_loss"], row["gradient_norm"] = _train_epoch(
-            network, loss, data, settings, optimizer, progress.epoch, seed
+            network, loss, data, settings, optimizer, progress.epoch, seed, on_step
         )
         if validate is not None:
             network.eval()
@@ -101,6 +103,7 @@ def _train_epoch(
     optimizer: torch.optim.Optimizer,
     epoch: int,
     seed: int,
+    on_step: Callable[[int, int, int, Tensor], None],
 ) -> tuple[float, float]:
     """Run one pass over the training split; return the mean loss and the mean gradient norm."""
     # Each epoch seeds its order and dropout, so that a resumed training equals one that was never interrupted.
@@ -118,7 +121,7 @@ def _train_epoch(
         batch = data.at(index)
         with _precision(settings, device):
             output, after = network.output(batch.inputs, batch.lengths, batch.targets, state)
-        targets = network.preprocessing.encode_target(batch.targets, batch.inputs)
+        targets = network.encode_target(batch.targets, batch.inputs)
         value = loss(output.float(), targets)
         value.backward()
         norms[step] = nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm or math.inf)
@@ -128,6 +131,7 @@ def _train_epoch(
         if data.stateful and after is not None:
             # Truncated backpropagation through time: the state is passed on, its gradient ends here.
             state = [tuple(part.detach() for part in layer) for layer in after]
+        on_step(epoch, step, len(batches), losses[step])
     _check_finite(losses, norms, epoch, settings)
     # Every target counts alike, however many a batch has.
     mean = (losses.double() * weights).sum() / weights.sum()

@@ -1,0 +1,55 @@
+"""How long each stage is expected to take: as long as it last took here or, before that, on the machine of the docs."""
+
+import json
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from unroll import paths
+from unroll.files import write_json
+
+_SHIPPED = Path(__file__).with_name("seconds.json")
+_OWN = paths.STATE / "seconds.json"
+_UNKNOWN = {"train": 60.0}
+"""Seconds of stages that have never run, by verb; the others take about ten."""
+
+
+class Estimates:
+    """Seconds of each stage; what is measured is kept for the next run."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {**_read(_SHIPPED), **_read(_OWN)}
+        self._measured: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def of(self, stage: str) -> float:
+        """Return the expected seconds of a stage."""
+        return self._seconds.get(stage) or _UNKNOWN.get(stage.partition("@")[0], 10.0)
+
+    def measured(self, stage: str, seconds: float) -> None:
+        """Keep how long a stage has taken."""
+        with self._lock:
+            self._measured[stage] = round(seconds, 1)
+            write_json(_OWN, {**_read(_OWN), **self._measured})
+
+    def left(self, running: Mapping[str, float], waiting: Mapping[str, float], slots: int) -> float:
+        """Return the expected seconds until all stages are done.
+
+        Args:
+            running: Stage -> the seconds for which it has run.
+            waiting: Stage -> the expected seconds from its start to the end of the graph.
+            slots: The number of stages at a time.
+        """
+        # This machine may be slower or faster than the one of the estimates.
+        expected = sum(self.of(stage) for stage in self._measured)
+        pace = sum(self._measured.values()) / expected if expected else 1.0
+        work = sum(max(0.0, pace * self.of(stage) - seconds) for stage, seconds in running.items())
+        work += pace * sum(self.of(stage) for stage in waiting)
+        return max(work / slots, pace * max(waiting.values(), default=0.0))
+
+
+def _read(path: Path) -> dict[str, float]:
+    try:
+        return {str(stage): float(seconds) for stage, seconds in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
