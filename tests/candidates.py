@@ -30,15 +30,8 @@ def samples(test: int = 200) -> Samples:
 
 def project(folder: Path, tiny: Any, *names: str) -> None:
     """params.yaml with these experiments, and the features of their task."""
-    model = {"kind": "recurrent", "layers": [{"cell": "gru", "units": 4}]}
-    training = {"epochs": 1, "batch_size": 8, "learning_rate": 0.01}
-    content = {
-        "datasets": {"mnist": {"domain": "digits", "sources": [{"kind": "path", "path": "digits.idx"}]}},
-        "tasks": {TASK: tiny.plain("digits", dataset="mnist")},
-        "experiments": {
-            name: {"domain": "digits", "task": TASK, "model": model, "training": training} for name in names
-        },
-    }
+    content = tiny.parameters("digits", "any", TASK)
+    content["experiments"] = dict.fromkeys(names, content["experiments"]["any"])
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     samples().save(folder / "data/features" / TASK)
 
@@ -54,20 +47,10 @@ def experiment(
     parity: bool = True,
     classes: int = 10,
 ) -> Path:
-    """What `train`, `evaluate` and `export` leave of an experiment.
+    """Write what `train`, `evaluate` and `export` leave of an experiment, and return its bundle.
 
-    Args:
-        folder: The repository.
-        name: Of the experiment.
-        wrong: Digits that the bundle reads as another, which are a tenth of the test rows each.
-        salt: Bundles of other salts have other graphs that answer alike.
-        skill: Beside the baseline.
-        p_value: Of the difference to it.
-        parity: Whether ONNX and torch agreed.
-        classes: Outputs of the graph.
-
-    Returns:
-        The bundle.
+    It reads the digits `wrong` as another, each a tenth of the test rows. Another `salt` makes another graph that
+    answers alike. `skill` and `p_value` are those beside the baseline.
     """
     place = folder / "models" / name
     bundle = tiny_bundles.digits(place / "bundle", name)
@@ -102,5 +85,4 @@ def experiment(
 
 
 def forget(folder: Path, name: str) -> None:
-    """Takes an experiment's results away."""
     shutil.rmtree(folder / "models" / name)

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tiny_tables
+import yaml
 from pydantic import TypeAdapter
 
 from unroll.config.experiments import Model, Training
@@ -40,7 +41,6 @@ def _own_environment() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The root of the repository."""
     return ROOT
 
 
@@ -73,121 +73,55 @@ def own_store(here: Path, _empty_store: Path, monkeypatch: pytest.MonkeyPatch) -
     return here
 
 
-SPLITS = {
-    "dates": {
-        "kind": "dates",
-        "train": {"last": "2011-03-31"},
-        "valid_share": 0.2,
-        "test": {
-            "april": {"first": "2011-04-01", "last": "2011-04-30"},
-            "spring": {"first": "2011-04-01", "last": "2011-05-31"},
-        },
-    },
-    "last_share": {"kind": "last_share", "test_share": 0.25, "valid_share": 0.2},
-    "walk_forward": {"kind": "walk_forward", "first_year": 2011, "last_year": 2012, "valid_share": 0.2},
-}
+SPLITS = yaml.safe_load("""
+dates:
+  kind: dates
+  train: {last: "2011-03-31"}
+  valid_share: 0.2
+  test:
+    april: {first: "2011-04-01", last: "2011-04-30"}
+    spring: {first: "2011-04-01", last: "2011-05-31"}
+last_share: {kind: last_share, test_share: 0.25, valid_share: 0.2}
+walk_forward: {kind: walk_forward, first_year: 2011, last_year: 2012, valid_share: 0.2}
+""")
 
-SHARES = {"valid_share": 0.2, "test_share": 0.2}
-STRIPS = {"digits": [1, 2], "columns": 70, "train": 40, "valid": 10, "test": 12}
-
-SECTIONS: dict[str, dict[str, Any]] = {
-    "digits": {"domain": "digits", "kind": "classification", "dataset": "mnist", "valid_rows": 20},
-    "price": {
-        "domain": "prices",
-        "kind": "level",
-        "dataset": "stock",
-        "columns": ["close"],
-        "target": "close",
-        "window": 8,
-        "splits": SPLITS["dates"],
-    },
-    "price_steps": {
-        "domain": "prices",
-        "kind": "level",
-        "dataset": "stock",
-        "columns": ["open", "close"],
-        "target": "close",
-        "window": 8,
-        "every_step": True,
-        "splits": SPLITS["last_share"],
-    },
-    "log_return": {
-        "domain": "prices",
-        "kind": "log_return",
-        "dataset": "stock",
-        "columns": ["open", "high", "low", "close", "volume"],
-        "target": "close",
-        "window": 8,
-        "splits": SPLITS["dates"],
-    },
-    "return_quantiles": {
-        "domain": "prices",
-        "kind": "return_quantiles",
-        "dataset": "stock",
-        "window": 5,
-        "volatility_window": 10,
-        "quantiles": [0.1, 0.25, 0.5, 0.75, 0.9],
-        "splits": SPLITS["walk_forward"],
-    },
-    "text_class": {
-        "domain": "texts",
-        "kind": "classification",
-        "dataset": "reviews",
-        "classes": ["bad", "good"],
-        "tokenizer": {"kind": "word", "vocabulary_size": 40},
-        "max_tokens": 14,
-        "splits": SHARES,
-    },
-    "translation": {
-        "domain": "pairs",
-        "kind": "translation",
-        "dataset": "sentence_pairs",
-        "tokenizer": {"kind": "bpe", "vocabulary_size": 60},
-        "max_tokens": 24,
-        "splits": SHARES,
-        "decoding": {"beams": 3, "max_length": 12},
-    },
-    "language_model": {
-        "domain": "articles",
-        "kind": "language_model",
-        "dataset": "articles",
-        "tokenizer": {"kind": "split"},
-        "window": 7,
-        "decoding": {"beams": 3, "max_length": 9, "temperature": 0.8, "top_k": 5},
-    },
-    "tunes": {
-        "domain": "tunes",
-        "kind": "language_model",
-        "dataset": "tunes",
-        "min_count": 1,
-        "splits": SHARES,
-        "decoding": {"beams": 2, "max_length": 10, "temperature": 0.8},
-    },
-    "recording_class": {
-        "domain": "recordings",
-        "kind": "classification",
-        "dataset": "spoken_digits",
-        "voices": 3,
-        "valid_share": 0.2,
-        "test_share": 0.2,
-    },
-    "strip_columns": {"domain": "strips", "kind": "column_labels", "dataset": "mnist", **STRIPS},
-    "strip_captions": {
-        "domain": "strips",
-        "kind": "captions",
-        "dataset": "mnist",
-        **STRIPS,
-        "decoding": {"beams": 3, "max_length": 5},
-    },
-    "tags": {
-        "domain": "tagged",
-        "kind": "token_classification",
-        "dataset": "tagged_sentences",
-        "tokenizer": {"kind": "split"},
-        "max_tokens": 12,
-        "characters": 5,
-    },
-}
+SECTIONS: dict[str, dict[str, Any]] = yaml.safe_load("""
+digits: {domain: digits, kind: classification, dataset: mnist, valid_rows: 20}
+price: {domain: prices, kind: level, dataset: stock, columns: [close], target: close, window: 8}
+price_steps:
+  {domain: prices, kind: level, dataset: stock, columns: [open, close], target: close, window: 8, every_step: true}
+log_return:
+  {domain: prices, kind: log_return, dataset: stock, columns: [open, high, low, close, volume], target: close,
+   window: 8}
+return_quantiles:
+  {domain: prices, kind: return_quantiles, dataset: stock, window: 5, volatility_window: 10,
+   quantiles: [0.1, 0.25, 0.5, 0.75, 0.9]}
+text_class:
+  {domain: texts, kind: classification, dataset: reviews, classes: [bad, good], max_tokens: 14,
+   tokenizer: {kind: word, vocabulary_size: 40}, splits: &shares {valid_share: 0.2, test_share: 0.2}}
+translation:
+  {domain: pairs, kind: translation, dataset: sentence_pairs, max_tokens: 24,
+   tokenizer: {kind: bpe, vocabulary_size: 60}, splits: *shares, decoding: {beams: 3, max_length: 12}}
+language_model:
+  {domain: articles, kind: language_model, dataset: articles, tokenizer: {kind: split}, window: 7,
+   decoding: {beams: 3, max_length: 9, temperature: 0.8, top_k: 5}}
+tunes:
+  {domain: tunes, kind: language_model, dataset: tunes, min_count: 1, splits: *shares,
+   decoding: {beams: 2, max_length: 10, temperature: 0.8}}
+recording_class:
+  {domain: recordings, kind: classification, dataset: spoken_digits, voices: 3, valid_share: 0.2, test_share: 0.2}
+strip_columns:
+  {domain: strips, kind: column_labels, dataset: mnist, digits: [1, 2], columns: 70, train: 40, valid: 10, test: 12}
+strip_captions:
+  {domain: strips, kind: captions, dataset: mnist, digits: [1, 2], columns: 70, train: 40, valid: 10, test: 12,
+   decoding: {beams: 3, max_length: 5}}
+tags:
+  {domain: tagged, kind: token_classification, dataset: tagged_sentences, tokenizer: {kind: split}, max_tokens: 12,
+   characters: 5}
+""")
+SECTIONS["price"]["splits"] = SECTIONS["log_return"]["splits"] = SPLITS["dates"]
+SECTIONS["price_steps"]["splits"] = SPLITS["last_share"]
+SECTIONS["return_quantiles"]["splits"] = SPLITS["walk_forward"]
 
 READING = ("text_class", "translation", "language_model", "tunes", "tags")
 """Tasks whose inputs are tokens."""
@@ -204,12 +138,23 @@ class Tiny:
         section = {**json.loads(json.dumps(SECTIONS[kind])), **changes}
         return {key: value for key, value in section.items() if value is not None}
 
+    def parameters(self, kind: str, name: str, task: str = "steps", **changes: Any) -> dict[str, Any]:
+        """Return params.yaml with one dataset, task and experiment; `model` and `training` are the experiment's."""
+        model = changes.pop("model", {"kind": "recurrent", "layers": [{"cell": "gru", "units": 4}]})
+        training = {"epochs": 1, "batch_size": 8, "learning_rate": 0.01, "device": "cpu", **changes.pop("training", {})}
+        section, domain = self.plain(kind, **changes), self.table_domain(kind)
+        dataset = {"domain": domain, "sources": [{"kind": "path", "path": "x"}]}
+        return {
+            "datasets": {section["dataset"]: dataset | ({"ticker": "X"} if domain == "prices" else {})},
+            "tasks": {task: section},
+            "experiments": {name: {"domain": section["domain"], "task": task, "model": model, "training": training}},
+            "scoring": {"model": f"models/{name}"},
+        }
+
     def section(self, kind: str, **changes: Any) -> Any:
-        """Return a task's section, typed."""
         return TypeAdapter(TASK).validate_json(json.dumps(self.plain(kind, **changes)))
 
     def splits(self, kind: str, **changes: Any) -> Any:
-        """Return splits of time series, typed."""
         return TypeAdapter(TimeSplits).validate_json(json.dumps({**SPLITS[kind], **changes}))
 
     def model(self, *cells: str, units: int = 6, **options: Any) -> Any:
@@ -242,7 +187,6 @@ class Tiny:
         return self.model(cell, units=units, **options)
 
     def training(self, **changes: Any) -> Training:
-        """Return settings of a short training."""
         content = {"epochs": 3, "batch_size": 16, "learning_rate": 0.01, "device": "cpu", **changes}
         return TypeAdapter(Training).validate_json(json.dumps(content))
 
@@ -294,11 +238,9 @@ class Tiny:
         )
 
     def table_domain(self, kind: str) -> str:
-        """Return the name of the domain of a task's dataset."""
         return domain_of(SECTIONS[kind]["domain"]).table
 
     def table(self, kind: str, section: Any) -> pa.Table:
-        """Return the raw table of a task's dataset."""
         if section.domain == "texts":
             return tiny_tables.texts(rated=section.thresholds is not None)
         domain = self.table_domain(kind)
@@ -307,7 +249,6 @@ class Tiny:
         return table
 
     def card(self, kind: str) -> Any:
-        """Return the card of a model of a task."""
         from unroll.export.bundle import make_card
         from unroll.inference.card import Card
 
@@ -323,7 +264,6 @@ class Tiny:
         return domain_of(section.domain).part("samples").make_samples(self.table(kind, section), section, kind)
 
     def task(self, kind: str, **changes: Any) -> Any:
-        """Return a task."""
         from unroll.domains.task import make_task
 
         return make_task(kind, self.section(kind, **changes), self.samples(kind, **changes))
@@ -336,5 +276,4 @@ def _samples(tiny: Tiny, kind: str) -> Any:
 
 @pytest.fixture(scope="session")
 def tiny() -> Tiny:
-    """Tiny data and settings."""
     return Tiny()

@@ -105,7 +105,6 @@ class DvcRepo:
     path: Path
 
     def initialize(self) -> None:
-        """Make the folder a repository."""
         subprocess.run(["git", "init", "--quiet"], cwd=self.path, check=True)  # noqa: S607 -- that of PATH
         self.dvc("init", "--quiet")
         self.dvc("config", "core.analytics", "false")

@@ -37,13 +37,7 @@ print(json.dumps({"rows": rows, "error": error, "peak_mb": (int(peak.split()[1])
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a process reported that scored a file.
-
-    Attributes:
-        rows: Scored.
-        error: Type and text of unroll's error, if there was one.
-        peak_mb: The most memory that it and its worker had, in MiB.
-    """
+    """Scored rows, unroll's error if there was one, and the most memory of the process and its worker in MiB."""
 
     rows: int
     error: str | None
@@ -66,7 +60,6 @@ def gzip_bomb(unit: bytes, size: int, head: bytes = b"") -> bytes:
 
 
 def parquet(columns: dict[str, pa.Array], **options: object) -> bytes:
-    """A Parquet file."""
     sink = io.BytesIO()
     pq.write_table(pa.table(columns), sink, **{"compression": "zstd", "write_statistics": False, **options})
     return sink.getvalue()
@@ -78,7 +71,6 @@ def repeated(text: str, rows: int) -> pa.Array:
 
 
 def lists(sizes: Sequence[int], values: pa.Array) -> pa.Array:
-    """A column of lists of these sizes."""
     return pa.ListArray.from_arrays(pa.array(np.cumsum([0, *sizes]), pa.int32()), values)
 
 
@@ -102,8 +94,6 @@ def _thrift_list(structures: bytes, count: int) -> bytes:
 
 
 class _Trap:
-    """Makes a file where it is unpickled."""
-
     def __init__(self, path: Path) -> None:
         self._path = path
 

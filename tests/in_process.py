@@ -18,13 +18,7 @@ from unroll.inference.writing import METADATA_KEY
 
 @dataclass(frozen=True)
 class Result:
-    """What came out of a file.
-
-    Attributes:
-        found: Counts, as `score_stream` returns them.
-        output: The predictions.
-        quarantine: The rows that cannot be scored; None if there are none.
-    """
+    """What came out of a file: counts, predictions, and the rows that cannot be scored, if there are any."""
 
     found: Mapping[str, Any]
     output: pa.Table
@@ -50,7 +44,6 @@ def score(
     decoding: DecodingConfig | None = None,
     max_bad_share: float = 1.0,
 ) -> Result:
-    """Score a file."""
     output, quarantine = (source.with_name(f".{source.name}.{end}") for end in ("scored", "quarantined"))
     quarantine.unlink(missing_ok=True)
     found = score_stream(

@@ -26,12 +26,7 @@ from unroll.scoring.report import JobReport
 
 @dataclass(frozen=True)
 class Inbox:
-    """The folders of one scoring job: inbox, predictions and quarantine below one address.
-
-    Attributes:
-        root: Folder of this machine with the bundle.
-        base: Address of the folders; None for `root`.
-    """
+    """The folders of one scoring job below `base`, or below `root`, which is on this machine and has the bundle."""
 
     root: Path
     base: str | None = None

@@ -20,6 +20,22 @@ def new_network(task, model, data, seed=0, vectors=None):
     return network
 
 
+def fit(tiny, task, network, data, checkpoint, *, seed=0, judge=None, report=lambda row, seconds: None, **settings):
+    """Train a network with `tiny`'s settings, changed by `settings`."""
+    return train(
+        network,
+        task.loss,
+        data,
+        tiny.training(**settings),
+        seed=seed,
+        validate=judge,
+        is_better=task.metrics.is_better,
+        on_step=lambda *_: None,
+        on_epoch=report,
+        checkpoint=checkpoint,
+    )
+
+
 class InterruptedTrainingError(Exception):
     """Ends a training as a killed process would, after an epoch."""
 
@@ -39,12 +55,14 @@ class Job:
     reported: list = field(default_factory=list)
     seconds: list = field(default_factory=list)
     scores: list | None = None
+    device: str = "cpu"
 
     def run(self, stop_after=None):
         task, samples = self.tiny.task(self.kind), self.tiny.samples(self.kind)
         fold = samples.shipped
-        data = make_batches(samples, task, fold.train[: self.rows], CPU)
-        valid = make_batches(samples, task, fold.valid, CPU)
+        device = torch.device(self.device)
+        data = make_batches(samples, task, fold.train[: self.rows], device)
+        valid = make_batches(samples, task, fold.valid, device)
         rows = samples.at(fold.valid)
         self.task, self.data = task, data
         self.model = self.model or self.tiny.model_for(self.kind, "gru")
@@ -62,22 +80,13 @@ class Job:
                 return 0.0, self.scores[len(self.reported)]
             return validate(network, task, valid, rows)
 
-        return train(
-            self.network,
-            task.loss,
-            data,
-            self.tiny.training(**self.settings),
-            seed=self.seed,
-            validate=judge if self.validated else None,
-            is_better=task.metrics.is_better,
-            on_step=lambda *_: None,
-            on_epoch=report,
-            checkpoint=self.folder / "checkpoint.safetensors",
-        )
+        checkpoint = self.folder / "checkpoint.safetensors"
+        options = {"seed": self.seed, "judge": judge if self.validated else None, "report": report}
+        return fit(self.tiny, task, self.network, data, checkpoint, **options, device=self.device, **self.settings)
 
     def fresh(self):
         """The network as it was before the training."""
-        return new_network(self.task, self.model, self.data, self.seed)
+        return new_network(self.task, self.model, self.data, self.seed).to(self.device)
 
 
 def trained(tiny, task, samples, model, checkpoint, seed=0, **settings):
@@ -86,17 +95,8 @@ def trained(tiny, task, samples, model, checkpoint, seed=0, **settings):
     data, valid = (make_batches(samples, task, index, CPU) for index in (fold.train, fold.valid))
     rows = samples.at(fold.valid)
     network = new_network(task, model, data, seed)
-    kept = train(
-        network,
-        task.loss,
-        data,
-        tiny.training(**settings),
-        seed=seed,
-        validate=lambda one: validate(one, task, valid, rows),
-        is_better=task.metrics.is_better,
-        on_step=lambda *_: None,
-        on_epoch=lambda row, seconds: None,
-        checkpoint=checkpoint,
+    kept = fit(
+        tiny, task, network, data, checkpoint, judge=lambda one: validate(one, task, valid, rows), seed=seed, **settings
     )
     network.load_state_dict(kept.weights)
     return network.eval()

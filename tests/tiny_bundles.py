@@ -29,6 +29,12 @@ def tensor(name: str, dtype: str, shape: Sequence[int | str]) -> dict[str, Any]:
     return {"name": name, "dtype": dtype, "shape": list(shape), "unit": ""}
 
 
+def card(kind: str, inputs: list[Any], outputs: list[Any], **sections: Any) -> dict[str, Any]:
+    """Return the card of a model of a task."""
+    about = {"format": 1, "name": f"tiny-{kind.replace('_', '-')}", "task": task(kind)}
+    return {**about, "inputs": inputs, "outputs": outputs, **sections}
+
+
 def seal(folder: Path) -> Path:
     """Write SHA256SUMS of the files in a folder."""
     names = sorted(path.name for path in folder.iterdir() if path.name != "SHA256SUMS")
@@ -61,18 +67,6 @@ def write(
     return seal(folder)
 
 
-def digits_card(name: str = "tiny-digits") -> dict[str, Any]:
-    return {
-        "format": 1,
-        "name": name,
-        "task": task("digits") | {"name": "digit-rows"},
-        "inputs": [tensor("inputs", "uint8", ["batch", "time", 28])],
-        "outputs": [tensor("label", "int64", ["batch"]), tensor("probabilities", "float32", ["batch", 10])],
-        "data": {"data/raw/mnist": "d41d8cd98f00b204e9800998ecf8427e"},
-        "metrics": {"test": {"accuracy": 0.1}},
-    }
-
-
 def digits(folder: Path, name: str = "tiny-digits") -> Path:
     """Write a model that predicts the digit k whose gray value 25 k is nearest to the mean of the image."""
     nodes = [
@@ -90,22 +84,18 @@ def digits(folder: Path, name: str = "tiny-digits") -> Path:
         "last": np.array([1]),
         "grays": 25 * np.arange(10, dtype=np.float32)[None],
     }
-    return write(folder, digits_card(name), nodes, constants)
+    outputs = [tensor("label", "int64", ["batch"]), tensor("probabilities", "float32", ["batch", 10])]
+    about = card("digits", [tensor("inputs", "uint8", ["batch", "time", 28])], outputs)
+    about |= {"name": name, "task": task("digits") | {"name": "digit-rows"}, "metrics": {"test": {"accuracy": 0.1}}}
+    about["data"] = {"data/raw/mnist": "d41d8cd98f00b204e9800998ecf8427e"}
+    return write(folder, about, nodes, constants)
 
 
 def prices_card(
     kind: str, outputs: list[dict[str, Any]], columns: Sequence[str], window: int, every_step: bool = False
 ) -> dict[str, Any]:
-    return {
-        "format": 1,
-        "name": f"tiny-{kind.replace('_', '-')}",
-        "task": task(kind),
-        "inputs": [tensor("inputs", "float32", ["batch", "time", len(columns)])],
-        "outputs": outputs,
-        "prices": {"columns": list(columns), "target": "close", "window": window, "every_step": every_step},
-        "data": {},
-        "metrics": {},
-    }
+    prices = {"columns": list(columns), "target": "close", "window": window, "every_step": every_step}
+    return card(kind, [tensor("inputs", "float32", ["batch", "time", len(columns)])], outputs, prices=prices)
 
 
 def last_price(folder: Path, *, columns: Sequence[str] = ("close",), window: int = 3, kind: str = "price") -> Path:
@@ -171,15 +161,11 @@ def book(kind: str = "word", words: Sequence[str] = WORDS) -> Vocabulary:
     return Vocabulary.fit(texts, TokenizerConfig(kind=kind, vocabulary_size=100))
 
 
-def text_card(kind: str, **text: Any) -> dict[str, Any]:
-    """Return the card of a model that reads tokens, without its outputs."""
-    return {
-        "format": 1,
-        "name": f"tiny-{kind.replace('_', '-')}",
-        "task": task(kind),
-        "inputs": [tensor("inputs", "int64", ["batch", "time"]), tensor("lengths", "int64", ["batch"])],
-        "text": {"column": "text", "vocabulary": BOOK, "max_tokens": 6, "truncation": True} | text,
-    }
+TOKENS = [tensor("inputs", "int64", ["batch", "time"]), tensor("lengths", "int64", ["batch"])]
+
+
+def text_section(**changes: Any) -> dict[str, Any]:
+    return {"column": "text", "vocabulary": BOOK, "max_tokens": 6, "truncation": True} | changes
 
 
 def _near(value: str, classes: int) -> tuple[list[Any], dict[str, np.ndarray]]:
@@ -220,8 +206,8 @@ def classifier(folder: Path, labels: Sequence[str] | None = ("low", "middle", "h
     ]
     constants |= {"axes": np.array([1]), "first": np.array(FIRST, np.float32)}
     outputs = [tensor("label", "int64", ["batch"]), tensor("probabilities", "float32", ["batch", 3])]
-    card = text_card("text_class", **text) | {"outputs": outputs, "labels": labels and list(labels)}
-    return write(folder, card, before + nodes, constants, {BOOK: book()})
+    about = card("text_class", TOKENS, outputs, text=text_section(**text), labels=labels and list(labels))
+    return write(folder, about, before + nodes, constants, {BOOK: book()})
 
 
 DECODING = {"beams": 2, "length_penalty": 1.0, "max_length": 5}
@@ -235,7 +221,7 @@ DRAW = [
 ]
 
 
-def translator(folder: Path, **text: Any) -> Path:
+def translator(folder: Path) -> Path:
     """Write a model that repeats `max_length` tokens, without the last k in beam k, whose score is −k · penalty."""
     nodes, constants = _inside()
     nodes = [
@@ -258,13 +244,11 @@ def translator(folder: Path, **text: Any) -> Path:
         helper.make_node("Add", ["row", "nothings"], ["scores"]),
     ]
     constants |= {"start": np.array([0]), "third": np.array([2]), "nothing": np.array(0, np.float32)}
-    card = text_card("translation", **{"column": "source", **text})
-    card |= {"outputs": WRITTEN, "output_vocabulary": BOOK, "decoding": DECODING}
-    card["inputs"] = [*card["inputs"], *SEARCH]
-    return write(folder, card, nodes, constants, {BOOK: book()})
+    sections = {"text": text_section(column="source"), "output_vocabulary": BOOK, "decoding": DECODING}
+    return write(folder, card("translation", TOKENS + SEARCH, WRITTEN, **sections), nodes, constants, {BOOK: book()})
 
 
-def writer(folder: Path, kind: str = "language_model", **decoding: Any) -> Path:
+def writer(folder: Path, **decoding: Any) -> Path:
     """Write a model that generates word number ⌊uniform · words⌋; the score is −(the sum of the prompt's numbers)."""
     nodes = [
         helper.make_node("Mul", ["uniforms", "words"], ["scaled"]),
@@ -284,18 +268,16 @@ def writer(folder: Path, kind: str = "language_model", **decoding: Any) -> Path:
         "last": np.array([2]),
         "nothing": np.array(0, np.float32),
     }
-    card = text_card(kind, column="prompt", truncation=False, first_token=BOS)
-    card |= {"outputs": WRITTEN, "output_vocabulary": BOOK}
-    card["decoding"] = DECODING | {"temperature": 1.0, "top_k": 0} | decoding
-    card["inputs"] = [*card["inputs"], *DRAW]
-    return write(folder, card, nodes, constants, {BOOK: book("split" if kind == "melody" else "word")})
+    sections = {"text": text_section(column="prompt", truncation=False, first_token=BOS), "output_vocabulary": BOOK}
+    sections["decoding"] = DECODING | {"temperature": 1.0, "top_k": 0} | decoding
+    return write(folder, card("language_model", TOKENS + DRAW, WRITTEN, **sections), nodes, constants, {BOOK: book()})
 
 
 TAGS = ("O", "B-X", "I-X")
 LETTERS = "character.tokenizer.json"
 
 
-def tagger(folder: Path, characters: int = 2, **text: Any) -> Path:
+def tagger(folder: Path, characters: int = 2) -> Path:
     """Write a model that tags a token by the sum of its number and its characters', modulo 3; all scores are 1/2."""
     nodes, constants = _inside()
     nodes += [
@@ -307,24 +289,13 @@ def tagger(folder: Path, characters: int = 2, **text: Any) -> Path:
     ]
     constants |= {"last": np.array([2]), "tags": np.array(len(TAGS)), "half": np.array(0.5, np.float32)}
     shape = ["batch", "time"]
-    letters = LETTERS if characters else None
-    spec = {"column": "tokens", "pretokenized": True, "characters": characters, "character_vocabulary": letters, **text}
-    card = text_card("tags", **spec)
-    card |= {"outputs": [tensor("labels", "int64", shape), tensor("scores", "float32", shape)], "labels": list(TAGS)}
-    card["inputs"][0]["shape"] = [*shape, 1 + characters]
+    own = {"column": "tokens", "pretokenized": True, "characters": characters}
+    own["character_vocabulary"] = LETTERS if characters else None
+    outputs = [tensor("labels", "int64", shape), tensor("scores", "float32", shape)]
+    inputs = [tensor("inputs", "int64", [*shape, 1 + characters]), TOKENS[1]]
+    about = card("tags", inputs, outputs, text=text_section(**own), labels=list(TAGS))
     books = {BOOK: book("split")} | ({LETTERS: book("split", ("a", "b", "x"))} if characters else {})
-    return write(folder, card, nodes, constants, books)
-
-
-def array_card(kind: str, column: str, variable_length: bool, inputs: dict[str, Any]) -> dict[str, Any]:
-    """Return the card of a model that reads lists of numbers, without its outputs."""
-    return {
-        "format": 1,
-        "name": f"tiny-{kind.replace('_', '-')}",
-        "task": task(kind),
-        "inputs": [inputs, *([tensor("lengths", "int64", ["batch"])] if variable_length else [])],
-        "array": {"column": column, "variable_length": variable_length},
-    }
+    return write(folder, about, nodes, constants, books)
 
 
 def recordings(folder: Path) -> Path:
@@ -337,9 +308,10 @@ def recordings(folder: Path) -> Path:
         helper.make_node("Div", ["total", "count"], ["mean"]),
     ]
     constants |= {"axes": np.array([1]), "feature": np.array(0)}
-    card = array_card("recording_class", "frames", True, tensor("inputs", "float32", ["batch", "time", 2]))
-    card["outputs"] = [tensor("label", "int64", ["batch"]), tensor("probabilities", "float32", ["batch", 3])]
-    return write(folder, card, before + nodes, constants)
+    inputs = [tensor("inputs", "float32", ["batch", "time", 2]), TOKENS[1]]
+    outputs = [tensor("label", "int64", ["batch"]), tensor("probabilities", "float32", ["batch", 3])]
+    about = card("recording_class", inputs, outputs, array={"column": "frames", "variable_length": True})
+    return write(folder, about, before + nodes, constants)
 
 
 def strips(folder: Path, columns: int | str = 4) -> Path:
@@ -352,7 +324,7 @@ def strips(folder: Path, columns: int | str = 4) -> Path:
         helper.make_node("Mul", ["floats", "tenth"], ["scores"]),
     ]
     constants = {"axes": np.array([2]), "gray": np.array(25), "tenth": np.array(0.1, np.float32)}
-    card = array_card("strip_columns", "pixels", False, tensor("inputs", "uint8", ["batch", columns, 2]))
-    shape = ["batch", "time"]
-    card["outputs"] = [tensor("labels", "int64", shape), tensor("scores", "float32", shape)]
-    return write(folder, card, nodes, constants)
+    outputs = [tensor("labels", "int64", ["batch", "time"]), tensor("scores", "float32", ["batch", "time"])]
+    inputs = [tensor("inputs", "uint8", ["batch", columns, 2])]
+    about = card("strip_columns", inputs, outputs, array={"column": "pixels", "variable_length": False})
+    return write(folder, about, nodes, constants)

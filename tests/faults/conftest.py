@@ -14,17 +14,9 @@ from safetensors.numpy import save_file
 @pytest.fixture
 def small_project(tiny: Any, tmp_path: Path) -> Path:
     """Parameters, features and baselines of one small experiment, `lstm`, of five epochs."""
-    experiment = {
-        "domain": "prices",
-        "task": "steps",
-        "model": {"kind": "recurrent", "layers": [{"cell": "lstm", "units": 16}, {"cell": "lstm", "units": 16}]},
-        "training": {"epochs": 5, "batch_size": 2, "learning_rate": 0.002, "device": "cpu"},
-    }
-    content = {
-        "datasets": {"stock": {"domain": "prices", "sources": [{"kind": "path", "path": "x.csv"}], "ticker": "X"}},
-        "tasks": {"steps": tiny.plain("price")},
-        "experiments": {"lstm": experiment},
-    }
+    model = {"kind": "recurrent", "layers": [{"cell": "lstm", "units": 16}] * 2}
+    training = {"epochs": 5, "batch_size": 2, "learning_rate": 0.002}
+    content = tiny.parameters("price", "lstm", model=model, training=training)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content))
     samples = tiny.samples("price")
     samples.save(tmp_path / "data/features/steps")

@@ -1,4 +1,4 @@
-"""Small files that would unpack to gigabytes are rejected, or scored, in bounded memory and time."""
+"""Files that unpack to gigabytes, or have them, are rejected or scored in bounded memory and time."""
 
 import re
 import struct
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tiny_bundles
 from hostile import gzip_bomb, lists, parquet, parquet_of_footer, repeated, scored_elsewhere
@@ -27,22 +28,22 @@ class Bomb:
     error: str = ""
 
 
-def zeros(rows: int) -> pa.Array:
+def zeros(rows):
     return lists([784] * rows, pa.array(np.zeros(784 * rows, np.uint8)))
 
 
-def many_values() -> pa.Array:
+def many_values():
     """One row of 40 million pixels that do not compress, alone in its row group."""
     return lists([40_000_000], pa.array(np.random.default_rng(0).integers(0, 256, 40_000_000).astype(np.uint8)))
 
 
-def common_prefix() -> bytes:
+def common_prefix():
     """Texts of 200 kB, each of which repeats the one before it but for the last letter: 26 bytes each."""
     texts = pa.array(["a" * 200_000 + chr(97 + row % 26) for row in range(2000)])
     return parquet({"text": texts}, use_dictionary=False, column_encoding={"text": "DELTA_BYTE_ARRAY"})
 
 
-def prices() -> bytes:
+def prices():
     dates = pa.array(np.arange(5000), pa.int32()).cast(pa.date32())
     return parquet({"ticker": repeated("A" * (2 << 20), 5000), "date": dates, "close": pa.array(np.ones(5000))})
 
@@ -82,7 +83,7 @@ BOMBS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bomb", BOMBS, ids=lambda bomb: f"{bomb.bundle.__name__}-{bomb.name}")
-def test_a_bomb_takes_little_memory(tmp_path: Path, bomb: Bomb) -> None:
+def test_a_bomb_takes_little_memory(tmp_path, bomb):
     source = tmp_path / bomb.name
     source.write_bytes(bomb.content())
     outcome = scored_elsewhere(bomb.bundle(tmp_path / "bundle"), source, tmp_path / "out")
@@ -93,3 +94,22 @@ def test_a_bomb_takes_little_memory(tmp_path: Path, bomb: Bomb) -> None:
     else:
         assert outcome.rows > 0
     assert outcome.peak_mb < MOST_MB
+
+
+ROWS, GROUP = 2_700_000, 100_000
+
+
+@pytest.mark.slow
+def test_a_file_of_two_gigabytes(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (GROUP, 784)).astype(np.uint8)
+    column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(784), GROUP, [None, pa.py_buffer(images)])
+    source = tmp_path / "a.parquet"
+    options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    with pq.ParquetWriter(source, pa.schema([("pixels", column.type)]), **options) as writer:
+        for _ in range(ROWS // GROUP):
+            writer.write_table(pa.table([column], ["pixels"]), row_group_size=GROUP)
+    assert source.stat().st_size > 2_000_000_000
+    outcome = scored_elsewhere(tiny_bundles.digits(tmp_path / "bundle"), source, tmp_path / "out", seconds=1200)
+    source.unlink()
+    assert (outcome.rows, outcome.error) == (ROWS, None)
+    assert outcome.peak_mb < 500

@@ -1,9 +1,6 @@
 """A bundle that is incomplete, altered, or of another format is refused, with what is wrong."""
 
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 import tiny_bundles
@@ -13,56 +10,48 @@ from unroll.inference.bundle import load_bundle
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     return tiny_bundles.digits(tmp_path / "bundle")
 
 
-def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Changes the card and gives it a valid checksum."""
+@pytest.fixture
+def with_book(tmp_path):
+    return tiny_bundles.classifier(tmp_path / "bundle")
+
+
+def rewrite(folder, change):
     card = json.loads((folder / "card.json").read_text())
     change(card)
     (folder / "card.json").write_text(json.dumps(card))
     tiny_bundles.seal(folder)
 
 
-@pytest.mark.parametrize("name", ["card.json", "model.onnx"])
-def test_one_flipped_bit_is_found(folder: Path, name: str) -> None:
-    content = bytearray((folder / name).read_bytes())
+@pytest.mark.parametrize("name", ["card.json", "model.onnx", tiny_bundles.BOOK])
+def test_one_flipped_bit_is_found(with_book, name):
+    content = bytearray((with_book / name).read_bytes())
     content[len(content) // 2] ^= 1
-    (folder / name).write_bytes(content)
-    with pytest.raises(BundleError, match=rf"{name} was altered: its SHA-256 is [0-9a-f]{{64}}, SHA256SUMS promises"):
-        load_bundle(folder)
+    (with_book / name).write_bytes(content)
+    with pytest.raises(BundleError, match=f"{name} was altered"):
+        load_bundle(with_book)
 
 
-@pytest.mark.parametrize("name", ["card.json", "model.onnx", "SHA256SUMS"])
-def test_a_missing_file_is_named(folder: Path, name: str) -> None:
-    (folder / name).unlink()
+@pytest.mark.parametrize("name", ["card.json", "model.onnx", tiny_bundles.BOOK, "SHA256SUMS"])
+def test_a_missing_file_is_named(with_book, name):
+    (with_book / name).unlink()
     with pytest.raises(BundleError, match=f"{name} is missing"):
-        load_bundle(folder)
-
-
-def test_no_folder_at_all(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="there is no bundle in"):
-        load_bundle(tmp_path / "nothing")
+        load_bundle(with_book)
 
 
 @pytest.mark.parametrize("line", ["", "zz  card.json\n", f"{'0' * 64}  ../card.json\n", f"{'0' * 64}  /etc/passwd\n"])
-def test_checksums_that_are_none(folder: Path, line: str) -> None:
+def test_checksums_that_are_none(folder, line):
     (folder / "SHA256SUMS").write_text(line)
     with pytest.raises(BundleError, match="SHA256SUMS"):
         load_bundle(folder)
 
 
-def test_another_format_is_told_from_a_broken_card(folder: Path) -> None:
+def test_another_format_is_told_from_a_broken_card(folder):
     rewrite(folder, lambda card: card.update(format=2))
     with pytest.raises(BundleError, match="has format 2; this unroll reads format 1"):
-        load_bundle(folder)
-
-
-def test_a_card_that_is_no_json(folder: Path) -> None:
-    (folder / "card.json").write_text("{")
-    tiny_bundles.seal(folder)
-    with pytest.raises(BundleError, match=r"card\.json is not JSON"):
         load_bundle(folder)
 
 
@@ -70,9 +59,7 @@ def test_a_card_that_is_no_json(folder: Path) -> None:
     ("change", "message"),
     [
         (lambda card: card.update(colour="red"), "colour: Extra inputs"),
-        (lambda card: card.pop("task"), "task: Field required"),
         (lambda card: card["outputs"].pop(), "needs an output 'probabilities'"),
-        (lambda card: card.update(quantiles=[0.5]), "quantiles"),
         (
             lambda card: card["inputs"][0].update(name="images"),
             r"has the inputs \['inputs'\]; the card has \['images'\]",
@@ -81,19 +68,18 @@ def test_a_card_that_is_no_json(folder: Path) -> None:
             lambda card: card["outputs"].append(tiny_bundles.tensor("more", "float32", ["batch"])),
             r"outputs are \['label', 'probabilities'\], the card says \['label', 'more', 'probabilities'\]",
         ),
-        (lambda card: card["task"].update(kind="riddles"), "riddles"),
         (lambda card: card["inputs"][0].update(shape=["batch", "time", 32]), "28.*the card says uint8.*32"),
         (lambda card: card["outputs"][1].update(shape=["batch", 11]), "10.*the card says float32.*11"),
         (lambda card: card["outputs"][0].update(dtype="float32"), "output 'label' must be int64"),
     ],
 )
-def test_card_and_graph_must_agree(folder: Path, change: Callable[[dict[str, Any]], object], message: str) -> None:
+def test_card_and_graph_must_agree(folder, change, message):
     rewrite(folder, change)
     with pytest.raises(BundleError, match=message):
         load_bundle(folder)
 
 
-def test_a_graph_with_a_frozen_time_axis_is_refused(tmp_path: Path) -> None:
+def test_a_graph_with_a_frozen_time_axis_is_refused(tmp_path):
     folder = tiny_bundles.last_price(tmp_path / "bundle", window=3)
     frozen = tiny_bundles.prices_card("price", [tiny_bundles.tensor("price", "float32", ["batch"])], ["close"], 3)
     frozen["inputs"][0]["shape"] = ["batch", 3, 1]
@@ -107,38 +93,7 @@ def test_a_graph_with_a_frozen_time_axis_is_refused(tmp_path: Path) -> None:
         load_bundle(folder)
 
 
-def test_bytes_that_are_no_graph(folder: Path) -> None:
-    (folder / "model.onnx").write_bytes(b"no graph at all")
-    tiny_bundles.seal(folder)
-    with pytest.raises(BundleError, match=r"model\.onnx cannot be loaded"):
-        load_bundle(folder)
-
-
-def test_provenance_that_is_no_json(folder: Path) -> None:
-    (folder.parent / "provenance.json").write_text("git")
-    with pytest.raises(BundleError, match=r"provenance\.json is not JSON"):
-        load_bundle(folder)
-
-
-@pytest.fixture
-def with_book(tmp_path: Path) -> Path:
-    return tiny_bundles.classifier(tmp_path / "bundle")
-
-
-def test_an_altered_vocabulary_is_found(with_book: Path) -> None:
-    book = with_book / tiny_bundles.BOOK
-    book.write_text(book.read_text().replace('"a": 6', '"a": 7').replace('"b": 7', '"b": 6'))
-    with pytest.raises(BundleError, match=r"text\.tokenizer\.json was altered: its SHA-256 is"):
-        load_bundle(with_book)
-
-
-def test_a_missing_vocabulary_is_named(with_book: Path) -> None:
-    (with_book / tiny_bundles.BOOK).unlink()
-    with pytest.raises(BundleError, match=r"text\.tokenizer\.json is missing"):
-        load_bundle(with_book)
-
-
-def test_a_vocabulary_without_a_checksum_is_not_read(with_book: Path) -> None:
+def test_a_vocabulary_without_a_checksum_is_not_read(with_book):
     sums = (with_book / "SHA256SUMS").read_text().splitlines(keepends=True)
     (with_book / "SHA256SUMS").write_text("".join(line for line in sums if "tokenizer" not in line))
     with pytest.raises(BundleError, match=r"names the vocabulary text\.tokenizer\.json, of which SHA256SUMS has no"):
@@ -146,14 +101,14 @@ def test_a_vocabulary_without_a_checksum_is_not_read(with_book: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", b'{"model": {"vocab": {}}}'])
-def test_a_file_that_is_no_vocabulary(with_book: Path, content: bytes) -> None:
+def test_a_file_that_is_no_vocabulary(with_book, content):
     (with_book / tiny_bundles.BOOK).write_bytes(content)
     tiny_bundles.seal(with_book)
     with pytest.raises(BundleError, match=r"text\.tokenizer\.json"):
         load_bundle(with_book)
 
 
-def test_a_vocabulary_of_a_name_that_leads_elsewhere(with_book: Path) -> None:
+def test_a_vocabulary_of_a_name_that_leads_elsewhere(with_book):
     rewrite(with_book, lambda card: card["text"].update(vocabulary="../text.tokenizer.json"))
     with pytest.raises(BundleError, match=r"text\.vocabulary: String should match"):
         load_bundle(with_book)

@@ -2,22 +2,18 @@
 
 import json
 import os
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
-import tiny_bundles
-from inboxes import Inbox
 
 from unroll.errors import BundleError, ParameterError, UnrollError
 from unroll.files import sha256_of
 from unroll.inference.file_scorer import FileScorer
 from unroll.scoring import job, storage
 from unroll.scoring.job import Model, score_inbox
-from unroll.scoring.names import safe_name
 
 
-def test_new_files_are_scored_once_and_stay(inbox: Inbox) -> None:
+def test_new_files_are_scored_once_and_stay(inbox):
     inbox.put("a.parquet", 5, bad=(1,))
     inbox.put("day=2026-01-01/part-0.parquet", 3, seed=1)
     report = inbox.score()
@@ -41,12 +37,12 @@ def test_new_files_are_scored_once_and_stay(inbox: Inbox) -> None:
     assert list(inbox.files("inbox")) == ["a.parquet", "day=2026-01-01/part-0.parquet"]
 
 
-def test_marker_and_outputs_name_the_registered_model(inbox: Inbox) -> None:
+def test_marker_and_outputs_name_the_registered_model(inbox):
     inbox.put("a.parquet", 4, bad=(1,))
     registered = {"name": "digit-rows", "version": "3", "run_id": "r1"}
     asked: list[str] = []
 
-    def resolve(address: str) -> Model:
+    def resolve(address):
         asked.append(address)
         return Model(inbox.root / "bundle", registered)
 
@@ -62,13 +58,13 @@ def test_marker_and_outputs_name_the_registered_model(inbox: Inbox) -> None:
     assert set(versions.to_pylist()) == {report.model_version}
 
 
-def test_an_empty_inbox_is_made_and_needs_no_model(inbox: Inbox) -> None:
+def test_an_empty_inbox_is_made_and_needs_no_model(inbox):
     (inbox.root / "inbox").rmdir()
     report = inbox.score(model="nowhere")
     assert (report.files, report.model_version) == ((), None)
 
 
-def test_a_touched_file_is_not_scored_again(inbox: Inbox) -> None:
+def test_a_touched_file_is_not_scored_again(inbox):
     inbox.put("a.parquet", 5)
     inbox.score()
     before = (inbox.root / "predictions/a.parquet.parquet").stat()
@@ -79,24 +75,7 @@ def test_a_touched_file_is_not_scored_again(inbox: Inbox) -> None:
     assert inbox.markers()["a.parquet"]["version"] != version
 
 
-def test_what_is_known_is_not_read_again(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    inbox.put("a.parquet", 5)
-    inbox.score()
-    monkeypatch.setattr(storage, "sha256_of", lambda _: pytest.fail("the file was read"))
-    assert inbox.states() == {"a.parquet": "known"}
-
-
-def test_another_model_does_not_score_again(inbox: Inbox) -> None:
-    inbox.put("a.parquet", 5)
-    inbox.score()
-    tiny_bundles.digits(inbox.root / "other", name="other")
-    inbox.put("b.parquet", 1, seed=1)
-    assert inbox.states(model=str(inbox.root / "other")) == {"a.parquet": "known", "b.parquet": "scored"}
-    names = {name: marker["model_version"].partition("@")[0] for name, marker in inbox.markers().items()}
-    assert names == {"a.parquet": "tiny-digits", "b.parquet": "other"}
-
-
-def test_changed_content_replaces_predictions_and_quarantine(inbox: Inbox) -> None:
+def test_changed_content_replaces_predictions_and_quarantine(inbox):
     inbox.put("a.parquet", 5, bad=(0,))
     inbox.score()
     inbox.put("a.parquet", 4, seed=2)
@@ -109,7 +88,7 @@ def test_changed_content_replaces_predictions_and_quarantine(inbox: Inbox) -> No
     assert len(inbox.markers()) == 1
 
 
-def test_a_file_that_is_removed_keeps_its_predictions(inbox: Inbox) -> None:
+def test_a_file_that_is_removed_keeps_its_predictions(inbox):
     content = inbox.put("a.parquet", 2)
     inbox.score()
     (inbox.root / "inbox/a.parquet").unlink()
@@ -119,7 +98,7 @@ def test_a_file_that_is_removed_keeps_its_predictions(inbox: Inbox) -> None:
     assert inbox.states() == {"a.parquet": "known"}
 
 
-def test_content_that_turns_bad_leaves_the_old_predictions(inbox: Inbox) -> None:
+def test_content_that_turns_bad_leaves_the_old_predictions(inbox):
     content = inbox.put("a.parquet", 3, bad=(1,))
     inbox.score()
     inbox.put_bytes("a.parquet", b"garbage")
@@ -130,25 +109,15 @@ def test_content_that_turns_bad_leaves_the_old_predictions(inbox: Inbox) -> None
     assert list(inbox.files("quarantine")) == ["a.parquet.parquet"]
 
 
-def test_equal_content_under_several_names_gives_several_outputs(inbox: Inbox) -> None:
-    content = inbox.put("x", 2)
-    for name in ("X", "d/x", "x.parquet/y"):
-        inbox.put_bytes(name, content)
-    assert len({one.output for one in inbox.score().of("scored")}) == 4
-    assert inbox.ids("predictions") == sorted([0, 1] * 4)
-
-
 @pytest.mark.parametrize(
     ("name", "content"),
     [
         ("bad.parquet", b"this is no parquet file"),
         ("bad.parquet", b""),
         ("bad.csv", b"a,b\n1,2\n"),
-        ("bad.docx", b"PK\x03\x04"),
-        ("labels", b"\x00\x00\x08\x01\x00\x00\x00\x00"),
     ],
 )
-def test_a_file_that_cannot_be_scored_stays_and_gets_a_reason(inbox: Inbox, name: str, content: bytes) -> None:
+def test_a_file_that_cannot_be_scored_stays_and_gets_a_reason(inbox, name, content):
     inbox.put("a.parquet", 2)
     inbox.put_bytes(f"day=1/{name}", content)
     inbox.put("z.parquet", 2, seed=1)
@@ -163,24 +132,24 @@ def test_a_file_that_cannot_be_scored_stays_and_gets_a_reason(inbox: Inbox, name
     assert inbox.score().counts()["known"] == 3
 
 
-def test_a_rejected_file_that_is_fixed_is_scored(inbox: Inbox) -> None:
-    content = inbox.put("a.parquet", 400)
-    inbox.put_bytes("a.parquet", content[: len(content) // 2])
-    assert inbox.states() == {"a.parquet": "rejected"}
-    inbox.put_bytes("a.parquet", content)
-    assert inbox.states() == {"a.parquet": "scored"}
-    assert inbox.ids("predictions") == list(range(400))
-    assert inbox.files("quarantine") == {}
+def test_too_many_bad_rows_reject_the_file(inbox):
+    inbox.put("a.parquet", 10, bad=(0, 1))
+    inbox.put("b.parquet", 10, seed=1, bad=(0,))
+    inbox.put("c.parquet", 2, seed=2, bad=(0, 1))
+    assert inbox.states(max_bad_share=0.1) == {"a.parquet": "rejected", "b.parquet": "scored", "c.parquet": "rejected"}
+    assert inbox.ids("predictions") == list(range(1001, 1010))
+    (inbox.root / "inbox/c.parquet").touch()
+    assert inbox.states(max_bad_share=1.0)["c.parquet"] == "rejected"  # not one row of it can be scored
 
 
-def test_a_rejected_file_that_is_touched_is_tried_again(inbox: Inbox) -> None:
+def test_a_rejected_file_that_is_touched_is_tried_again(inbox):
     inbox.put("a.parquet", 4, bad=(0, 1, 2))
     assert inbox.states() == {"a.parquet": "rejected"}
     os.utime(inbox.root / "inbox/a.parquet")
     assert inbox.states(max_bad_share=0.8) == {"a.parquet": "scored"}
 
 
-def test_what_is_still_being_written_waits(inbox: Inbox) -> None:
+def test_what_is_still_being_written_waits(inbox):
     inbox.put("ready.parquet", 2)
     os.utime(inbox.root / "inbox/ready.parquet", (0, 0))
     inbox.put("fresh.parquet", 2)
@@ -197,13 +166,13 @@ def test_what_is_still_being_written_waits(inbox: Inbox) -> None:
     assert [one.file for one in inbox.score(settle_seconds=60.0).of("scored")] == ["fresh.parquet"]
 
 
-def test_a_file_that_grows_under_an_old_date_waits(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_grows_under_an_old_date_waits(inbox, monkeypatch):
     whole = inbox.put("a.parquet", 2)
     path = inbox.root / "inbox/a.parquet"
     path.write_bytes(whole[:100])
     os.utime(path, (0, 0))
 
-    def meanwhile(_: float) -> None:
+    def meanwhile(_):
         path.write_bytes(whole)
         os.utime(path, (0, 0))
 
@@ -214,15 +183,13 @@ def test_a_file_that_grows_under_an_old_date_waits(inbox: Inbox, monkeypatch: py
 
 
 @pytest.mark.parametrize("meanwhile", ["cut", "removed", "renamed", "same size and date"])
-def test_a_file_that_changes_while_it_is_read_waits(
-    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, meanwhile: str
-) -> None:
+def test_a_file_that_changes_while_it_is_read_waits(inbox, monkeypatch, meanwhile):
     content = inbox.put("a.parquet", 6, bad=(1,))
     path = inbox.root / "inbox/a.parquet"
     real = FileScorer.score_file
 
-    def score(self: FileScorer, *args: object, **options: object) -> object:
-        done = real(self, *args, **options)  # type: ignore[arg-type]
+    def score(self, *args, **options):
+        done = real(self, *args, **options)
         if meanwhile == "cut":
             path.write_bytes(b"cut")
         elif meanwhile == "removed":
@@ -248,7 +215,7 @@ def test_a_file_that_changes_while_it_is_read_waits(
 
 
 @pytest.mark.parametrize("model", ["bundle", "nothing"])
-def test_a_model_that_cannot_be_used_leaves_all_untouched(inbox: Inbox, model: str) -> None:
+def test_a_model_that_cannot_be_used_leaves_all_untouched(inbox, model):
     inbox.put("a.parquet", 2)
     with (inbox.root / "bundle/model.onnx").open("ab") as file:
         file.write(b"\x00")
@@ -257,7 +224,7 @@ def test_a_model_that_cannot_be_used_leaves_all_untouched(inbox: Inbox, model: s
     assert sorted(path.name for path in inbox.root.iterdir()) == ["bundle", "inbox"]
 
 
-def test_folders_inside_one_another_are_refused(inbox: Inbox) -> None:
+def test_folders_inside_one_another_are_refused(inbox):
     for changes in (
         {"output": inbox.address("inbox/predictions")},
         {"quarantine": inbox.address("predictions")},
@@ -268,7 +235,7 @@ def test_folders_inside_one_another_are_refused(inbox: Inbox) -> None:
             inbox.score(**changes)
 
 
-def test_an_output_belongs_to_one_inbox(inbox: Inbox) -> None:
+def test_an_output_belongs_to_one_inbox(inbox):
     inbox.put("a.parquet", 2)
     inbox.score()
     before = inbox.files("predictions")
@@ -280,17 +247,15 @@ def test_an_output_belongs_to_one_inbox(inbox: Inbox) -> None:
 
 
 @pytest.mark.parametrize("error", [BundleError("the graph cannot be run"), RuntimeError("broken")])
-def test_files_after_one_at_which_the_program_fails_are_scored(
-    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
+def test_files_after_one_at_which_the_program_fails_are_scored(inbox, monkeypatch, error):
     inbox.put("a.parquet", 2)
     inbox.put("b.parquet", 3, seed=1)
     real = FileScorer.score_file
 
-    def score(self: FileScorer, source: Path, *args: object, **options: object) -> object:
+    def score(self, source, *args, **options):
         if source.name == "a.parquet":
             raise error
-        return real(self, source, *args, **options)  # type: ignore[arg-type]
+        return real(self, source, *args, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(FileScorer, "score_file", score)
@@ -303,12 +268,12 @@ def test_files_after_one_at_which_the_program_fails_are_scored(
     assert inbox.ids("predictions") == [0, 1, 1000, 1001, 1002]
 
 
-def test_what_was_done_before_a_job_broke_off_is_reported(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_done_before_a_job_broke_off_is_reported(inbox, monkeypatch):
     inbox.put("a.parquet", 2)
     inbox.put("b.parquet", 3, seed=1)
     real, stopped = storage.Storage.fetch, []
 
-    def fetch(self: storage.Storage, file: storage.StoredFile, folder: Path) -> tuple[Path, str]:
+    def fetch(self, file, folder):
         if file.name == "b.parquet":
             raise KeyboardInterrupt
         return real(self, file, folder)
@@ -321,7 +286,7 @@ def test_what_was_done_before_a_job_broke_off_is_reported(inbox: Inbox, monkeypa
     assert [(one.file, one.rows_scored) for one in report.files] == [("a.parquet", 2)]
 
 
-def test_what_killed_jobs_left_goes_after_a_day(inbox: Inbox) -> None:
+def test_what_killed_jobs_left_goes_after_a_day(inbox):
     for name in ("old", "new"):
         (inbox.root / "staging" / name).mkdir(parents=True)
         (inbox.root / "staging" / name / "input.csv").write_text("half")
@@ -331,39 +296,12 @@ def test_what_killed_jobs_left_goes_after_a_day(inbox: Inbox) -> None:
     assert [path.name for path in (inbox.root / "staging").iterdir()] == ["new"]
 
 
-STRANGE = [
-    "x" * 240 + ".parquet",
-    "/".join(["folder-of-forty-characters-and-then-some"] * 30) + "/a.parquet",
-    "a b\n\t;$(x)'\".parquet",
-    "back\\slash.parquet",
-    "a*?[b].parquet",
-    os.fsdecode(b"\xff\xfe.parquet"),
-    "\u202egnp.parquet",
-    "~.parquet",
-    "100%.parquet",
-]
-
-
-@pytest.mark.parametrize("name", STRANGE, ids=ascii)
-def test_strange_names(inbox: Inbox, name: str) -> None:
-    inbox.put(name, 2)
-    report = inbox.score()
-    assert [one.rows_scored for one in report.files] == [2]
-    assert all(line["file"].isprintable() and line["what"].isprintable() for line in report.lines())
-    assert inbox.score().counts()["known"] == 1
-    inbox.put_bytes(name, b"garbage")
-    assert inbox.score().counts()["rejected"] == 1
-    (output,), (reason,) = inbox.files("predictions"), inbox.files("quarantine")
-    assert (output, reason) == (f"{safe_name(name)}.parquet", f"{safe_name(name)}.reason.json")
-    assert all(one.isprintable() and "\\" not in one for one in (output, reason))
-
-
-def test_rows_are_balanced(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_balanced(inbox, monkeypatch):
     inbox.put("a.parquet", 4, bad=(1,))
     real = FileScorer.score_file
 
-    def score(self: FileScorer, source: Path, output: Path, **options: object) -> object:
-        done = real(self, source, output, **options)  # type: ignore[arg-type]
+    def score(self, source, output, **options):
+        done = real(self, source, output, **options)
         pa.parquet.write_table(pa.parquet.read_table(output).slice(1), output)
         return done
 

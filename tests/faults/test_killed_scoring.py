@@ -10,14 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tiny_bundles
-from inboxes import KILLED, Inbox, JobStarter, job_starter
+from inboxes import KILLED, Inbox, job_starter
 from servers import object_store
 
 from unroll.errors import UnrollError
@@ -25,13 +24,13 @@ from unroll.scoring.markers import Markers
 
 
 @pytest.fixture(scope="module")
-def starter() -> Iterator[JobStarter]:
+def starter():
     with job_starter() as one:
         yield one
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Inbox:
+def prepared(tmp_path_factory):
     """A file that was scored and has changed, one that was rejected and fixed, one of garbage, and a new one."""
     inbox = Inbox(tmp_path_factory.mktemp("prepared"))
     tiny_bundles.digits(inbox.root / "bundle")
@@ -45,7 +44,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Inbox:
     return inbox
 
 
-def require_all_once(inbox: Inbox) -> None:
+def require_all_once(inbox):
     """Every row of the inbox is in the output or in quarantine, once; and nothing half-written is anywhere."""
     predictions, quarantine = inbox.files("predictions"), inbox.files("quarantine")
     assert list(predictions) == ["a.parquet.parquet", "b.parquet.parquet", "day=1/d.parquet.parquet"]
@@ -62,7 +61,7 @@ def require_all_once(inbox: Inbox) -> None:
     assert inbox.score().counts()["known"] == 4
 
 
-def killed_at_every_step(prepared: Inbox, inbox_of: Callable[[int], Inbox], starter: JobStarter, steps: range) -> None:
+def killed_at_every_step(prepared, inbox_of, starter, steps):
     """Kills a job after some step, another after a later one, and so on, until one comes to its end."""
     for step in steps:
         inbox = inbox_of(step)
@@ -80,14 +79,12 @@ def killed_at_every_step(prepared: Inbox, inbox_of: Callable[[int], Inbox], star
 
 
 @pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
-def test_killed_between_steps(tmp_path: Path, prepared: Inbox, starter: JobStarter, every: int) -> None:
+def test_killed_between_steps(tmp_path, prepared, starter, every):
     killed_at_every_step(prepared, lambda step: Inbox(tmp_path / str(step)), starter, range(every, 100, every))
 
 
 @pytest.mark.slow
-def test_killed_between_steps_in_an_object_store(
-    tmp_path: Path, prepared: Inbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_between_steps_in_an_object_store(tmp_path, prepared, monkeypatch):
     with object_store() as environment:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
@@ -96,7 +93,7 @@ def test_killed_between_steps_in_an_object_store(
             killed_at_every_step(prepared, inboxes.__getitem__, own, range(6, 100, 7))
 
 
-def kill_after(job: int, inbox: Inbox, markers: int, delay: float) -> None:
+def kill_after(job, inbox, markers, delay):
     """Kill a job some seconds after so many files are done, unless it ends before."""
     with contextlib.suppress(ProcessLookupError):
         while len(inbox.marker_names()) < markers:
@@ -107,7 +104,7 @@ def kill_after(job: int, inbox: Inbox, markers: int, delay: float) -> None:
 
 
 @pytest.mark.slow
-def test_killed_at_25_random_moments(tmp_path: Path, starter: JobStarter) -> None:
+def test_killed_at_25_random_moments(tmp_path, starter):
     inbox = Inbox(tmp_path)
     tiny_bundles.digits(tmp_path / "bundle")
     moments = random.Random(7)
@@ -136,7 +133,7 @@ def test_killed_at_25_random_moments(tmp_path: Path, starter: JobStarter) -> Non
     assert inbox.score().counts()["known"] == files + rounds
 
 
-def test_two_jobs_at_once_write_what_one_writes(tmp_path: Path, starter: JobStarter) -> None:
+def test_two_jobs_at_once_write_what_one_writes(tmp_path, starter):
     inbox = Inbox(tmp_path)
     tiny_bundles.digits(tmp_path / "bundle")
     for seed in range(12):
@@ -154,18 +151,18 @@ def test_two_jobs_at_once_write_what_one_writes(tmp_path: Path, starter: JobStar
     assert inbox.score().counts()["known"] == 12
 
 
-def test_a_slow_job_that_publishes_old_content_is_put_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_job_that_publishes_old_content_is_put_right(tmp_path, monkeypatch):
     """Its file changed after its last look, and another job scored the new content meanwhile."""
     inbox = Inbox(tmp_path)
     tiny_bundles.digits(tmp_path / "bundle")
     inbox.put("a.parquet", 3)
     real = Markers.remove
 
-    def meanwhile(self: Markers, file: object) -> None:
+    def meanwhile(self, file):
         monkeypatch.setattr(Markers, "remove", real)
         inbox.put("a.parquet", 3, seed=1)
         inbox.score()
-        real(self, file)  # type: ignore[arg-type]
+        real(self, file)
 
     monkeypatch.setattr(Markers, "remove", meanwhile)
     inbox.score()
@@ -175,7 +172,7 @@ def test_a_slow_job_that_publishes_old_content_is_put_right(tmp_path: Path, monk
     assert inbox.score().counts()["known"] == len(inbox.markers()) == 1
 
 
-def many_digits(path: Path, rows: int) -> list[int]:
+def many_digits(path, rows):
     """A file whose predictions do not compress, for their ids are random; gives these."""
     ids = np.random.default_rng(0).integers(0, 2**62, rows)
     path.parent.mkdir(parents=True)
@@ -183,7 +180,7 @@ def many_digits(path: Path, rows: int) -> list[int]:
     return sorted(ids.tolist())
 
 
-def mount(*arguments: str) -> bool:
+def mount(*arguments):
     """Whether a file system can be mounted so."""
     program = shutil.which("mount")
     return (
@@ -192,7 +189,7 @@ def mount(*arguments: str) -> bool:
 
 
 @pytest.mark.parametrize("place", ["output", "staging"])
-def test_a_full_disk_stops_the_job_and_rejects_nothing(tmp_path: Path, place: str) -> None:
+def test_a_full_disk_stops_the_job_and_rejects_nothing(tmp_path, place):
     disk = tmp_path / "staging" if place == "staging" else tmp_path / "disk"
     disk.mkdir()
     if os.geteuid() != 0 or not mount("-t", "tmpfs", "-o", "size=32k", "tmpfs", str(disk)):
@@ -215,7 +212,7 @@ def test_a_full_disk_stops_the_job_and_rejects_nothing(tmp_path: Path, place: st
         subprocess.run([shutil.which("umount") or "umount", "--lazy", str(disk)], check=True)
 
 
-def test_a_file_that_may_not_grow_stops_the_job_and_rejects_nothing(tmp_path: Path) -> None:
+def test_a_file_that_may_not_grow_stops_the_job_and_rejects_nothing(tmp_path):
     """A full disk, for those who may not mount one."""
     inbox = Inbox(tmp_path)
     tiny_bundles.digits(tmp_path / "bundle")

@@ -18,34 +18,13 @@ EPOCH = re.compile(r"epoch (\d+)/")
 
 @pytest.fixture
 def project(tiny, tmp_path):
-    """Make folders with the same parameters and features."""
-
     def make(name):
         folder = tmp_path / name
         folder.mkdir()
-        experiment = {
-            "domain": "prices",
-            "task": "steps",
-            "model": {
-                "kind": "recurrent",
-                "layers": [{"cell": "lstm", "units": 16}, {"cell": "gru", "units": 16}],
-                "dropout": 0.2,
-            },
-            "training": {
-                "epochs": EPOCHS,
-                "batch_size": 2,
-                "learning_rate": 0.002,
-                "schedule": "one_cycle",
-                "seeds": [0, 1],
-                "device": "cpu",
-            },
-        }
-        content = {
-            "datasets": {"stock": {"domain": "prices", "sources": [{"kind": "path", "path": "x.csv"}], "ticker": "X"}},
-            "tasks": {"steps": tiny.plain("price")},
-            "experiments": {"gru": experiment},
-            "scoring": {"experiment": "gru"},
-        }
+        layers = [{"cell": "lstm", "units": 16}, {"cell": "gru", "units": 16}]
+        model = {"kind": "recurrent", "layers": layers, "dropout": 0.2}
+        training = {"epochs": EPOCHS, "batch_size": 2, "learning_rate": 0.002, "schedule": "one_cycle", "seeds": [0, 1]}
+        content = tiny.parameters("price", "gru", model=model, training=training)
         (folder / "params.yaml").write_text(yaml.safe_dump(content))
         tiny.samples("price").save(folder / "data/features/steps")
         return folder

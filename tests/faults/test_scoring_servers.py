@@ -1,9 +1,5 @@
 """Scoring jobs whose files are in an object store, a real S3 server that is sometimes away."""
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import fsspec
 import pytest
 import tiny_bundles
@@ -17,13 +13,13 @@ from unroll.scoring.markers import Markers
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[dict[str, str]]:
+def store():
     with object_store() as environment:
         yield environment
 
 
 @pytest.fixture
-def inbox(store: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
+def inbox(store, tmp_path, monkeypatch):
     """An empty one below a prefix that nobody else uses."""
     for name, value in store.items():
         monkeypatch.setenv(name, value)
@@ -33,18 +29,18 @@ def inbox(store: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
-def filled(inbox: Inbox, files: int = 3) -> list[int]:
+def filled(inbox, files=3):
     """Files of six rows, one of them bad; gives all ids that are to be found in the end."""
     for seed in range(files):
         inbox.put(f"day={seed % 2}/{seed}.parquet", 6, seed, bad=(seed % 6,))
     return [1000 * seed + row for seed in range(files) for row in range(6)]
 
 
-def all_rows(inbox: Inbox) -> list[int]:
+def all_rows(inbox):
     return sorted(inbox.ids("predictions") + inbox.ids("quarantine"))
 
 
-def test_all_folders_in_an_object_store(inbox: Inbox) -> None:
+def test_all_folders_in_an_object_store(inbox):
     ids = filled(inbox)
     inbox.put_bytes("day=0/bad.parquet", b"garbage")
     inbox.put_bytes("_SUCCESS", b"")
@@ -66,7 +62,7 @@ def test_all_folders_in_an_object_store(inbox: Inbox) -> None:
     assert list((inbox.root / "staging").iterdir()) == []
 
 
-def test_the_version_of_an_object_is_its_tag(inbox: Inbox) -> None:
+def test_the_version_of_an_object_is_its_tag(inbox):
     content = inbox.put("a.parquet", 2)
     inbox.score()
     inbox.put_bytes("a.parquet", content)  # a new time, the same tag
@@ -75,7 +71,7 @@ def test_the_version_of_an_object_is_its_tag(inbox: Inbox) -> None:
     assert len(marker["version"]) == 32
 
 
-def test_content_that_comes_back_after_a_kill_is_scored_again(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_content_that_comes_back_after_a_kill_is_scored_again(inbox, monkeypatch):
     """The old content has the old tag again, but what is in place are the predictions of the new one."""
     old = inbox.put("a.parquet", 2)
     inbox.score()
@@ -90,14 +86,14 @@ def test_content_that_comes_back_after_a_kill_is_scored_again(inbox: Inbox, monk
     assert inbox.ids("predictions") == [0, 1]
 
 
-def test_quarantine_on_this_machine_and_the_rest_in_a_store(inbox: Inbox) -> None:
+def test_quarantine_on_this_machine_and_the_rest_in_a_store(inbox):
     ids = filled(inbox)
     inbox.score(quarantine=str(inbox.root / "quarantine"))
     assert sorted(inbox.ids("predictions") + Inbox(inbox.root).ids("quarantine")) == ids
 
 
 @pytest.mark.parametrize("moment", ["listed", "two blocks", "scored"])
-def test_an_object_that_is_overwritten_waits(inbox: Inbox, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+def test_an_object_that_is_overwritten_waits(inbox, monkeypatch, moment):
     from s3fs.core import S3File
 
     inbox.put("a.parquet", 6)
@@ -109,7 +105,7 @@ def test_an_object_that_is_overwritten_waits(inbox: Inbox, monkeypatch: pytest.M
     }[moment]
     real = getattr(owner, name)
 
-    def meanwhile(self: Any, *args: Any, **options: Any) -> Any:
+    def meanwhile(self, *args, **options):
         if moment != "two blocks" or (args[0] and self.key.endswith("a.parquet")):
             inbox.put("a.parquet", 6, seed=1)
         return real(self, *args, **options)
@@ -122,15 +118,13 @@ def test_an_object_that_is_overwritten_waits(inbox: Inbox, monkeypatch: pytest.M
     assert inbox.ids("predictions") == [*range(1000, 1006), *range(2000, 2006)]
 
 
-def test_an_object_that_may_not_be_read_waits_and_those_after_it_are_scored(
-    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_object_that_may_not_be_read_waits_and_those_after_it_are_scored(inbox, monkeypatch):
     from s3fs.core import S3File
 
     ids = filled(inbox)
     real = S3File._fetch_range
 
-    def fetch(self: Any, *range_: int) -> bytes:
+    def fetch(self, *range_):
         if self.key.endswith("day=0/0.parquet"):
             raise PermissionError("the storage class of the object does not allow it")
         return bytes(real(self, *range_))
@@ -144,7 +138,7 @@ def test_an_object_that_may_not_be_read_waits_and_those_after_it_are_scored(
     assert all_rows(inbox) == ids
 
 
-def test_a_store_that_is_away_stops_the_job(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_is_away_stops_the_job(inbox, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(ServiceUnavailable, match=f"{inbox.base}/"):
@@ -159,16 +153,14 @@ def test_a_store_that_is_away_stops_the_job(inbox: Inbox, monkeypatch: pytest.Mo
         ("SignatureDoesNotMatch", 403, UnrollError),
     ],
 )
-def test_a_store_that_refuses_in_the_middle_stops_the_job(
-    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, code: str, status: int, kind: type[UnrollError]
-) -> None:
+def test_a_store_that_refuses_in_the_middle_stops_the_job(inbox, monkeypatch, code, status, kind):
     from botocore.exceptions import ClientError
     from s3fs.errors import translate_boto_error
 
     ids = filled(inbox)
     system = storage.Storage(inbox.address("predictions")).fs
 
-    def put(_: str, key: str) -> None:
+    def put(_, key):
         about = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
         raise translate_boto_error(ClientError(about, "PutObject"))
 
@@ -182,7 +174,7 @@ def test_a_store_that_refuses_in_the_middle_stops_the_job(
     assert all_rows(inbox) == ids
 
 
-def test_a_bucket_that_does_not_exist(inbox: Inbox) -> None:
+def test_a_bucket_that_does_not_exist(inbox):
     with pytest.raises(UnrollError, match="s3://nowhere/x"):
         inbox.score(input="s3://nowhere/x")
     inbox.put("a.parquet", 2)
@@ -191,7 +183,7 @@ def test_a_bucket_that_does_not_exist(inbox: Inbox) -> None:
     assert inbox.score(input=f"{inbox.base}/empty").files == ()
 
 
-def test_keys_that_would_be_other_paths_become_names(tmp_path: Path) -> None:
+def test_keys_that_would_be_other_paths_become_names(tmp_path):
     inbox = Inbox(tmp_path, "memory://hostile")
     tiny_bundles.digits(tmp_path / "bundle")
     content = Inbox(tmp_path).put("a.parquet", 2)

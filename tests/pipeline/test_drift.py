@@ -2,13 +2,11 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tiny_bundles
-from flow_processes import Server
 
 from unroll.export.bundle import add_files
 from unroll.features.samples import Fold
@@ -19,7 +17,7 @@ pytestmark = pytest.mark.slow
 ROWS = 300
 
 
-def bundle(folder: Path) -> None:
+def bundle(folder):
     """A bundle whose training images have all greys, and ink on every fourth pixel at least."""
     tiny_bundles.digits(folder)
     images = np.maximum(tiny_bundles.images(1000), 1)
@@ -30,17 +28,17 @@ def bundle(folder: Path) -> None:
 
 
 @pytest.fixture
-def workplace(scoring_place: Path) -> Path:
+def workplace(scoring_place):
     bundle(scoring_place / "models/tiny-digits/bundle")
     return scoring_place
 
 
-def put(place: Path, name: str, pixels: np.ndarray) -> None:
+def put(place, name, pixels):
     table = tiny_bundles.digits_table(pixels, row_id=np.arange(len(pixels)))
     pq.write_table(table, place / "data/inbox" / f"{name}.parquet")
 
 
-def run(place: Path, server: Server) -> dict[str, object]:
+def run(place, server):
     """Runs the flow once; what the server knows of the run."""
     command = [sys.executable, "-m", "pipelines.batch_inference"]
     environment = server.environment(place) | {"MLFLOW_TRACKING_URI": f"sqlite:///{place}/mlflow.db"}
@@ -52,7 +50,7 @@ def run(place: Path, server: Server) -> dict[str, object]:
     return runs[0] | {"printed": done.stdout}
 
 
-def test_rows_and_drift_of_a_run(workplace: Path, prefect_server: Server) -> None:
+def test_rows_and_drift_of_a_run(workplace, prefect_server):
     usual = np.maximum(tiny_bundles.images(ROWS, seed=5), 1)
     usual[7] = 0
     put(workplace, "usual", usual)

@@ -1,22 +1,27 @@
-"""How the training flow is planned before it starts, and what it prints at the end."""
+"""How the training flow is planned, what it prints at the end, and its child processes."""
 
 import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 import yaml
-from flow_processes import ROOT
+from flow_processes import ROOT, processes_in, wait_for
 
-from pipelines import graph, run, summary, training
+from pipelines import graph, summary, training
+from pipelines.processes import Children
 from pipelines.stages import Slots
 from unroll import paths
 from unroll.files import digest_of, write_json
 
 
 @pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -27,7 +32,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(("cores", "slots"), [(16, 5), (2, 1)])
-def test_slots_are_cores_by_threads(cores: int, slots: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slots_are_cores_by_threads(cores, slots, monkeypatch):
     monkeypatch.setattr(training, "_cores", lambda: cores)
     assert training.default_slots() == slots
 
@@ -36,9 +41,7 @@ def test_slots_are_cores_by_threads(cores: int, slots: int, monkeypatch: pytest.
     ("script", "devices", "slots"),
     [("echo 'GPU 0: Any'", None, 1), ("echo 'GPU 0: Any'", "", 5), ("echo 'No devices were found'; exit 6", None, 5)],
 )
-def test_one_slot_where_stages_would_share_a_gpu(
-    script: str, devices: str | None, slots: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_slot_where_stages_would_share_a_gpu(script, devices, slots, monkeypatch):
     monkeypatch.setattr(training, "_cores", lambda: 16)
     if devices is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", devices)
@@ -46,12 +49,6 @@ def test_one_slot_where_stages_would_share_a_gpu(
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     assert training.default_slots() == slots
-
-
-@pytest.mark.parametrize("slots", ["0", "-1"])
-def test_zero_slots_are_refused(slots: str) -> None:
-    with pytest.raises(SystemExit):
-        run.main(["--slots", slots])
 
 
 GRAPH = {
@@ -66,11 +63,11 @@ GRAPH = {
 SECONDS = {"train@long": 100.0, "train@short": 3.0}
 
 
-def seconds_of(stage: str) -> float:
+def seconds_of(stage):
     return SECONDS.get(stage, 1.0)
 
 
-def test_distances_to_the_end_and_to_a_result() -> None:
+def test_distances_to_the_end_and_to_a_result():
     to_end = graph.seconds_to_end(GRAPH, seconds_of)
     assert (to_end["ingest@b"], to_end["train@short"], to_end["compare"]) == (103, 5, 1)
     to_result = graph.seconds_to_result(GRAPH, set(GRAPH) - {"ingest@a"}, seconds_of)
@@ -84,18 +81,18 @@ def test_distances_to_the_end_and_to_a_result() -> None:
     ("count", "expected"),
     [(1, ["ingest@a", "train@short", "ingest@b", "compare"]), (2, ["ingest@b", "ingest@a", "train@short", "compare"])],
 )
-def test_one_slot_takes_the_longest_chain_and_the_others_the_nearest_result(count: int, expected: list[str]) -> None:
+def test_one_slot_takes_the_longest_chain_and_the_others_the_nearest_result(count, expected):
     to_result = graph.seconds_to_result(GRAPH, GRAPH, seconds_of)
     slots = Slots(count, graph.seconds_to_end(GRAPH, seconds_of), to_result)
     order: list[str] = []
     ended = {name: threading.Event() for name in expected}
 
-    def stage(name: str) -> None:
+    def stage(name):
         with slots.take(name):
             order.append(name)
             ended[name].wait()
 
-    def wait_until(so_many: int) -> None:
+    def wait_until(so_many):
         while len(order) < so_many:
             pass
 
@@ -122,7 +119,7 @@ def test_one_slot_takes_the_longest_chain_and_the_others_the_nearest_result(coun
     assert order == expected
 
 
-def trained(experiment: str, seconds: float) -> None:
+def trained(experiment, seconds):
     """Write weights and how long their training took."""
     paths.weights(experiment).mkdir(parents=True)
     (paths.weights(experiment) / "all-seed0.safetensors").write_bytes(b"weights")
@@ -130,7 +127,7 @@ def trained(experiment: str, seconds: float) -> None:
     paths.timing(experiment).write_text(json.dumps(timing))
 
 
-def test_prints_the_leaderboard_and_where_things_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_prints_the_leaderboard_and_where_things_are(capsys):
     summary.print_results(summary.read_results())
     assert capsys.readouterr().out == ""
     first, second = ("mnist-lstm", "reviews-bilstm")
@@ -149,3 +146,70 @@ def test_prints_the_leaderboard_and_where_things_are(capsys: pytest.CaptureFixtu
     ]
     assert any("models/EXPERIMENT/bundle/" in line for line in lines)
     assert [row["experiment"] for row in summary.read_results([second])] == [second]
+
+
+# A child that starts a program of its own; both ignore what asks them to stop.
+STUBBORN = """
+import signal, subprocess, sys, time
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+if sys.argv[1:]:
+    subprocess.Popen([sys.executable, __file__])
+print("running", flush=True)
+time.sleep(600)
+"""
+FLOW = """
+import sys
+from pipelines.processes import Children
+Children().run([sys.executable, "stubborn.py", "first"], print)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "stubborn.py").write_text(STUBBORN)
+    (tmp_path / "flow.py").write_text(FLOW)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def wait_for_stubborn(folder, count):
+    wait_for(lambda: len(processes_in(folder, "stubborn.py")) == count, 120, lambda: processes_in(folder))
+
+
+@pytest.mark.slow
+def test_a_killed_flow_leaves_no_child(folder):
+    with subprocess.Popen([sys.executable, "flow.py"], env=os.environ | {"PYTHONPATH": str(ROOT)}) as flow:
+        wait_for_stubborn(folder, 2 + 1)  # the command line of the shell that guards them has the name, too
+        flow.kill()
+    wait_for_stubborn(folder, 0)
+
+
+@pytest.mark.slow
+def test_stopped_children_are_gone_with_what_they_started(folder):
+    children = Children()
+    lines: list[str] = []
+    command = [sys.executable, "stubborn.py", "first"]
+    thread = threading.Thread(target=children.run, args=(command, lines.append))
+    thread.start()
+    wait_for(lambda: lines.count("running") == 2, 120, lambda: lines)
+
+    children.stop()
+
+    thread.join(60)
+    assert not thread.is_alive()
+    wait_for_stubborn(folder, 0)
+    with pytest.raises(InterruptedError):
+        children.run(["true"], print)
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [("sys.exit(3)", 3), ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL)],
+)
+def test_status_and_output_are_those_of_the_command(script, status):
+    lines: list[str] = []
+    program = "import sys; print('out', flush=True); sys.stderr.write('err\\n' * 40); assert not sys.stdin.read(); "
+    found = Children().run([sys.executable, "-c", program + script], lines.append)
+    assert found == (status, ["err"] * 20)
+    assert lines == ["out"] + ["err"] * 40

@@ -6,13 +6,13 @@ import sys
 import candidates
 import pytest
 import yaml
-from flow_processes import ROOT, DvcRepo, Server
+from flow_processes import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture
-def project(dvc_repo: DvcRepo, tiny) -> DvcRepo:
+def project(dvc_repo, tiny):
     """A graph of one small stage, and two experiments that were trained: one good, one worse than its baseline."""
     (dvc_repo.path / "stage.py").write_text("from pathlib import Path\nPath('a.out').write_text('done')\n")
     stages = {"a": {"cmd": "python stage.py a", "deps": ["stage.py"], "outs": ["a.out"]}}
@@ -23,7 +23,7 @@ def project(dvc_repo: DvcRepo, tiny) -> DvcRepo:
     return dvc_repo
 
 
-def run(repo: DvcRepo, server: Server, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(repo, server, **environment):
     return subprocess.run(
         [sys.executable, "-m", "pipelines.run", "--slots", "1"],
         cwd=repo.path,
@@ -35,13 +35,13 @@ def run(repo: DvcRepo, server: Server, **environment: str) -> subprocess.Complet
     )
 
 
-def rows_of(out: str) -> dict[str, list[str]]:
+def rows_of(out):
     """Cells of the table's first line of each experiment."""
     lines = [[cell.strip() for cell in line.strip("│").split("│")] for line in out.splitlines() if line[:1] == "│"]
     return {cells[0]: cells[1:] for cells in lines if cells[0]}
 
 
-def test_gates_after_training(project: DvcRepo, prefect_server: Server) -> None:
+def test_gates_after_training(project, prefect_server):
     done = run(project, prefect_server)
 
     assert done.returncode == 0, done.stderr
@@ -64,7 +64,7 @@ def test_gates_after_training(project: DvcRepo, prefect_server: Server) -> None:
     assert "gates |" not in second.stdout
 
 
-def test_a_store_that_cannot_be_used_costs_no_result(project: DvcRepo, prefect_server: Server) -> None:
+def test_a_store_that_cannot_be_used_costs_no_result(project, prefect_server):
     # No server that is away: for that, Prefect would try again after 10 and 60 seconds.
     address = "sqlite:////dev/null/mlflow.db"
     done = run(project, prefect_server, MLFLOW_TRACKING_URI=address)

@@ -23,34 +23,20 @@ EXPERIMENTS = {"price": "levels", "fan": "quantiles", "digits": "digit-rows"}
 
 
 def parameters(tiny):
-    training = {"epochs": 2, "batch_size": 32, "learning_rate": 0.005, "device": "cpu"}
-
-    def experiment(task, cell, **more):
+    content = {}
+    for name, kind, cell, more in (
+        ("price", "price", "lstm", {}),
+        ("fan", "return_quantiles", "gru", {"seeds": [0, 1], "keep": "last"}),
+        ("digits", "digits", "rnn", {}),
+    ):
         model = {"kind": "recurrent", "layers": [{"cell": cell, "units": 6}]}
-        domain = "digits" if task == "digit-rows" else "prices"
-        return {"domain": domain, "task": task, "model": model, "training": {**training, **more}}
-
-    return {
-        "datasets": {
-            "stock": {
-                "domain": "prices",
-                "sources": [{"kind": "path", "path": "data/own/prices.csv"}],
-                "ticker": "ONE",
-            },
-            "made": {"domain": "digits", "sources": [{"kind": "path", "path": "data/own/digits"}]},
-        },
-        "tasks": {
-            "levels": tiny.plain("price"),
-            "quantiles": tiny.plain("return_quantiles"),
-            "digit-rows": tiny.plain("digits", dataset="made"),
-        },
-        "experiments": {
-            "price": experiment("levels", "lstm"),
-            "fan": experiment("quantiles", "gru", seeds=[0, 1], keep="last"),
-            "digits": experiment("digit-rows", "rnn"),
-        },
-        "scoring": {"model": "models/digits"},
-    }
+        training = {"epochs": 2, "batch_size": 32, "learning_rate": 0.005, **more}
+        own = tiny.parameters(kind, name, EXPERIMENTS[name], model=model, training=training)
+        for section, entries in own.items():
+            content.setdefault(section, {}).update(entries)
+    content["datasets"]["stock"] |= {"sources": [{"kind": "path", "path": "data/own/prices.csv"}], "ticker": "ONE"}
+    content["datasets"]["mnist"]["sources"] = [{"kind": "path", "path": "data/own/digits"}]
+    return content
 
 
 def write_own_data(folder, tiny):
@@ -68,8 +54,6 @@ def write_own_data(folder, tiny):
 
 
 class Project:
-    """The project's graph and code with small parameters, in a git repository of its own."""
-
     def __init__(self, path, tiny):
         self.path = path
         path.mkdir()

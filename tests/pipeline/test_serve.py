@@ -4,11 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,7 +34,7 @@ RETRAIN = "Retrain: "
 class Place:
     """A copy of the project with something to score, and a training that does not end."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path):
         self.path = path
         self.log = path.parent / "serve.log"
         self.ports = free_port(), free_port()
@@ -56,7 +52,7 @@ class Place:
         (path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"endless": stage}}))
 
     @contextlib.contextmanager
-    def serve(self) -> Iterator[subprocess.Popen[bytes]]:
+    def serve(self):
         """`make serve`, as long as the block lasts."""
         ports = [f"MLFLOW_PORT={self.ports[0]}", f"PREFECT_PORT={self.ports[1]}"]
         quick = {"PREFECT_WORKER_QUERY_SECONDS": "2", "PYTHONPATH": str(ROOT / "src")}
@@ -66,23 +62,22 @@ class Place:
         with process(command, self.log, cwd=self.path, env=mine | quick) as child:
             yield child
 
-    def wait_for(self, what: Any, seconds: float = 300.0) -> Any:
+    def wait_for(self, what, seconds=300.0):
         return wait_for(what, seconds, lambda: self.log.read_text()[-5000:])
 
-    def runs(self, flow: str, *states: str) -> list[dict[str, Any]]:
+    def runs(self, flow, *states):
         """The runs of a flow that are in one of these states, by name, newest first."""
         state = {"state": {"name": {"any_": list(states)}}} if states else {}
         return self.server.ask("flow_runs", flows={"name": {"any_": [flow]}}, flow_runs=state, sort="START_TIME_DESC")
 
-    def state(self, run: str) -> str:
+    def state(self, run):
         return str(self.server.ask("flow_runs", flow_runs={"id": {"any_": [run]}})[0]["state_name"])
 
-    def start(self, flow: str) -> str:
-        """Run a deployment now."""
+    def start(self, flow):
         (deployment,) = self.server.ask("deployments", deployments={"name": {"any_": [flow]}})
         return str(call(f"{self.server.api}/deployments/{deployment['id']}/create_flow_run", {"parameters": {}})["id"])
 
-    def wait_for_training(self) -> None:
+    def wait_for_training(self):
         """Wait until the endless stage runs, with the program that it has started."""
         self.wait_for((self.path / "started").exists)
         (self.path / "started").unlink()
@@ -90,23 +85,23 @@ class Place:
 
 
 @pytest.fixture
-def place(scoring_place: Path) -> Place:
+def place(scoring_place):
     repo = DvcRepo(scoring_place)
     repo.initialize()
     tiny_bundles.digits(scoring_place / "models/tiny-digits/bundle")
     return Place(scoring_place)
 
 
-def put(place: Place, name: str) -> None:
+def put(place, name):
     table = tiny_bundles.digits_table(tiny_bundles.images(ROWS), row_id=pa.array(range(ROWS)))
     pq.write_table(table, place.path / "data/inbox" / name)
 
 
-def scored(place: Place, name: str) -> bool:
+def scored(place, name):
     return bool([path for path in (place.path / "data/predictions").rglob(f"{name}*.parquet") if path.is_file()])
 
 
-def test_a_day_of_make_serve(place: Place) -> None:
+def test_a_day_of_make_serve(place):
     put(place, "monday.parquet")
     with place.serve() as served:
         # The clock starts the first scoring, nobody else.

@@ -27,7 +27,6 @@ PLUMBING = {
 
 @pytest.fixture(scope="module")
 def deps():
-    """Dependencies of each stage, as DVC resolves dvc.yaml."""
     code = (
         "import json\nfrom dvc.repo import Repo\n"
         "print(json.dumps({s.addressing: [str(d.def_path) for d in s.deps] for s in Repo('.').index.stages}))"

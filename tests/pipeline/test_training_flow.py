@@ -5,12 +5,10 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from flow_processes import ROOT, DvcRepo, Server, call, process, processes_in, wait_for
+from flow_processes import ROOT, call, process, processes_in, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +37,7 @@ with Path("journal").open("a") as journal:
 """
 
 
-def write_graph(repo: DvcRepo, stages: dict[str, tuple[str, ...]], **actions: str) -> None:
+def write_graph(repo, stages, **actions):
     """Write dvc.yaml: stage -> the stages it reads from."""
     (repo.path / "stage.py").write_text(STAGE)
     entries = {}
@@ -59,7 +57,7 @@ retries.RETRY_WHEN_UNAVAILABLE["retry_delay_seconds"] = [0.1]
 COMMAND = [sys.executable, "-c", f"{IMPATIENT}\nimport sys\nfrom pipelines import run\nsys.exit(run.main())"]
 
 
-def run(repo: DvcRepo, environment: dict[str, str], slots: int = 2) -> subprocess.CompletedProcess[str]:
+def run(repo, environment, slots=2):
     return subprocess.run(
         [*COMMAND, "--slots", str(slots)],
         cwd=repo.path,
@@ -71,14 +69,14 @@ def run(repo: DvcRepo, environment: dict[str, str], slots: int = 2) -> subproces
     )
 
 
-def journal(repo: DvcRepo) -> list[str]:
+def journal(repo):
     return (repo.path / "journal").read_text().splitlines()
 
 
-def task_runs(server: Server, name: str, count: int) -> list[dict[str, Any]]:
+def task_runs(server, name, count):
     """The task runs of the flow run that has a task of this name; the server writes them down with a delay."""
 
-    def read() -> list[dict[str, Any]]:
+    def read():
         (run,) = server.ask("task_runs", task_runs={"name": {"any_": [name]}}) or [None]
         found = server.ask("task_runs", flow_runs={"id": {"any_": [run["flow_run_id"]]}}) if run else []
         ended = [one for one in found if one["end_time"] or one["state_name"] == "NotReady"]
@@ -87,7 +85,7 @@ def task_runs(server: Server, name: str, count: int) -> list[dict[str, Any]]:
     return list(wait_for(read, 120, lambda: server.ask("task_runs")))
 
 
-def test_runs_stages_in_parallel_and_shows_the_edges(dvc_repo: DvcRepo, prefect_server: Server) -> None:
+def test_runs_stages_in_parallel_and_shows_the_edges(dvc_repo, prefect_server):
     # `free` and `head` wait for each other, and the stages that wait for `head` are submitted before `free`: the run
     # ends only if two slots are used, and no waiting stage takes one.
     stages = {"head": (), "middle": ("head",), "tail": ("middle",), "free": (), "last": ("tail", "free")}
@@ -121,9 +119,7 @@ def test_runs_stages_in_parallel_and_shows_the_edges(dvc_repo: DvcRepo, prefect_
     assert journal(dvc_repo)[len(lines) :] == ["start free", "end free"]
 
 
-def test_failures_block_what_depends_on_them_and_absent_servers_are_retried(
-    dvc_repo: DvcRepo, prefect_server: Server
-) -> None:
+def test_failures_block_what_depends_on_them_and_absent_servers_are_retried(dvc_repo, prefect_server):
     write_graph(
         dvc_repo,
         {"bad": (), "away": (), "on_bad": ("bad",), "on_away": ("away",), "on_both": ("on_bad", "on_away")},
@@ -154,9 +150,7 @@ STOPS = {"terminated": 130, "killed": -signal.SIGKILL, "timed out": 1}
 
 
 @pytest.mark.parametrize("end", STOPS)
-def test_a_stopped_flow_leaves_no_process_and_is_resumed(
-    dvc_repo: DvcRepo, prefect_server: Server, tmp_path: Path, end: str
-) -> None:
+def test_a_stopped_flow_leaves_no_process_and_is_resumed(dvc_repo, prefect_server, tmp_path, end):
     write_graph(dvc_repo, {"a": (), "b": ("a",), "c": ("a",)}, b="print epoch 1/2\nwait seen", c="wait seen")
     log = tmp_path / "flow.log"
     environment = prefect_server.environment(ROOT)
@@ -167,7 +161,7 @@ def test_a_stopped_flow_leaves_no_process_and_is_resumed(
 
     with process(command, log, cwd=dvc_repo.path, env=environment) as flow:
 
-        def both_run() -> bool:
+        def both_run():
             assert flow.poll() is None, log.read_text()
             return (dvc_repo.path / "c.started").exists() and "b | epoch 1/2\n" in log.read_text()
 
@@ -185,7 +179,7 @@ def test_a_stopped_flow_leaves_no_process_and_is_resumed(
     }  # fmt: skip
 
 
-def test_needs_no_server(dvc_repo: DvcRepo, tmp_path: Path) -> None:
+def test_needs_no_server(dvc_repo, tmp_path):
     write_graph(dvc_repo, {"only": ()}, only="print here")
     mine = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     done = run(dvc_repo, mine | {"PREFECT_HOME": str(tmp_path / "home"), "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"})
@@ -194,7 +188,7 @@ def test_needs_no_server(dvc_repo: DvcRepo, tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-def test_a_faulty_graph_is_an_error_of_the_user(dvc_repo: DvcRepo, prefect_server: Server) -> None:
+def test_a_faulty_graph_is_an_error_of_the_user(dvc_repo, prefect_server):
     (dvc_repo.path / "dvc.yaml").write_text("stages:\n  a:\n    command: misspelt\n")
     done = run(dvc_repo, prefect_server.environment(ROOT))
     assert done.returncode == 2

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from flow_processes import ROOT, Server
+from flow_processes import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ with get_client(sync_client=True) as client:
 """
 
 
-def test_unfinished_runs_crash_unless_another_worker_may_execute_them(prefect_server: Server) -> None:
+def test_unfinished_runs_crash_unless_another_worker_may_execute_them(prefect_server):
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         env=prefect_server.environment(ROOT),

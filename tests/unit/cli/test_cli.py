@@ -18,27 +18,12 @@ COMMANDS = {name: title for title, group in cli.GROUPS.items() for name in group
 
 
 def run(capsys, *arguments):
-    """Exit code, standard output and standard error."""
     try:
         code = cli.main(arguments)
     except SystemExit as caught:
         code = caught.code
     printed = capsys.readouterr()
     return code, printed.out, printed.err
-
-
-def test_help_lists_every_command_in_its_group(capsys):
-    code, out, _ = run(capsys, "--help")
-    assert code == 0
-    title, listed = "", {}
-    for line in out.splitlines():
-        if line.removesuffix(":") in cli.GROUPS:
-            title = line.removesuffix(":")
-        elif line[:2] == "  " and line.split()[0] in COMMANDS:
-            listed[line.split()[0]] = title
-    assert listed == COMMANDS
-    assert "params.yaml" in out
-    assert "Exit codes: 0" in out
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -54,13 +39,8 @@ def test_every_command_has_help(capsys, command):
         [],
         ["trian", "x"],
         ["train"],
-        ["train", "a", "b"],
         ["predict", "--model", "x"],
-        ["--nothing"],
-        ["translate", "a", "--beams", "two"],
         ["classify", "a", "--beams", "2"],
-        ["generate", "a"],
-        ["models"],
         ["models", "promote", "digit-rows"],
     ],
 )
@@ -82,22 +62,7 @@ def test_without_parameters(capsys, here, stage):
 @pytest.fixture
 def project(here, tiny):
     """Parameters, and nothing else."""
-    content = {
-        "datasets": {
-            "stock": {"domain": "prices", "sources": [{"kind": "path", "path": "prices.csv"}], "ticker": "X"},
-        },
-        "tasks": {"steps": tiny.plain("price")},
-        "experiments": {
-            "gru": {
-                "domain": "prices",
-                "task": "steps",
-                "model": {"kind": "recurrent", "layers": [{"cell": "gru", "units": 4}]},
-                "training": {"epochs": 1, "batch_size": 8, "learning_rate": 0.01},
-            }
-        },
-        "scoring": {"model": "models/gru"},
-    }
-    (here / "params.yaml").write_text(yaml.safe_dump(content))
+    (here / "params.yaml").write_text(yaml.safe_dump(tiny.parameters("price", "gru")))
     return here
 
 
@@ -157,30 +122,6 @@ def test_exit_codes(capsys, monkeypatch, project, error, code):
     assert code == 1 or len(err.splitlines()) == 1
 
 
-def test_a_stage_gets_its_name(capsys, monkeypatch, project):
-    from unroll.stages import compare, validate
-
-    seen = []
-    monkeypatch.setattr(validate, "run", seen.append)
-    monkeypatch.setattr(compare, "run", seen.append)
-    assert cli.main(["validate", "stock"]) == cli.main(["compare"]) == 0
-    assert seen == ["stock", ""]
-
-
-def test_predict_without_a_bundle(capsys, here):
-    (here / "a.csv").write_text("text\n")
-    code, _, err = run(capsys, "predict", "--model", "models/x", "--input", "a.csv", "--output", "out")
-    assert code == 2
-    assert "there is no bundle in models/x" in err
-
-
-@pytest.mark.parametrize(("option", "value"), [("--threads", "0"), ("--batch-rows", "0"), ("--batch-rows", "-5")])
-def test_predict_with_senseless_options(capsys, here, option, value):
-    code, _, err = run(capsys, "predict", "--model", "m", "--input", "a", "--output", "o", option, value)
-    assert code == 2
-    assert err
-
-
 def test_predict_reports_rows_that_were_set_aside_or_truncated(capsys, here):
     tiny_bundles.classifier(here / "model")
     (here / "t.csv").write_text("id,text\n1,a\n2,\n3,a b c d e f g\n")
@@ -214,20 +155,8 @@ def test_translate_prints_a_line_an_answer(capsys, here):
 
 def test_generate_goes_on_with_a_prompt(capsys, here):
     tiny_bundles.writer(here / "models/words-lstm/bundle")
-    options = [
-        "--prompt",
-        "a b",
-        "--temperature",
-        "0.5",
-        "--top-k",
-        "3",
-        "--seed",
-        "4",
-        "--max-length",
-        "2",
-        "--n",
-        "3",
-    ]
+    options = ["--prompt", "a b", "--temperature", "0.5", "--top-k", "3", "--seed", "4"]
+    options += ["--max-length", "2", "--n", "3"]
     code, out, err = run(capsys, "generate", *options)
     assert (code, err) == (0, "")
     lines = [line.split() for line in out.splitlines()]
@@ -242,32 +171,6 @@ def test_classify_prints_every_class(capsys, here):
     assert code == 0
     assert [line.split()[1] for line in out.splitlines()] == ["low", "middle", "high"]
     assert err == "unroll classify: 1 of 4 tokens are unknown to the model\n"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "experiment"),
-    [(["translate", "a"], "translate-gru-attention"), (["classify", "a", "--model", "models/x/bundle"], "x")],
-)
-def test_a_missing_model_is_named_with_the_command_that_makes_it(capsys, here, arguments, experiment):
-    code, out, err = run(capsys, *arguments)
-    assert (code, out) == (2, "")
-    assert f"`unroll export {experiment}`" in err
-    assert len(err.splitlines()) == 1
-
-
-def test_the_wrong_command_names_the_right_one(capsys, here):
-    tiny_bundles.translator(here / "model")
-    code, out, err = run(capsys, "classify", "a", "--model", "model")
-    assert (code, out) == (2, "")
-    assert "`unroll translate`" in err
-
-
-@pytest.mark.parametrize("text", ["", "a b c d e f g"])
-def test_a_text_that_does_not_fit(capsys, here, text):
-    tiny_bundles.classifier(here / "model", truncation=False)
-    code, _, err = run(capsys, "classify", text, "--model", "model")
-    assert code == 2
-    assert err.startswith("unroll classify: the text ")
 
 
 @pytest.mark.parametrize("command", [[UNROLL], [sys.executable, "-m", "unroll.cli"]])

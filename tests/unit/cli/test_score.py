@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 import tiny_bundles
@@ -23,7 +21,7 @@ sys.exit(code)
 
 
 @pytest.fixture
-def inbox(root: Path, own_store: Path) -> Inbox:
+def inbox(root, own_store):
     here = own_store
     parameters = yaml.safe_load((root / "params.yaml").read_text())
     parameters["scoring"] |= {"model": "bundle", "settle_seconds": 0.0}
@@ -34,7 +32,7 @@ def inbox(root: Path, own_store: Path) -> Inbox:
     return Inbox(here)
 
 
-def score(*options: str, **environment: Any) -> tuple[int, list[str], set[str], str]:
+def score(*options, **environment):
     """Exit code, lines, imported packages, and what came on standard error."""
     command = [sys.executable, "-c", CODE, "score", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, **environment)
@@ -42,7 +40,7 @@ def score(*options: str, **environment: Any) -> tuple[int, list[str], set[str], 
     return done.returncode, lines, set(imported.split()), done.stderr
 
 
-def test_what_is_new_is_scored_and_then_known(inbox: Inbox) -> None:
+def test_what_is_new_is_scored_and_then_known(inbox):
     inbox.put("a.parquet", 5)
     code, lines, imported, _ = score()
     assert (code, lines[0]) == (0, "a.parquet: scored: 5 rows in predictions/a.parquet.parquet")
@@ -54,7 +52,7 @@ def test_what_is_new_is_scored_and_then_known(inbox: Inbox) -> None:
     assert not imported & (HEAVY | {"onnxruntime", "pyarrow", "pandas", "numpy"})
 
 
-def test_options_replace_parameters(inbox: Inbox) -> None:
+def test_options_replace_parameters(inbox):
     inbox.put("a.parquet", 5)
     assert score("--model", "bundle", "--input", "inbox", "--output", "out", "--quarantine", "bad")[0] == 0
     assert (inbox.root / "out/a.parquet.parquet").exists()
@@ -69,9 +67,7 @@ def test_options_replace_parameters(inbox: Inbox) -> None:
         (("--input", "s3://unroll/inbox"), UNAVAILABLE_EXIT),
     ],
 )
-def test_errors_are_one_line_and_an_exit_code(
-    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], expected: int
-) -> None:
+def test_errors_are_one_line_and_an_exit_code(inbox, monkeypatch, options, expected):
     inbox.put("a.parquet", 5)
     away = {"ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "y", "ENDPOINT_URL": "http://127.0.0.1:1", "MAX_ATTEMPTS": "1"}
     for name, value in away.items():

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +40,7 @@ predict --model models/ramps-gru --input new.parquet --output predictions
 
 
 @pytest.fixture
-def project(here: Path, root: Path) -> Path:
+def project(here, root):
     """A project with a copy of the package that has the new domain and its line in DOMAINS."""
     shutil.copytree(root / "src/unroll", here / "src/unroll", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(root / "tests/new_domain/ramps", here / "src/unroll/domains/ramps")
@@ -66,7 +65,7 @@ def project(here: Path, root: Path) -> Path:
     return here
 
 
-def test_a_new_domain_goes_from_raw_files_to_predictions(project: Path) -> None:
+def test_a_new_domain_goes_from_raw_files_to_predictions(project):
     environment = {**os.environ, "PYTHONPATH": str(project / "src")}
     for command in COMMANDS.splitlines():
         done = subprocess.run(

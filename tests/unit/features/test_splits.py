@@ -1,15 +1,54 @@
-"""Splits of time series: no forecast day is in two of them."""
+"""Windows and splits of series, and random splits that keep nearly equal rows together."""
 
 from datetime import date
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from conftest import SPLITS
 
-from unroll.config.splits import Period
+from unroll.config.splits import Period, ShareSplits
 from unroll.domains.prices.samples import make_samples
 from unroll.errors import SplitError
+from unroll.features.groups import connected, given_splits, linked, normalized, required_splits, share_fold
 from unroll.features.splits import day_number, split_by_time, within
+from unroll.features.windows import Series, windows
+
+
+def series(values, ticker="ONE", known=None):
+    values = np.asarray(values, float)
+    days = np.arange(len(values), dtype=np.int32)
+    return Series(ticker, days, values[:, None], values, values if known is None else np.asarray(known, float))
+
+
+def test_the_example_of_the_docstring():
+    found = windows((series([10, 11, 12, 13]),), 2, every_step=False, task="t")
+    assert found["inputs"][:, :, 0].tolist() == [[10, 11], [11, 12]]
+    assert found["targets"].tolist() == [12, 13]
+    assert found["last"].tolist() == [11, 12]
+    assert found["day"].tolist() == found["first_target_day"].tolist() == [2, 3]
+    assert found["first_input_day"].tolist() == [0, 1]
+    assert {name: str(one.dtype) for name, one in found.items()} == {
+        **dict.fromkeys(("inputs", "targets", "last"), "float32"),
+        **dict.fromkeys(("day", "first_target_day", "first_input_day", "series"), "int32"),
+    }
+    steps = windows((series([10, 11, 12, 13], known=[1, 2, 3, 4]),), 2, every_step=True, task="t")
+    assert steps["targets"].tolist() == [[11, 12], [12, 13]]
+    assert steps["last"].tolist() == [[1, 2], [2, 3]]
+    assert (steps["day"].tolist(), steps["first_target_day"].tolist()) == ([2, 3], [1, 2])
+
+
+def test_no_window_spans_two_tickers():
+    found = windows((series([1, 2, 3, 4]), series([100, 200, 300], "TWO")), 2, every_step=False, task="t")
+    assert found["series"].tolist() == [0, 0, 1]
+    assert found["inputs"][:, :, 0].tolist() == [[1, 2], [2, 3], [100, 200]]
+    assert found["targets"].tolist() == [3, 4, 300]
+
+
+def test_a_ticker_with_fewer_days_than_a_window_and_the_next_day():
+    assert len(windows((series([1, 2, 3, 4]),), 3, every_step=False, task="t")["targets"]) == 1
+    with pytest.raises(SplitError, match=r"tasks\.t: TWO has 3 rows"):
+        windows((series(range(1, 9)), series(range(3), "TWO")), 3, every_step=False, task="t")
 
 
 def forecast_days(samples, index):
@@ -118,3 +157,97 @@ def test_dates_that_leave_a_split_empty_or_leak(tiny, splits, where):
     section = tiny.section("price", splits={**SPLITS["dates"], **splits})
     with pytest.raises(SplitError, match=where):
         make_samples(tiny.prices(), section, "my-task")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Go away!", "go away"),
+        ("Va-t'en !", "VA T’EN"),
+        ("C'est l’été…", "c est l e\u0301te\u0301"),
+        ("Straße 3", "STRASSE, 3"),
+        ("a\u00a0b\tﬁne", "ABFINE"),
+        ("नमस्ते!", "नमस्ते ।"),
+    ],
+)
+def test_nearly_equal_texts(one, other):
+    assert normalized(one) == normalized(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("ete", "été"), ("किताब", "कतब"), ("1", "2"), ("?!", "!"), ("no", "non"), ("日本", "本日")],
+)
+def test_different_texts(one, other):
+    assert normalized(one) != normalized(other)
+
+
+def test_components_by_hand():
+    assert connected([("a", "x"), ("b", "x"), ("b", "y"), ("c", "z")]).tolist() == [0, 0, 0, 1]
+    assert connected([("a",), ("b",), ("c",), ("a",), ("c",)]).tolist() == [0, 1, 2, 0, 2]
+    # Two groups that a later row joins.
+    assert connected([("a", "b"), ("c", "d"), ("e", "f"), ("b", "c")]).tolist() == [0, 0, 1, 0]
+    assert connected([]).tolist() == []
+    assert linked(5, [(3, 1), (4, 3), (0, 0)]).tolist() == [0, 1, 2, 1, 1]
+
+
+def test_a_long_chain_is_one_group():
+    rows = [(f"s{row}", f"s{row + 1}") for row in range(5000)]
+    assert connected(rows).max() == 0
+    assert connected(rows[::-1]).max() == 0
+
+
+def fold_of(groups, given=None, **shares):
+    given = None if given is None else np.array(given, object)
+    fold, left_out = share_fold(np.asarray(groups), given, ShareSplits(**shares))
+    return fold.train.tolist(), fold.valid.tolist(), fold.test.tolist(), left_out
+
+
+def test_each_group_is_in_one_split_and_the_seed_decides():
+    groups = np.random.default_rng(0).integers(0, 200, 1000)
+    train, valid, test, left_out = fold_of(groups, valid_share=0.1, test_share=0.15, seed=1)
+    assert sorted(train + valid + test) == list(range(1000))
+    assert left_out == 0
+    assert abs(len(test) - 150) <= 10
+    assert abs(len(valid) - 100) <= 10
+    for one, other in ((train, valid), (train, test), (valid, test)):
+        assert not set(groups[one]) & set(groups[other])
+    assert fold_of(groups, valid_share=0.1, test_share=0.15, seed=1) == (train, valid, test, 0)
+    assert fold_of(groups, valid_share=0.1, test_share=0.15, seed=2)[2] != test
+
+
+def test_single_rows_give_exact_shares_and_a_large_group_is_trained_on():
+    train, valid, test, _ = fold_of(range(200), valid_share=0.1, test_share=0.25)
+    assert (len(train), len(valid), len(test)) == (130, 20, 50)
+    for seed in range(5):
+        train, valid, test, _ = fold_of([0] * 50 + list(range(1, 51)), valid_share=0.2, test_share=0.2, seed=seed)
+        assert set(range(50)) <= set(train)
+        assert (len(valid), len(test)) == (20, 20)
+
+
+def test_given_splits_are_kept_without_rows_that_would_leak():
+    assert fold_of(range(5), ["train", "train", "valid", "test", "train"]) == ([0, 1, 4], [2], [3], 0)
+    # Row 1 repeats test row 4, row 2 repeats valid row 3, valid row 5 repeats test row 4.
+    groups = [0, 1, 2, 2, 1, 1, 3]
+    given = ["train", "train", "train", "valid", "test", "valid", "train"]
+    assert fold_of(groups, given) == ([0, 6], [3], [4], 3)
+
+
+def test_without_given_validation_rows_some_of_training_are_held_out():
+    groups = np.repeat(np.arange(50), 2)
+    train, valid, test, left_out = fold_of(groups, ["train"] * 80 + ["test"] * 20, valid_share=0.25)
+    assert (test, len(valid), left_out) == (list(range(80, 100)), 20, 0)
+    assert not set(groups[train]) & set(groups[valid])
+    assert sorted(train + valid) == list(range(80))
+
+
+def test_all_rows_have_a_split_or_none_has():
+    def table(*splits):
+        return pa.table({"split": pa.array(splits, pa.string())})
+
+    assert given_splits(table(None, None), "t") is None
+    assert given_splits(table("train", "test"), "t").tolist() == ["train", "test"]
+    with pytest.raises(SplitError, match=r"tasks\.t: 2 of 3 rows"):
+        given_splits(table("train", None, None), "t")
+    with pytest.raises(SplitError, match=r"tasks\.t"):
+        required_splits(table(None), "t")

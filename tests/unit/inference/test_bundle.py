@@ -25,11 +25,3 @@ def test_provenance_beside_the_bundle_is_carried_along(tmp_path: Path) -> None:
     assert load_bundle(folder).provenance == about
     write_json(tmp_path / "mnist" / "provenance.json", about | {"model_sha256": "that of another graph"})
     assert load_bundle(folder).provenance is None
-
-
-def test_every_kind_of_card_is_understood(tmp_path: Path) -> None:
-    assert load_bundle(tiny_bundles.every_step(tmp_path / "steps")).card.prices.every_step
-    assert load_bundle(tiny_bundles.quantiles(tmp_path / "quantiles")).card.quantiles == (0.1, 0.5, 0.9)
-    columns = ("open", "close", "volume")
-    wide = load_bundle(tiny_bundles.last_price(tmp_path / "wide", columns=columns, kind="log_return"))
-    assert wide.card.prices.columns == columns

@@ -9,7 +9,7 @@ import pytest
 import tiny_bundles
 from pydantic import ValidationError
 
-from unroll.inference.card import Card, interface_of, required
+from unroll.inference.card import Card
 
 MAKERS = {
     "digits": tiny_bundles.digits,
@@ -22,7 +22,6 @@ MAKERS = {
     "recording_class": tiny_bundles.recordings,
     "strip_columns": tiny_bundles.strips,
 }
-FRAMES = {"column": "frames", "variable_length": True}
 
 
 def card_of(kind: str, folder: Path, change: Callable[[dict[str, Any]], object] = lambda card: None) -> Card:
@@ -44,32 +43,20 @@ def drop(*path: str) -> Callable[[dict[str, Any]], object]:
     ("kind", "change", "key"),
     [
         ("digits", lambda card: card["task"].update(domain="melodies"), "'melodies'"),
-        ("digits", lambda card: card["task"].update(kind="captions"), "'captions'"),
         ("digits", lambda card: card["task"].update(domain="texts"), "texts classification"),
         ("price", drop("prices"), "prices"),
-        ("price", lambda card: card.update(quantiles=[0.1, 0.5, 0.9]), "quantiles"),
         ("return_quantiles", lambda card: card.update(quantiles=[0.1, 0.9]), "0.5"),
         ("return_quantiles", lambda card: card["prices"].update(columns=["open", "close"]), "2 price columns"),
-        ("text_class", drop("text"), "text"),
         ("text_class", drop("labels"), "labels"),
         ("text_class", drop("text", "max_tokens"), "text.max_tokens"),
-        ("text_class", lambda card: card["text"].update(truncation="drop"), "truncation"),
-        ("text_class", lambda card: card["text"].update(pretokenized=True), "pretokenized"),
         ("text_class", lambda card: card["text"].update(characters=3), "characters"),
-        ("text_class", lambda card: card["inputs"].pop(), "lengths"),
         ("text_class", lambda card: card["inputs"][1].update(dtype="float32"), "'lengths' must be int64"),
         ("text_class", lambda card: card["labels"].pop(), "2 labels"),
         ("text_class", lambda card: card.update(decoding=tiny_bundles.DECODING), "decoding"),
-        ("text_class", lambda card: card.update(output_vocabulary="x"), "output_vocabulary"),
-        ("text_class", lambda card: card.update(array=FRAMES), "array"),
         ("translation", drop("decoding"), "decoding"),
-        ("translation", drop("output_vocabulary"), "output_vocabulary"),
         ("translation", lambda card: card["inputs"].pop(), "length_penalty"),
-        ("translation", lambda card: card["decoding"].update(beams=0), "decoding.beams"),
         ("translation", lambda card: card.update(labels=["a"]), "labels"),
-        ("language_model", lambda card: card["inputs"].pop(), "uniforms"),
         ("tags", lambda card: card["text"].update(characters=5), "5 characters"),
-        ("tags", lambda card: card["text"].update(first_token=4), "first_token"),
         ("recording_class", lambda card: card["array"].update(variable_length=False), "lengths"),
         ("recording_class", lambda card: card["inputs"][0].update(shape=["a", "b", "c"]), "'c'"),
         ("strip_columns", lambda card: card["inputs"][0].update(dtype="float32"), "uint8"),
@@ -88,17 +75,3 @@ def test_the_numbers_of_tokens_without_characters_may_have_no_axis_of_their_own(
     for shape in (["batch", "time", 1], ["batch", "time"]):
         card["inputs"][0]["shape"] = shape
         assert Card.model_validate_json(json.dumps(card)).entry.shape == tuple(shape)
-
-
-def test_the_vocabularies_of_a_card(tmp_path: Path) -> None:
-    assert card_of("tags", tmp_path / "tags").vocabularies == (tiny_bundles.BOOK, tiny_bundles.LETTERS)
-    assert card_of("translation", tmp_path / "translation").vocabularies == (tiny_bundles.BOOK,)
-    assert card_of("digits", tmp_path / "digits").vocabularies == ()
-
-
-def test_parts_that_a_card_lacks() -> None:
-    assert required(5) == 5
-    with pytest.raises(ValueError, match="kind of model"):
-        required(None)
-    with pytest.raises(ValueError, match="'melodies'"):
-        interface_of("melodies", "melody")

@@ -84,35 +84,3 @@ def test_unknown_words_are_counted_in_held_out_rows(tmp_path):
     reference, _ = describe(load_bundle(tiny_bundles.classifier(tmp_path / "b")), tensors, fold)
     assert reference.rows["unknown_share"].edges == (np.nextafter(0.5, 0), 0.5)
     assert reference.rows["tokens"].counts == (0, 200, 0)
-
-
-def windows():
-    values = np.exp(np.random.default_rng(0).normal(0, 0.1, (40, 3, 1))).astype(np.float32)
-    return {"inputs": values, "last": values[:, -1, 0]}
-
-
-def sentences():
-    inputs = np.random.default_rng(0).integers(6, 14, (40, 5))
-    lengths = np.arange(40) % 5 + 1
-    return {"inputs": np.where(np.arange(5) < lengths[:, None], inputs, 0), "lengths": lengths}
-
-
-@pytest.mark.parametrize(
-    ("make", "tensors", "answered"),
-    [
-        (tiny_bundles.last_price, windows(), {"score"}),
-        (tiny_bundles.quantiles, windows(), {"score", "spread"}),
-        (tiny_bundles.classifier, sentences(), {"score", "prediction"}),
-        (tiny_bundles.writer, sentences(), {"score", "length"}),
-        (tiny_bundles.strips, {"inputs": np.full((40, 4, 2), 25, np.uint8)}, {"score", "prediction"}),
-    ],
-)
-def test_each_kind_of_prediction_is_counted(make, tensors, answered, tmp_path):
-    bundle = load_bundle(make(tmp_path / "b"))
-    fold = Fold("all", np.arange(40), np.arange(0), np.arange(0))
-    reference, _ = describe(bundle, tensors, fold)
-    assert set(reference.predictions) == answered
-    # The number of tokens of a prompt is not that of a whole text.
-    prompted = {"tokens"} if make is tiny_bundles.writer else set()
-    assert set(reference.rows) == set(bundle.card.interface.reader.profiled) - prompted
-    assert describe(bundle, tensors, fold)[0] == reference

@@ -180,11 +180,3 @@ def test_an_output_that_cannot_be_written_is_not_the_files_fault(kept: FileScore
     with pytest.raises(UnrollError, match="cannot be written: File name too long") as caught:
         kept.score_file(source, tmp_path / ("x" * 260), quarantine=tmp_path / "q", metadata={})
     assert not isinstance(caught.value, DataError)
-
-
-@pytest.mark.parametrize("options", [{}, {"use_dictionary": False, "column_encoding": {"text": "DELTA_BYTE_ARRAY"}}])
-def test_texts_in_every_encoding_are_read(tmp_path: Path, options: dict[str, Any]) -> None:
-    texts = [" ".join("abc"[: 1 + row % 3]) for row in range(100)]
-    pq.write_table(pa.table({"text": texts}), tmp_path / "t.parquet", **options)
-    with FileScorer(tiny_bundles.classifier(tmp_path / "model"), **LIMITS) as scorer:
-        assert score(scorer, tmp_path / "t.parquet").rows_scored == 100

@@ -88,24 +88,6 @@ def test_arrays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "batch"),
-    [
-        (tiny_bundles.digits, fixed(tiny_bundles.images(2))),
-        (tiny_bundles.last_price, fixed(np.ones((1, 3), np.float32))),
-        (tiny_bundles.classifier, lists([[6]], pa.int64())),
-        (tiny_bundles.recordings, lists([[1.0, 2.0]], pa.float32())),
-    ],
-)
-def test_rows_carry_their_profile_and_rejected_rows_have_none(
-    make: object, batch: pa.RecordBatch, tmp_path: Path
-) -> None:
-    card = load_bundle(make(tmp_path / "b")).card  # type: ignore[operator]
-    found = profile(batch, card)
-    assert tuple(found) == card.interface.reader.profiled
-    assert {values.dtype for values in found.values()} == {np.dtype(np.float64)}
-
-
-@pytest.mark.parametrize(
     ("make", "columns", "expected"),
     [
         (tiny_bundles.classifier, {"prediction": ["low", "high"]}, {"prediction": ["low", "high"]}),

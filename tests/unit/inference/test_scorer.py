@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 import tiny_bundles
 
-from unroll.domains.digits.reader import SCHEMA
 from unroll.errors import DataError, ParameterError
 from unroll.files import write_json
 from unroll.inference.bundle import load_bundle
@@ -64,28 +63,6 @@ def test_the_metadata_has_the_models_provenance(tmp_path: Path, digits: Path) ->
     assert metadata["provenance"] == provenance
     assert metadata["data"] == {"data/raw/mnist": "d41d8cd98f00b204e9800998ecf8427e"}
     assert metadata["source"] == "d.parquet"
-
-
-@pytest.mark.parametrize(("batch_rows", "threads"), [(1, 1), (7, 2), (64, 3)])
-def test_neither_batch_nor_threads_change_the_predictions(
-    tmp_path: Path, digits: Path, batch_rows: int, threads: int
-) -> None:
-    path = digit_file(tmp_path / "d.parquet", tiny_bundles.images(300), row_id=np.arange(300)[::-1])
-    streamed = in_process.score(digits, path, batch_rows=batch_rows, threads=threads)
-    assert streamed.output == in_process.score(digits, path, batch_rows=300, threads=1).output
-
-
-def test_score_is_a_pure_function_of_its_batch(digits: Path) -> None:
-    scorer = Scorer(load_bundle(digits), batch_rows=8)
-    pixels = tiny_bundles.images(30)
-    inputs = pa.FixedSizeListArray.from_arrays(pa.array(pixels.reshape(-1)), 784)
-    batch = pa.record_batch([pa.array(range(30)), inputs], schema=SCHEMA)
-    whole = scorer.score(batch)
-    assert whole.schema == scorer.schema_of(SCHEMA)
-    assert scorer.score(batch) == whole
-    assert scorer.score(batch.slice(11, 9)) == whole.slice(11, 9)
-    assert scorer.score(batch.slice(0, 0)).num_rows == 0
-    assert np.array_equal(inputs.flatten().to_numpy().reshape(30, 784), pixels)
 
 
 def test_long_files_are_written_in_several_row_groups(
@@ -196,16 +173,6 @@ def test_rows_that_fail_an_expectation_are_quarantined_and_the_others_counted(tm
         in_process.score(model, path, max_bad_share=0.4)
 
 
-def test_prices_none_of_which_can_be_scored_are_bad_data(tmp_path: Path) -> None:
-    model = tiny_bundles.last_price(tmp_path / "b", window=3)
-    write_json(model / "reference.json", {"format": 1, "rows": {}, "predictions": {}})
-    tiny_bundles.seal(model)
-    table = {"ticker": ["AA"] * 2, "date": [date(2018, 8, 23), date(2018, 8, 24)], "close": [1.0, 2.0]}
-    pq.write_table(pa.table(table), tmp_path / "p.parquet")
-    with pytest.raises(DataError, match="none of 1 rows can be scored"):
-        in_process.score(model, tmp_path / "p.parquet")
-
-
 def test_an_error_leaves_no_thread(tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = digit_file(tmp_path / "d.parquet", tiny_bundles.images(700))
 
@@ -268,18 +235,6 @@ def loaded(code: str) -> set[str]:
         text=True,
     )
     return set(done.stdout.split())
-
-
-def test_scoring_loads_neither_torch_nor_the_pipeline(tmp_path: Path, digits: Path) -> None:
-    path = digit_file(tmp_path / "d.parquet", tiny_bundles.images(3))
-    found = loaded(
-        "from unroll.inference.worker import _Worker; worker = _Worker()\n"
-        f"worker.load(dict(bundle={str(digits)!r}, threads=1, batch_rows=9, memory_mb=768, decoding={{}}))\n"
-        f"worker.score(dict(source={str(path)!r}, output={str(tmp_path / 'o')!r}, quarantine={str(tmp_path / 'q')!r},"
-        " metadata={}, max_bad_share=1.0, seconds=60))\n"
-    )
-    assert {"onnxruntime", "pyarrow"} <= found
-    assert not found & {"torch", "mlflow", "prefect", "dvc", "great_expectations", "onnx", "matplotlib", "sklearn"}
 
 
 def test_the_process_that_asks_for_predictions_loads_nothing_heavy(tmp_path: Path, digits: Path) -> None:

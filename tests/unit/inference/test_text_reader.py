@@ -70,13 +70,6 @@ def test_every_form_gives_the_same_rows(tmp_path: Path, bundle: Bundle, name: st
     assert table["inputs"].to_pylist() == [row[:6] for row in vocabulary.encode(TEXTS)]
 
 
-def test_batches_are_streamed(tmp_path: Path, bundle: Bundle) -> None:
-    (tmp_path / "a.txt").write_text("a\n" * 100)
-    batches = list(open_file(tmp_path / "a.txt", bundle, 2))
-    assert [len(batch) for batch in batches] == [32, 32, 32, 4]  # 16 calls of the graph
-    assert batches[3]["row"].to_pylist() == [96, 97, 98, 99]
-
-
 def test_ids_are_kept_as_integers_or_as_text(tmp_path: Path, bundle: Bundle) -> None:
     for name, content, ids in (
         ("a.csv", "id,text\n7,a\n-2,b\n", [7, -2]),
@@ -143,20 +136,11 @@ NOT_UTF8 = pa.Array.from_buffers(pa.string(), 2, pa.array([b"a", b"b\xff"], pa.b
         ("a.csv", b"x,y\n1,2\n", "'text'.*x, y"),
         ("a.csv", b"text,Text\n1,2\n", "more than one column 'text'"),
         ("a.csv", b"text,y\na,1\nb,c,2\n", "line 3: 3 cells"),
-        ("a.csv", b'text,y\n"a"b,1\n', "line 2"),
         ("a.csv", b'text,y\n"a,1\nb,2\n', "line 3"),
-        ("a.csv", b"text,y\n", "no rows"),
-        ("a.csv", b"", "empty"),
         ("a.jsonl", b'{"text": "a"}\n{"text": ', "line 2"),
-        ("a.jsonl", b"[" * 100_000, "line 1"),
-        ("a.jsonl", b'{"text": "a"}\n["a"]', r"line 2: found '\[\"a\"\]'"),
-        ("a.jsonl", b'{"text": "a", "text": "b"}', "line 1.*'text'"),
-        ("a.jsonl", b'{"words": "a"}', "'text'.*words"),
         ("a.txt", b"a\nb\xffc\n", "0xff at byte offset 3, in line 2"),
-        ("a.txt", "né\n".encode() * 500_000 + b"\xc3", "0xc3 at byte offset 2,000,000, in line 500,001"),
         ("a.txt.gz", gzip.compress(b"a\n" * 9 + b"\x80", mtime=0), "0x80 at byte offset 18 of its unpacked content"),
         ("a.txt.gz", gzip.compress(b"a\n" * 5000, mtime=0)[:-9], "after row"),
-        ("a.docx", b"PK\x03\x04", r"\.csv"),
         ("images", b"\x00\x00\x08\x03", "IDX; tiny-text-class reads texts from Parquet or CSV or TSV"),
         ("a.parquet", NOT_UTF8, "row 1: text .*0xff at byte offset 1"),
     ],
@@ -176,10 +160,8 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, bundle: Bundle, name: str, c
     [
         ("a.csv", "id,text\n1,a\n,b\n", "row 1 of the file"),
         ("a.csv", "id,text\n1,a\nx,b\n", "row 1 of the file has the row_id 'x'"),
-        ("a.jsonl", '{"id": "x", "text": "a"}\n{"id": 1, "text": "a"}', "row 1 of the file has the row_id '1'"),
         ("a.jsonl", '{"id": "x", "text": "a"}\n{"id": "\\ud83d", "text": "a"}', "row 1 of the file"),
         ("a.jsonl", '{"text": "a"}\n{"text": 5}', "'5' (int)"),
-        ("a.jsonl", '{"text": "a"}\n{"text": ["a"]}', "(list)"),
         ("a.jsonl", '{"text": "a"}\n{"text": "x\\ud83d"}', "U+D83D"),
     ],
 )

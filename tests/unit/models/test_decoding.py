@@ -1,20 +1,17 @@
 """Greedy decoding, beam search and sampling against hand-computed values, brute force and counts."""
 
 import itertools
-import math
 
 import numpy as np
 import pytest
 import torch
 from small_networks import VOCABULARY, close, language_model, sequences, translator
-from torch import nn
 
 from unroll.features.random import uniforms as seeded
-from unroll.features.special_tokens import BOS, EOS, NEVER_GENERATED, PAD, UNK
+from unroll.features.special_tokens import EOS, NEVER_GENERATED, PAD
 from unroll.models.decoding import decode
 
 POSSIBLE = [token for token in range(VOCABULARY) if token not in NEVER_GENERATED]
-A, B, C, D = 6, 7, 8, 9
 LAST = float(np.nextafter(np.float32(1), np.float32(0)))
 """The largest number below 1."""
 
@@ -26,31 +23,6 @@ NETWORKS = {
     "tied language model": lambda: language_model("rnn", tie_weights=True, seed=5),
 }
 every_network = pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
-
-
-class Table(nn.Module):
-    """A generator that follows a table: step → last token → probabilities of the next tokens."""
-
-    def __init__(self, table):
-        super().__init__()
-        self.table = table
-
-    def start(self, inputs, lengths, ranks):
-        rows, beams = inputs.shape[0], ranks.shape[0]
-        return torch.full((rows, beams), BOS), (torch.zeros(rows, beams, 1),), ()
-
-    def step(self, tokens, state, memory):
-        (counter,) = state
-        logits = torch.full((*tokens.shape, 10), -1e4)
-        for place in itertools.product(*map(range, tokens.shape)):
-            after = self.table[min(int(counter[place][0]), len(self.table) - 1)]
-            for token, share in after.get(int(tokens[place]), {}).items():
-                logits[place][token] = math.log(share)
-        return logits, (counter + 1,)
-
-
-def follow(*table, rows=1, **settings):
-    return decode(Table(table), torch.zeros(rows, 1, dtype=torch.int64), **settings)
 
 
 @torch.no_grad()
@@ -121,15 +93,6 @@ def test_narrow_beams_follow_the_same_hypotheses(make, beams, length_penalty):
         assert scores[row].tolist() == pytest.approx([value for _, value in expected], abs=1e-5)
 
 
-@pytest.mark.parametrize("settings", [{"beams": 1}, {"beams": 3}, {"temperature": 1.0}], ids=str)
-def test_decoding_stops_when_all_hypotheses_are_finished(settings):
-    table = ({BOS: {A: 0.5, B: 0.5}}, {A: {A: 1.0}, B: {B: 1.0}}, {A: {EOS: 1.0}, B: {EOS: 1.0}})
-    uniforms = {"uniforms": torch.rand(2, 1, 50)} if "temperature" in settings else {}
-    tokens, _ = follow(*table, rows=2, max_length=50, **settings, **uniforms)
-    assert tokens.shape[2] <= 4
-    assert (tokens[:, 0, 2] == EOS).all()
-
-
 @every_network
 @pytest.mark.parametrize(
     ("max_length", "settings"),
@@ -156,53 +119,35 @@ def test_only_possible_tokens_and_then_padding(make, max_length, settings):
 
 # Sampling
 
-SHARES = {A: 0.1, B: 0.2, C: 0.3, D: 0.4}
 
-
-def sample(numbers, shares=None, **settings):
-    """The first token that each number gives."""
-    numbers = torch.as_tensor(numbers, dtype=torch.float32).reshape(-1, 1, 1)
-    options = {"temperature": 1.0, **settings}
-    tokens, _ = follow({BOS: shares or SHARES}, rows=len(numbers), max_length=1, uniforms=numbers, **options)
-    return tokens[:, 0, 0].tolist()
-
-
-def test_a_number_gives_the_token_in_whose_interval_it_falls():
-    assert sample([0.0, 0.0999, 0.1001, 0.2999, 0.3001, 0.5999, 0.6001, LAST]) == [A, A, B, B, C, C, D, D]
-    # Without the .5 of [UNK], .1 and .4 are .2 and .8.
-    assert sample([0.0, 0.199, 0.201, LAST], {A: 0.1, B: 0.4, UNK: 0.5}) == [A, A, B, B]
-
-
-@pytest.mark.parametrize("temperature", [0.5, 2.0])
-def test_the_temperature(temperature):
-    """At 1/2, shares are squared: .01 .04 .09 .16 of .3; at 2, they are roots."""
-    powers = [share ** (1 / temperature) for share in SHARES.values()]
-    edges = np.cumsum(powers)[:-1] / sum(powers)
-    assert sample(edges - 1e-4, temperature=temperature) == [A, B, C]
-    assert sample(edges + 1e-4, temperature=temperature) == [B, C, D]
-
-
-@pytest.mark.parametrize(
-    ("top_k", "edges", "order"),
-    [(1, [], [D]), (2, [3 / 7], [C, D]), (3, [2 / 9, 5 / 9], [B, C, D]), (0, [0.1, 0.3, 0.6], [A, B, C, D])],
-)
-def test_top_k(top_k, edges, order):
-    numbers = [0.0, *(edge + shift for edge in edges for shift in (-1e-4, 1e-4)), LAST]
-    assert sample(numbers, top_k=top_k) == [token for token in order for _ in range(2)]
-    assert sample(numbers, top_k=1000) == sample(numbers, top_k=0)
+def draw(network, row, numbers, temperature, top_k):
+    """Sample with a plain loop: the token in whose interval of cumulative probability a number falls."""
+    written = []
+    for number in numbers:
+        logs = log_probabilities(network, row, [*written, EOS])[-1, POSSIBLE] / temperature
+        kept = logs.topk(min(top_k or len(POSSIBLE), len(POSSIBLE))).indices.sort().values
+        edges = logs[kept].softmax(-1).cumsum(-1)[:-1]
+        written.append(POSSIBLE[kept[int((edges <= number).sum())]])
+        if written[-1] == EOS:
+            break
+    return written
 
 
 @every_network
-def test_sampled_sequences_are_scored_by_their_own_probability(make):
+@pytest.mark.parametrize(("temperature", "top_k"), [(1.0, 0), (0.5, 3), (1.8, 6), (0.7, 1), (1.3, 1000)])
+def test_sampling_against_a_plain_loop(make, temperature, top_k):
     network = make()
     inputs, lengths = sequences("tokens")
     uniforms = torch.rand(4, 3, 6, generator=torch.Generator().manual_seed(1))
-    settings = {"temperature": 1.8, "top_k": 6, "length_penalty": 0.5}
+    uniforms[0, 0], uniforms[0, 1] = 0.0, LAST
+    settings = {"temperature": temperature, "top_k": top_k, "length_penalty": 0.5}
     tokens, scores = decode(network, inputs, lengths, max_length=6, beams=3, uniforms=uniforms, **settings)
     for row, length in enumerate(lengths):
-        for written, found in zip(without_padding(tokens[row]), scores[row], strict=True):
-            own = score(network, inputs[row : row + 1, :length], written)
-            assert float(found) == pytest.approx(own / len(written) ** 0.5, abs=1e-5)
+        own = inputs[row : row + 1, :length]
+        expected = [draw(network, own, numbers, temperature, top_k) for numbers in uniforms[row]]
+        assert without_padding(tokens[row]) == expected
+        values = [score(network, own, written) / len(written) ** 0.5 for written in expected]
+        assert scores[row].tolist() == pytest.approx(values, abs=1e-5)
 
 
 @every_network

@@ -7,15 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
-from small_networks import (
-    CELLS,
-    VOCABULARY,
-    close,
-    language_model,
-    randomized,
-    sequences,
-    translator,
-)
+from small_networks import CELLS, VOCABULARY, close, language_model, randomized, sequences, translator
 
 from unroll.domains.task import step_loss
 from unroll.features.special_tokens import BOS, IGNORE_INDEX, PAD

@@ -2,18 +2,7 @@
 
 import pytest
 import torch
-from small_networks import (
-    LENGTHS,
-    close,
-    encoder,
-    garbled,
-    language_model,
-    padded,
-    randomized,
-    reader,
-    sequences,
-    translator,
-)
+from small_networks import LENGTHS, close, encoder, garbled, padded, randomized, reader, sequences, translator
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -164,23 +153,6 @@ def test_a_reversed_source_is_read_from_its_end():
     with torch.no_grad():
         expected = forward.output(reverse_steps(inputs, lengths), lengths, targets)[0]
         close(network.output(inputs, lengths, targets)[0], expected)
-
-
-@pytest.mark.parametrize(("cells", "tie_weights"), [(("rnn", "gru", "lstm"), False), (("lstm",), True)])
-def test_prompts_of_a_language_model(cells, tie_weights):
-    network = language_model(*cells, tie_weights=tie_weights)
-    inputs, lengths = sequences("tokens")
-    uniforms = torch.rand(4, 2, 6, generator=torch.Generator().manual_seed(0))
-    for settings in ({"beams": 3}, {"beams": 2, "temperature": 0.7, "uniforms": uniforms}):
-        tokens, scores = decode(network, inputs, lengths, max_length=6, **settings)
-        found, found_scores = decode(network, garbled(inputs, lengths), lengths, max_length=6, **settings)
-        assert torch.equal(found, tokens)
-        close(found_scores, scores)
-        for row, length in enumerate(LENGTHS):
-            own = settings | ({"uniforms": uniforms[row : row + 1]} if "uniforms" in settings else {})
-            found, found_scores = decode(network, inputs[row : row + 1, :length], max_length=6, **own)
-            assert torch.equal(found[0], tokens[row, :, : found.shape[2]])
-            close(found_scores[0], scores[row])
 
 
 @both_ways

@@ -10,7 +10,6 @@ import tiny_bundles
 
 from unroll import cli
 from unroll.errors import DataError
-from unroll.inference.bundle import load_bundle
 from unroll.inference.predict import predict
 from unroll.promotion import promote
 from unroll.promotion.lineage import lineage
@@ -26,7 +25,6 @@ def here(own_store):
 
 @pytest.fixture
 def promoted(here, tiny):
-    """A champion."""
     candidates.project(here, tiny, "a")
     candidates.experiment(here, "a")
     promote.gate(["a"], lambda line: None)
@@ -71,25 +69,6 @@ def test_end_to_end(promoted, monkeypatch, capsys):
     assert "DVC md5" in capsys.readouterr().out
 
 
-def test_the_commit_of_the_bundles_provenance(here):
-    bundle = tiny_bundles.digits(here / "m/bundle")
-    sha256 = load_bundle(bundle).sha256
-    about = {"git_commit": candidates.COMMIT, "git_dirty": True, "mlflow_run_id": "0" * 32, "model_sha256": sha256}
-    (here / "m/provenance.json").write_text(json.dumps(about))
-    found = of(predictions(here, here / "m"))
-    assert found["git commit"] == [f"{candidates.COMMIT} with changes that were not committed"]
-    assert found["run"] == [f"{'0' * 32}, which the store does not know"]
-    assert found["registered"][0].startswith("no: ")
-
-
-def test_a_version_that_was_deleted(here):
-    path = predictions(here, tiny_bundles.digits(here / "b"))
-    state(path, registered={"name": candidates.TASK, "version": "4", "run_id": "1" * 32})
-    found = of(path)
-    assert found["registered"] == ["digit-rows version 4, which the store no longer has"]
-    assert found["run"] == [f"{'1' * 32}, which the store does not know"]
-
-
 def state(path, **more):
     """Adds to what a file says of itself."""
     table = pq.read_table(path)
@@ -123,22 +102,9 @@ class TestRows:
         assert value.startswith(f"set aside, in {place}: ")
         assert of(place, "y")["row y"] == [value]
 
-    def test_set_aside_on_an_object_store(self, texts):
-        texts.with_name("in.quarantine.parquet").unlink()
-        state(texts, quarantine="s3://unroll/quarantine/in.quarantine.parquet")
-        with pytest.raises(DataError, match=r"may be in s3://unroll/quarantine/in\.quarantine\.parquet: download"):
-            of(texts, "y")
-
     def test_unknown(self, texts):
         with pytest.raises(DataError, match=r"row_id q in .*in.quarantine.parquet"):
             of(texts, "q")
-
-    def test_ids_are_numbers(self, here):
-        path = predictions(here, tiny_bundles.digits(here / "b"))
-        with pytest.raises(DataError, match="no row_id 9"):
-            of(path, "9")
-        with pytest.raises(DataError, match="no row_id x"):
-            of(path, "x")
 
 
 def test_files_that_unroll_did_not_write(here, capsys):

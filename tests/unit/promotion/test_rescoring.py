@@ -48,15 +48,6 @@ class TestDifferences:
         other = load_bundle(candidates.experiment(tmp_path, "a", wrong=(1,)))
         assert rescoring.differences(other, new) == ""
 
-    def test_other_outputs(self, new, tmp_path):
-        other = load_bundle(candidates.experiment(tmp_path, "a", classes=9))
-        assert "probabilities" in rescoring.differences(other, new)
-
-    def test_another_kind(self, new, tmp_path):
-        reason = rescoring.differences(load_bundle(tiny_bundles.recordings(tmp_path / "r")), new)
-        assert "recordings" in reason
-        assert "lengths" in reason
-
     @pytest.mark.parametrize(
         ("changes", "name"), [({"columns": ("open", "close")}, "prices.columns"), ({"window": 4}, "prices.window")]
     )
@@ -70,11 +61,6 @@ class TestDifferences:
         two = tiny_bundles.classifier(tmp_path / "two")
         (two / tiny_bundles.BOOK).write_text(tiny_bundles.book(words=("x", "y")).to_json())
         assert "vocabulary" in rescoring.differences(one, load_bundle(tiny_bundles.seal(two)))
-
-    def test_other_labels(self, tmp_path):
-        one = load_bundle(tiny_bundles.classifier(tmp_path / "one"))
-        two = load_bundle(tiny_bundles.classifier(tmp_path / "two", labels=("a", "b", "c")))
-        assert "labels" in rescoring.differences(one, two)
 
 
 class TestKeptLosses:

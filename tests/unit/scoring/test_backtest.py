@@ -108,13 +108,6 @@ def test_rows_of_several_inputs_are_matched_by_file(tmp_path: Path) -> None:
         compare_with_truth(folder, truth(tmp_path / "u.csv", row_id=[0, 1], label=[1, 1]))
 
 
-def test_each_version_has_metrics_of_its_own(compare: Callable[..., BacktestReport]) -> None:
-    versions = ["a@1", "b@2", "a@1", "b@2"]
-    true = {"row_id": [1, 2], "truth": [0, 0]}
-    report = compare("digits", true, row_id=[1, 1, 2, 2], prediction=[0, 5, 0, 0], model_version=versions)
-    assert {one.version: one.figures["accuracy"] for one in report.live} == {"a@1": 1.0, "b@2": 0.5}
-
-
 LAST = np.array([100.0, 50.0])
 QUANTILES = np.array([[-0.03, 0.01, 0.04], [-0.03, 0.0, 0.03]])
 RETURNS = np.array([0.02, -0.05])
@@ -245,8 +238,3 @@ def test_predictions_of_unroll_predict_are_compared_and_logged(
     assert run.data.tags["unroll.model_version"].startswith("tiny-digits@")
     assert run.data.tags["unroll.live"] == "backtest"
     assert run.info.status == "FINISHED"
-
-
-def test_an_error_is_one_line(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["backtest", str(tmp_path / "none"), str(tmp_path / "none")]) == 2
-    assert capsys.readouterr().err.startswith("unroll backtest: ")

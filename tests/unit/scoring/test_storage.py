@@ -96,12 +96,6 @@ def test_a_folder_that_may_not_be_read_is_a_problem(tmp_path: Path, monkeypatch:
         Storage(str(tmp_path / "shut")).files()
 
 
-def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
-    (tmp_path / "place").write_text("a file")
-    with pytest.raises(UnrollError, match="place"):
-        put(Storage(str(tmp_path / "place")), tmp_path, "a.csv")
-
-
 @pytest.mark.parametrize("address", ["s3://user:secret@bucket/x", "zip://a::file://b", "nothing://x"])
 def test_addresses_that_are_refused(address: str) -> None:
     with pytest.raises(ParameterError) as caught:

@@ -14,7 +14,7 @@ from unroll.inference.bundle import load_bundle
 
 pytestmark = pytest.mark.slow
 
-TRAINING = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "device": "cpu"}
+TRAINING = {"epochs": 2, "batch_size": 16}
 RUN = """
 import sys
 from unroll.stages import baseline, evaluate, export, train
@@ -41,17 +41,15 @@ PLOTS = {
 def project(tiny, tmp_path_factory):
     """A folder with samples of every kind and an experiment on each, all stages done."""
     folder = tmp_path_factory.mktemp("stages")
-    content = {"datasets": {}, "tasks": {}, "experiments": {}, "scoring": {"model": "models/tags-gru"}}
+    content = {}
     for kind in PLOTS:
-        name, section = kind.replace("_", "-"), tiny.plain(kind)
+        name = kind.replace("_", "-")
         seeds = {"seeds": [0, 1]} if kind in ("text_class", "recording_class") else {}
         options = {"bidirectional": True} if kind == "translation" else {}
         model = json.loads(tiny.model_for(kind, "gru", **options).model_dump_json())
-        content["datasets"][section["dataset"]] = {"domain": tiny.table_domain(kind)}
-        content["tasks"][name] = section
-        content["experiments"][f"{name}-gru"] = {
-            "domain": section["domain"], "task": name, "model": model, "training": {**TRAINING, **seeds}
-        }  # fmt: skip
+        own = tiny.parameters(kind, f"{name}-gru", name, model=model, training={**TRAINING, **seeds})
+        for section, entries in own.items():
+            content.setdefault(section, {}).update(entries)
         tiny.samples(kind).save(folder / "data/features" / name)
     (folder / "params.yaml").write_text(yaml.safe_dump(content))
     (folder / "dvc.lock").write_text("stages: {}\n")

@@ -1,10 +1,7 @@
-"""The store that two stages use at once."""
+"""The store that two stages use at once, and what is seen of models at work."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from threading import Barrier
-from typing import Any
 
 import pytest
 import tiny_bundles
@@ -12,18 +9,20 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from servers import free_port, mlflow_server
 
+from unroll.errors import TrackingError
 from unroll.inference.bundle import load_bundle
 from unroll.tracking import registry
+from unroll.tracking.live import EXPERIMENT, log_live
 from unroll.tracking.store import experiment_id, open_store, tolerating_existing
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def see_nothing_of_each_other(monkeypatch: pytest.MonkeyPatch, look: str, times: int = 1) -> None:
+def see_nothing_of_each_other(monkeypatch, look, times=1):
     """The first looks of two users end together, so that neither sees what the other is about to make."""
     both, real, looks = Barrier(2), getattr(MlflowClient, look), []
 
-    def looked(*arguments: Any, **options: Any) -> Any:
+    def looked(*arguments, **options):
         found = real(*arguments, **options)
         looks.append(look)
         if len(looks) <= 2 * times:
@@ -33,12 +32,12 @@ def see_nothing_of_each_other(monkeypatch: pytest.MonkeyPatch, look: str, times:
     monkeypatch.setattr(MlflowClient, look, looked)
 
 
-def at_once(what: Callable[[int], str]) -> list[str]:
+def at_once(what):
     with ThreadPoolExecutor(2) as pool:
         return sorted(pool.map(what, range(2)))
 
 
-def test_two_stages_make_one_experiment(own_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_stages_make_one_experiment(own_store, monkeypatch):
     see_nothing_of_each_other(monkeypatch, "get_experiment_by_name")
     with open_store() as client:
         first, second = at_once(lambda _: experiment_id(client, "digit-rows"))
@@ -47,32 +46,55 @@ def test_two_stages_make_one_experiment(own_store: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-def test_two_machines_register_under_one_new_name(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_machines_register_under_one_new_name(here, monkeypatch):
     """On a server: a store in a file has one user at a time."""
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-    (here / "server").mkdir()
-    with mlflow_server(here / "server", port):
-        _two_register(here, monkeypatch)
 
-
-def _two_register(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # One look is for the versions, the next for the name.
-    see_nothing_of_each_other(monkeypatch, "search_registered_models", times=2)
-    with open_store() as client:
-        experiment = experiment_id(client, "digit-rows")
-        runs = [client.create_run(experiment).info.run_id for _ in range(2)]
-
-    def register(which: int) -> str:
+    def register(which):
         folder = here / str(which)
         bundle = load_bundle(tiny_bundles.digits(folder / "bundle", "tiny-digits"))
         stated = {"unroll.experiment": "tiny-digits", "unroll.model_version": bundle.version}
         stated |= {"unroll.model_sha256": f"{which}" * 64, "unroll.git_commit": "c0ffee", "unroll.data": "{}"}
         return registry.register("digit-rows", runs[which], folder, stated).version
 
-    assert at_once(register) == ["1", "2"]
+    (here / "server").mkdir()
+    with mlflow_server(here / "server", port):
+        # One look is for the versions, the next for the name.
+        see_nothing_of_each_other(monkeypatch, "search_registered_models", times=2)
+        with open_store() as client:
+            experiment = experiment_id(client, "digit-rows")
+            runs = [client.create_run(experiment).info.run_id for _ in range(2)]
+        assert at_once(register) == ["1", "2"]
 
 
-def test_other_errors_of_the_store_are_raised(own_store: Path) -> None:
+def test_other_errors_of_the_store_are_raised(own_store):
     with open_store() as client, pytest.raises(MlflowException, match="Invalid experiment name"), tolerating_existing():
         client.create_experiment("")
+
+
+def test_runs_have_figures_tags_and_files(own_store):
+    page = own_store / "drift.html"
+    page.write_text("<!doctype html>")
+    registered, tags = {"name": "digit-rows", "version": "3", "run_id": "abc"}, {"unroll.live": "drift"}
+    first = log_live("drift", "tiny@0", {"drift.ink.psi": 0.5}, registered=registered, tags=tags, files=[page])
+    second = log_live("truth", "tiny@0", {"live.accuracy": 0.9})
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert {run.info.run_id for run in client.search_runs([experiment.experiment_id])} == {first, second}
+    run = client.get_run(first)
+    assert run.data.metrics == {"drift.ink.psi": 0.5}
+    assert run.data.tags["unroll.model_version"] == "tiny@0"
+    assert run.data.tags["unroll.registered.version"] == "3"
+    assert run.data.tags["unroll.live"] == "drift"
+    assert run.info.status == "FINISHED"
+    assert [one.path for one in client.list_artifacts(first)] == ["drift.html"]
+
+
+def test_files_that_cannot_be_kept_fail_the_run(own_store):
+    """As it is where the artifacts' server is away, and the store itself answers."""
+    with pytest.raises(TrackingError, match=r"drift\.html"):
+        log_live("drift", "tiny@0", {"drift.ink.psi": 0.5}, files=[own_store / "drift.html"])
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert [run.info.status for run in client.search_runs([experiment.experiment_id])] == ["FAILED"]

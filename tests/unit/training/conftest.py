@@ -6,7 +6,6 @@ from small_trainings import Job
 
 @pytest.fixture
 def job(tiny, tmp_path):
-    """Make a small training."""
     count = iter(range(99))
 
     def make(**options):

@@ -1,15 +1,16 @@
-"""The training loop: it learns, repeats exactly, keeps the right weights, and reports why it cannot continue."""
+"""The training loop and its optimizers: it learns, repeats exactly, keeps the right weights, and reports failures."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
-from small_trainings import CPU, new_network, same
+from small_trainings import CPU, fit, new_network, same
 
 from unroll.errors import TrainingError
 from unroll.features.special_tokens import IGNORE_INDEX
 from unroll.training.batches import Batches, make_batches
-from unroll.training.loop import train
+from unroll.training.optimizers import learning_rate_factor, make_optimizer
 
 OVERFITTED = {
     "digits": ("gru", {}, 12, 12),
@@ -75,18 +76,6 @@ def test_the_first_best_weights_are_kept(job, kind, scores, best):
     assert [row["valid_metric"] for row in kept.history] == scores
 
 
-@pytest.mark.parametrize(
-    ("patience", "scores", "epochs"),
-    [
-        (1, [0.9, 0.8, 0.8, 0.1], 3),
-        (None, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], 8),
-    ],
-)
-def test_patience(job, patience, scores, epochs):
-    settings = {"epochs": 8} | ({"patience": patience} if patience else {})
-    assert len(job(scores=scores, settings=settings).run().history) == epochs
-
-
 def test_without_validation_the_last_weights_are_kept(job):
     one = job(validated=False, settings={"epochs": 3})
     trained = one.run()
@@ -97,6 +86,7 @@ def test_without_validation_the_last_weights_are_kept(job):
 
 
 SGD = {"optimizer": "sgd", "momentum": 0.0, "keep": "last", "clip_norm": None}
+STILL = {**SGD, "learning_rate": 1e-30}
 
 
 def test_a_step_is_the_gradient_times_the_learning_rate(job):
@@ -130,7 +120,7 @@ def test_clipping_bounds_the_step_but_not_the_reported_norm(job):
     ("kind", "size"), [("translation", 5), ("tags", 16), ("strip_captions", 1), ("text_class", 200)]
 )
 def test_the_reported_loss_is_the_mean_over_all_targets(job, kind, size):
-    settings = {**SGD, "learning_rate": 1e-30, "epochs": 1, "batch_size": size}
+    settings = {**STILL, "epochs": 1, "batch_size": size}
     one = job(kind=kind, rows=25, validated=False, settings=settings)
     found = one.run().history[0]["train_loss"]
     with torch.no_grad():
@@ -146,21 +136,6 @@ def stream(tiny, rows):
     return task, data
 
 
-def trained(tiny, task, data, network, tmp_path, **settings):
-    return train(
-        network,
-        task.loss,
-        data,
-        tiny.training(**{**SGD, "learning_rate": 1e-30, **settings}),
-        seed=0,
-        validate=None,
-        is_better=task.metrics.is_better,
-        on_step=lambda *_: None,
-        on_epoch=lambda row, seconds: None,
-        checkpoint=tmp_path / "checkpoint",
-    )
-
-
 @pytest.mark.parametrize(("cell", "readers"), [("rnn", 1), ("gru", 2), ("lstm", 3)])
 def test_readers_with_passed_on_state_read_whole_streams(tiny, tmp_path, cell, readers):
     """In every epoch: none starts from the state of the one before."""
@@ -169,10 +144,10 @@ def test_readers_with_passed_on_state_read_whole_streams(tiny, tmp_path, cell, r
     with torch.no_grad():
         output, _ = network.eval().output(data.inputs.view(readers, -1))
     expected = float(task.loss(output, data.targets.view(readers, -1)))
-    history = trained(tiny, task, data, network, tmp_path, epochs=2, batch_size=readers).history
+    history = fit(tiny, task, network, data, tmp_path / "a", **STILL, epochs=2, batch_size=readers).history
     assert [row["train_loss"] for row in history] == pytest.approx([expected] * 2, rel=1e-5)
     unconnected = Batches(data.inputs, data.targets)
-    other = trained(tiny, task, unconnected, network, tmp_path / "other", epochs=1, batch_size=readers).history
+    other = fit(tiny, task, network, unconnected, tmp_path / "b", **STILL, epochs=1, batch_size=readers).history
     assert other[0]["train_loss"] != pytest.approx(expected, rel=1e-4)
 
 
@@ -182,7 +157,7 @@ def test_the_gradient_ends_where_a_window_begins(tiny, tmp_path, cell):
     task, data = stream(tiny, 2)
     model = tiny.model(cell, embedding={"size": 5}, tie_weights=True)
     network, plain = (new_network(task, model, data) for _ in range(2))
-    trained(tiny, task, data, network, tmp_path, learning_rate=0.5, epochs=1, batch_size=1)
+    fit(tiny, task, network, data, tmp_path / "a", **{**SGD, "learning_rate": 0.5, "epochs": 1, "batch_size": 1})
     state = None
     for window in range(2):
         output, after = plain.output(data.inputs[window : window + 1], state=state)
@@ -212,3 +187,40 @@ def test_a_validation_loss_that_is_not_finite(job):
     settings = {"epochs": 1, "batch_size": 64, "optimizer": "sgd", "learning_rate": 3e38, "clip_norm": None}
     with pytest.raises(TrainingError, match="validation"):
         job(kind="price", settings=settings).run()
+
+
+POINTS = {
+    "constant": {0.0: 1.0, 0.7: 1.0},
+    "linear": {0.0: 1.0, 0.25: 0.75, 1.0: 0.0},
+    "cosine": {0.0: 1.0, 0.25: 0.5 * (1 + math.sqrt(0.5)), 0.5: 0.5, 1.0: 0.0},
+    "one_cycle": {0.0: 0.04, 0.15: 0.52, 0.3: 1.0, 0.65: 0.500005, 1.0: 1e-5},
+}
+
+
+@pytest.mark.parametrize("schedule", POINTS)
+def test_schedules(schedule):
+    for progress, factor in POINTS[schedule].items():
+        assert learning_rate_factor(schedule, progress) == pytest.approx(factor, abs=1e-9)
+    peak = 0.3 if schedule == "one_cycle" else 0.0
+    factors = [(step / 100, learning_rate_factor(schedule, step / 100)) for step in range(101)]
+    for (progress, before), (_, after) in pairwise(factors):
+        assert after > before if progress < peak else after <= before
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("adam", torch.optim.Adam),
+        ("adamw", torch.optim.AdamW),
+        ("sgd", torch.optim.SGD),
+        ("rmsprop", torch.optim.RMSprop),
+    ],
+)
+def test_settings_reach_the_optimizer(tiny, name, kind):
+    settings = tiny.training(optimizer=name, learning_rate=0.025, weight_decay=0.125, momentum=0.75)
+    optimizer = make_optimizer(torch.nn.Linear(2, 2).parameters(), settings)
+    assert type(optimizer) is kind
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["weight_decay"]) == (0.025, 0.125)
+    if name == "sgd":
+        assert group["momentum"] == 0.75

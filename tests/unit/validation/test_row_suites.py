@@ -3,41 +3,28 @@
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
+import tiny_tables
 from pydantic import TypeAdapter
 
 from unroll.config.params import DATASET
 from unroll.domains import domain_of
-from unroll.domains.articles import dataset as articles
-from unroll.domains.pairs import dataset as pairs
-from unroll.domains.recordings import dataset as recordings
-from unroll.domains.tagged import dataset as tagged
-from unroll.domains.texts import dataset as texts
-from unroll.domains.tunes import dataset as tunes
 from unroll.validation.suites import run_suites
 
 Faults = dict[int, dict[str, Any]]
-Failed = dict[str, tuple[int | None, list[str]]]
-"""Rows and examples of each expectation that fails."""
+Failed = dict[str, int | None]
+"""How many rows each failed expectation found; None where it is not about rows."""
 
-SCHEMAS = {
-    "texts": texts.SCHEMA,
-    "pairs": pairs.SCHEMA,
-    "articles": articles.SCHEMA,
-    "recordings": recordings.schema(2),
-    "tagged": tagged.SCHEMA,
-    "tunes": tunes.SCHEMA,
-}
+DOMAINS = ("texts", "pairs", "articles", "recordings", "tagged", "tunes")
 
 
-def _sound(domain: str, row: int) -> dict[str, Any]:
+def _sound(domain, row):
     """A sound row; no two are equal."""
     rows: dict[str, dict[str, Any]] = {
         "texts": {"text": f"film {row}", "label": None, "rating": row / 2},
         "pairs": {"source": f"film {row}", "target": f"le film {row}"},
         "articles": {"text": f"= Film {row} ="},
-        "recordings": {"label": row % 3, "frames": [[row, 1.0], [2.0, 3.0]]},
+        "recordings": {"label": row % 3, "frames": [[row, 1.0, 0, 0], [2.0, 3.0, 0, 0]]},
         "tunes": {"text": f"M:6/8 K:D C{row}"},
         "tagged": {"tokens": ["EU", "rejects", f"{row}"], "tags": ["B-ORG", "O", "O"]},
     }
@@ -47,7 +34,7 @@ def _sound(domain: str, row: int) -> dict[str, Any]:
 REPEATED: Faults = {row: {"text": "= Reception ="} for row in (1, 5, 9, 11)}
 LABELS: Faults = {row: {"label": "good", "rating": None} for row in range(12)}
 CASES: dict[str, tuple[str, dict[str, Any], Faults, Failed]] = {
-    **{f"sound {domain}": (domain, {}, {}, {}) for domain in SCHEMAS},
+    **{f"sound {domain}": (domain, {}, {}, {}) for domain in DOMAINS},
     "common": (
         "pairs",
         {"expectations": {"min_rows": 13, "max_length": 40, "max_duplicates": 0.0}},
@@ -63,17 +50,14 @@ CASES: dict[str, tuple[str, dict[str, Any], Faults, Failed]] = {
             11: {"split": None},
         },
         {
-            "at least 13 rows": (None, ["found 12"]),
-            "row_id is unique": (2, ["row_id=2, text='film 1'", "row_id=2, text='film 2'"]),
-            "split is train, valid or test": (1, ["row_id=0, text='film 0', split='dev'"]),
-            "1 to 40 source characters": (
-                2,
-                ["row_id=4, text='', source_characters=0", f"row_id=5, text='{'x' * 60}', source_characters=100"],
-            ),
-            "1 to 40 target characters": (1, ["row_id=3, text='film 3', target_characters=0"]),
-            "at most 0 % of the rows repeat an earlier one": (1, ["row_id=7, text='film 6', duplicate_of=6"]),
-            "split is never empty": (2, [f"row_id={row}, text='film {row}', split=null" for row in (8, 11)]),
-            "rows for test, train, valid": (None, ["missing test"]),
+            "at least 13 rows": None,
+            "row_id is unique": 2,
+            "split is train, valid or test": 1,
+            "1 to 40 source characters": 2,
+            "1 to 40 target characters": 1,
+            "at most 0 % of the rows repeat an earlier one": 1,
+            "split is never empty": 2,
+            "rows for test, train, valid": None,
         },
     ),
     "repeated, accepted": ("articles", {"expectations": {"max_duplicates": 3 / 12}}, REPEATED, {}),
@@ -81,58 +65,40 @@ CASES: dict[str, tuple[str, dict[str, Any], Faults, Failed]] = {
         "articles",
         {"expectations": {"max_duplicates": 2 / 12}},
         REPEATED,
-        {
-            "at most 16.67 % of the rows repeat an earlier one": (
-                3,
-                [f"row_id={row}, text='= Reception =', duplicate_of=1" for row in (5, 9, 11)],
-            )
-        },
+        {"at most 16.67 % of the rows repeat an earlier one": 3},
     ),
     "ratings": (
         "texts",
         {},
         {row: {"rating": {2: None, 4: float("nan")}.get(row, 1.0)} for row in range(12)},
-        {
-            "rating is never empty": (2, [f"row_id={row}, text='film {row}', rating=null" for row in (2, 4)]),
-            "ratings differ": (None, ["found 1"]),
-        },
+        {"rating is never empty": 2, "ratings differ": None},
     ),
     "labels": (
         "texts",
         {"labels": ("good", "bad")},
         {**LABELS, 3: {"label": "godo", "rating": None}, 4: {"label": None, "rating": None}},
-        {
-            "label is never empty": (1, ["row_id=4, text='film 4', label=null"]),
-            "every label is declared": (1, ["row_id=3, text='film 3', label='godo'"]),
-            "every declared label occurs": (None, ["missing bad"]),
-        },
+        {"label is never empty": 1, "every label is declared": 1, "every declared label occurs": None},
     ),
     "recordings": (
         "recordings",
         {"expectations": {"max_duplicates": 0.0}},
         {
-            0: {"frames": [[0.0, np.nan]]},
+            0: {"frames": [[0.0, np.nan, 0, 0]]},
             1: {"frames": []},
             2: {"frames": None},
             3: {"label": -1},
             4: {"label": None},
             5: {"label": 4},
-            7: {"frames": [[6.0, 1.0], [2.0, 3.0]]},
+            7: {"frames": [[6.0, 1.0, 0, 0], [2.0, 3.0, 0, 0]]},
         },
         {
-            "1 to 10,000 frames": (2, [f"row_id={row}, text='class {row}', frames=0" for row in (1, 2)]),
-            "at most 0 % of the rows repeat an earlier one": (1, ["row_id=7, text='class 1', duplicate_of=6"]),
-            "label is never empty": (1, ["row_id=4, text='class None', label=null"]),
-            "labels count from 0": (1, ["row_id=3, text='class -1', label=-1"]),
-            "every label occurs": (None, ["missing 3"]),
-            "frames are finite": (1, ["row_id=0, text='class 0', finite=False"]),
+            "1 to 10,000 frames": 2,
+            "at most 0 % of the rows repeat an earlier one": 1,
+            "label is never empty": 1,
+            "labels count from 0": 1,
+            "every label occurs": None,
+            "frames are finite": 1,
         },
-    ),
-    "label that is far off": (
-        "recordings",
-        {},
-        {0: {"label": 10**12}},
-        {"every label occurs": (None, [f"missing {', '.join(map(str, range(3, 13)))}"])},
     ),
     "tagged": (
         "tagged",
@@ -146,33 +112,24 @@ CASES: dict[str, tuple[str, dict[str, Any], Faults, Failed]] = {
             5: {"tags": None},
         },
         {
-            "1 to 10,000 tokens": (1, ["row_id=4, text='', tokens=0"]),
-            "every token has a tag": (
-                2,
-                [f"row_id={row}, text='EU rejects {row}', tags={tags}, tokens=3" for row, tags in ((0, 2), (5, 0))],
-            ),
-            "tags follow IOB2": (
-                2,
-                [
-                    "row_id=1, text='EU rejects 1', fault='I-ORG follows O'",
-                    "row_id=3, text='EU rejects 3', fault=\"'ORG' is not a tag\"",
-                ],
-            ),
+            "1 to 10,000 tokens": 1,
+            "every token has a tag": 2,
+            "tags follow IOB2": 2,
             # I-ORG is in valid, B-LOC in test only.
-            "every tag occurs in train": (None, ["missing B-LOC, I-ORG"]),
+            "every tag occurs in train": None,
         },
     ),
 }
 
 
 @pytest.fixture(scope="module")
-def failed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Failed]:
+def failed(tmp_path_factory):
     """Of all cases, in one run, since building the pages takes most of the time."""
     suites: list[Any] = []
     cases: list[str] = []
     for case, (domain, options, faults, _) in CASES.items():
         rows = [{**_sound(domain, row), **faults.get(row, {})} for row in range(12)]
-        table = pa.Table.from_pylist(rows, schema=SCHEMAS[domain])
+        table = tiny_tables.table(domain, rows)
         sources = tuple({"kind": "path", "path": "unused", "split": split} for split in ("train", "valid", "test"))
         section = TypeAdapter(DATASET).validate_python({"domain": domain, "sources": sources, **options})
         for frame, suite in domain_of(domain).part("expectations").make_suites(table, "own", section):
@@ -182,10 +139,10 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Failed]:
     found: dict[str, Failed] = {case: {} for case in CASES}
     for case, one in zip(cases, run_suites(suites, tmp_path_factory.mktemp("docs")), strict=True):
         if not one.passed:
-            found[case][one.expectation] = (one.failed_rows, one.examples)
+            found[case][one.expectation] = one.failed_rows
     return found
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_faults_are_found_counted_and_shown(failed: dict[str, Failed], case: str) -> None:
+def test_faults_are_found_and_counted(failed, case):
     assert failed[case] == CASES[case][-1]

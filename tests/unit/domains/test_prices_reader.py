@@ -1,0 +1,135 @@
+"""Files of prices: the last days of every ticker, and why a ticker cannot be scored."""
+
+import re
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tiny_bundles
+
+from unroll.domains.prices.reader import next_business_day
+from unroll.errors import DataError
+from unroll.inference.bundle import load_bundle
+from unroll.inference.readers import open_file
+
+
+@pytest.fixture(scope="module")
+def close(tmp_path_factory):
+    return load_bundle(tiny_bundles.last_price(tmp_path_factory.mktemp("prices")))
+
+
+def rows_of(path, bundle, rows=512):
+    return pa.Table.from_batches(open_file(path, bundle, rows))
+
+
+# 2018-08-24 is a Friday.
+DAYS = [date(2018, 8, 21), date(2018, 8, 22), date(2018, 8, 23), date(2018, 8, 24)]
+
+
+def price_table(**closes):
+    rows = [(ticker, DAYS[i], close) for ticker, column in closes.items() for i, close in enumerate(column)]
+    columns = dict(zip(("ticker", "date", "close"), zip(*rows, strict=True), strict=True))
+    ones = {name: [1.0] * len(rows) for name in ("open", "high", "low", "volume")}
+    return pa.table({**columns, **ones})
+
+
+def test_the_last_days_of_every_ticker_whatever_the_order(tmp_path, close):
+    table = price_table(B=[1, 2, 3, 4], A=[10, 20, 30])
+    shuffled = table.take([6, 2, 0, 5, 1, 3, 4])
+    pq.write_table(shuffled, tmp_path / "p.parquet", row_group_size=2)
+    out = rows_of(tmp_path / "p.parquet", close)
+    assert out.drop_columns(["inputs", "reason"]).to_pylist() == [
+        {"row_id": "A@2018-08-23", "ticker": "A", "last_date": DAYS[2], "date": DAYS[3], "last_price": 30},
+        {"row_id": "B@2018-08-24", "ticker": "B", "last_date": DAYS[3], "date": date(2018, 8, 27), "last_price": 4},
+    ]
+    assert out["inputs"].to_pylist() == [[10, 20, 30], [2, 3, 4]]
+
+
+def test_many_batches_of_days_give_what_one_gives(tmp_path, close, monkeypatch):
+    random = np.random.default_rng(1)
+    days = np.arange("2015-01-01", "2016-01-01", dtype="datetime64[D]")
+    table = pa.table(
+        {
+            "Date": pa.array(np.tile(days, 5)),
+            "symbol": np.repeat(list("VWXYZ"), len(days)),
+            "Close": random.random(5 * len(days)) + 1,
+        }
+    ).take(random.permutation(5 * len(days)))
+    pq.write_table(table, tmp_path / "p.parquet")
+    whole = rows_of(tmp_path / "p.parquet", close)
+    monkeypatch.setattr("unroll.domains.prices.reader._BATCH_ROWS", 11)
+    assert rows_of(tmp_path / "p.parquet", close) == whole
+    newest = {row["symbol"]: row["Close"] for row in table.sort_by("Date").to_pylist()}
+    assert whole["last_price"].to_pylist() == [newest[ticker] for ticker in "VWXYZ"]
+
+
+def test_csv_and_parquet_of_prices_agree_and_the_name_is_the_ticker(tmp_path, close):
+    table = price_table(A=[1, 2, 3, 4]).drop_columns("ticker")
+    pq.write_table(table, tmp_path / "BRK.B.parquet")
+    lines = [
+        ",".join(table.column_names),
+        *(",".join(str(value) for value in row.values()) for row in table.to_pylist()),
+    ]
+    (tmp_path / "BRK.B.csv").write_text("\n".join(lines))
+    from_csv = rows_of(tmp_path / "BRK.B.csv", close)
+    assert from_csv == rows_of(tmp_path / "BRK.B.parquet", close)
+    assert from_csv["row_id"].to_pylist() == ["BRK.B@2018-08-24"]
+
+
+@pytest.mark.parametrize(
+    ("closes", "reason"),
+    [
+        ([1, 2], "has 2 rows, the model needs 3"),
+        ([1, 2, None], "has no value in close on 2018-08-23"),
+        ([1, 2, 0], "has 0 in close on 2018-08-23"),
+        ([1, 2, float("inf")], "has inf in close on 2018-08-23"),
+        ([1, 2, 1e300], r"has 1e\+300 in close on 2018-08-23"),
+    ],
+)
+def test_a_ticker_that_cannot_be_scored_is_reported_and_the_others_are_read(tmp_path, close, closes, reason):
+    pq.write_table(price_table(GOOD=[1, 2, 3], BAD=closes), tmp_path / "p.parquet")
+    table = rows_of(tmp_path / "p.parquet", close, 10)
+    assert table["ticker"].to_pylist() == ["BAD", "GOOD"]
+    bad, good = table["reason"].to_pylist()
+    assert re.fullmatch(reason, bad)
+    assert good is None
+    assert table["last_price"].to_pylist() == [None, 3.0]
+
+
+def test_a_row_without_a_date_costs_its_ticker_and_one_without_ticker_the_file(tmp_path, close):
+    columns = {"date": [*DAYS[:3], *DAYS[:3], None], "close": [1.0] * 7}
+    pq.write_table(pa.table({"ticker": list("AAABBBB"), **columns}), tmp_path / "p.parquet")
+    table = rows_of(tmp_path / "p.parquet", close)
+    assert table["row_id"].to_pylist() == ["A@2018-08-23", "B@2018-08-23"]
+    assert table["reason"].to_pylist() == [None, "has a row without a date"]
+    pq.write_table(pa.table({"ticker": [*"AAABBB", None], **columns}), tmp_path / "p.parquet")
+    with pytest.raises(DataError, match="row 7: ticker is missing"):
+        list(open_file(tmp_path / "p.parquet", close, 10))
+
+
+def test_two_rows_of_one_day_within_the_window_are_reported(tmp_path, close):
+    table = price_table(A=[1, 2, 3, 4])
+    pq.write_table(pa.concat_tables([table, table.slice(1, 1)]), tmp_path / "p.parquet")
+    assert rows_of(tmp_path / "p.parquet", close, 10)["reason"].to_pylist() == ["has two rows of 2018-08-22"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (pa.table({"date": DAYS, "price": [1, 2, 3, 4]}), "close is missing .* date, price"),
+        (pa.table({"date": DAYS, "close": ["1", "2", "x", "4"]}), "cannot be read"),
+        (pa.table({"date": DAYS, "close": [1, 2, 3, 4]}).slice(0, 0), "has no rows"),
+    ],
+)
+def test_price_files_that_cannot_be_read(tmp_path, close, table, message):
+    pq.write_table(table, tmp_path / "p.parquet")
+    with pytest.raises(DataError, match=message):
+        list(open_file(tmp_path / "p.parquet", close, 10))
+
+
+def test_the_next_business_day():
+    days = np.array(["2018-08-23", "2018-08-24", "2018-08-25", "2018-08-26", "2018-12-31"], "datetime64[D]")
+    monday = "2018-08-27"
+    assert next_business_day(days).astype(str).tolist() == ["2018-08-24", monday, monday, monday, "2019-01-01"]
