@@ -1,13 +1,21 @@
-"""What a benchmark gives: figures with their targets, as a table for the terminal and for docs/benchmarks.md."""
+"""Results of benchmarks: figures with their targets, as a Markdown section, and the machine in words."""
 
+import os
+import platform
 import re
-from collections.abc import Callable, Mapping, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
 from statistics import median
 
 from unroll.errors import UnrollError
 
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+CORES = 2
+"""The targets are about so many."""
 COLUMNS = ("what", "ours", "reference", "ratio", "target", "met", "repeated")
 
 
@@ -22,10 +30,10 @@ class Figure:
     Attributes:
         what: In a few words.
         ours: In `unit`.
-        reference: In `unit`; None where the target is a number of units and no ratio.
-        ratio: Ours to the reference; None where there is no reference.
+        reference: In `unit`; None if the target is a number of units and not a ratio.
+        ratio: Ours to the reference; None if there is no reference.
         unit: Of `ours` and `reference`.
-        target: Bound of the ratio, or of `ours` where there is none.
+        target: Bound of the ratio, or of `ours` if there is none.
         at_least: Whether the target is a lower bound; otherwise it is an upper one.
         repeated: How often ours was measured, and the reference as often.
     """
@@ -62,13 +70,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Report:
-    """A benchmark's outcome.
-
-    Attributes:
-        title: Heading of its section.
-        figures: In the table's order.
-        note: What was compared with what, in a sentence or two.
-    """
+    """A benchmark's outcome; `note` says what was compared with what, in a sentence or two."""
 
     title: str
     figures: tuple[Figure, ...]
@@ -78,7 +80,7 @@ class Report:
 def side_by_side(
     ours: Callable[[], float], reference: Callable[[], float], repeats: int
 ) -> tuple[list[float], list[float]]:
-    """Measures ours, the reference, ours, the reference …: what else the machine does falls on both."""
+    """Measure ours, the reference, ours, the reference …: what else the machine does falls on both."""
     pairs = [(ours(), reference()) for _ in range(repeats)]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
@@ -86,7 +88,7 @@ def side_by_side(
 def compare(
     what: str, ours: Sequence[float], reference: Sequence[float], unit: str, *, target: float, at_least: bool
 ) -> Figure:
-    """A figure of measurements that were taken side by side.
+    """Return a figure of measurements that were taken side by side.
 
     The ratio is the median of the pairs' ratios, not the ratio of the medians: a pair that ran while the machine was
     busy is slow on both sides, and its ratio still holds.
@@ -95,57 +97,38 @@ def compare(
     return Figure(what, median(ours), median(reference), ratio, unit, target, at_least, len(ours))
 
 
-def absolute(what: str, value: float, unit: str, *, at_most: float, repeated: int) -> Figure:
-    """A figure whose target is a number of units."""
-    return Figure(what, value, None, None, unit, at_most, False, repeated)
+def section(report: Report, before: str) -> str:
+    """Return a report as a section of docs/benchmarks.md, whose table is aligned for the terminal, too."""
+    rows = [COLUMNS, *(figure.cells for figure in report.figures)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    aligned = [f"<{widths[0]}", *(f">{width}" for width in widths[1:])]
+    lines = [[format(*pair) for pair in zip(row, aligned, strict=True)] for row in rows]
+    lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"### {report.title}\n\n{table}\n\n{report.note}\n\nMeasured {before}.\n"
 
 
-def table(figures: Sequence[Figure]) -> str:
-    """A Markdown table whose columns are aligned for the terminal, too."""
-    rows = [COLUMNS, *(figure.cells for figure in figures)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    # Names to the left, numbers to the right.
-    lines = [_line([_pad(cell, width, at) for at, (cell, width) in enumerate(zip(row, widths, strict=True))])
-             for row in rows]  # fmt: skip
-    rule = _line(["-" * width if at == 0 else "-" * (width - 1) + ":" for at, width in enumerate(widths)])
-    return "\n".join([lines[0], rule, *lines[1:]])
+def machine() -> str:
+    """Return date, processor, cores, memory, present load and versions."""
+    cpu = Path("/proc/cpuinfo")
+    model = re.search(r"^model name\s*:\s*(.+)$", cpu.read_text(), re.MULTILINE) if cpu.exists() else None
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    packages = ("torch", "onnxruntime", "pyarrow", "dvc", "prefect")
+    versions = ", ".join(f"{name} {version(name).partition('+')[0]}" for name in packages)
+    return (
+        f"{date.today().isoformat()} on {model[1] if model else platform.machine()}, {CORES} cores, {memory:.0f} GiB; "
+        f"load average before: {os.getloadavg()[0]:.1f}; Python {platform.python_version()}, {versions}"
+    )
 
 
-def section(report: Report, machine: str) -> str:
-    """A report as a section of docs/benchmarks.md."""
-    return f"### {report.title}\n\n{table(report.figures)}\n\n{report.note}\n\nMeasured {machine}.\n"
-
-
-def with_sections(text: str, sections: Mapping[str, str], order: Sequence[str]) -> str:
-    """Puts sections between the markers of a page; those that are there and were not measured anew stay.
-
-    Args:
-        text: The page.
-        sections: Title → section.
-        order: Titles of all benchmarks.
-
-    Raises:
-        BenchmarkError: The page does not have both markers, in their order.
-    """
-    before, found_begin, rest = text.partition(BEGIN)
-    inside, found_end, after = rest.partition(END)
-    if not (found_begin and found_end):
-        raise BenchmarkError(f"the page for the figures lacks {BEGIN} or, after it, {END}; put both back")
-    kept = {part.partition("\n")[0].removeprefix("### "): part.strip() + "\n"
-            for part in re.split(r"^(?=### )", inside, flags=re.MULTILINE) if part.startswith("### ")}  # fmt: skip
-    kept |= sections
-    parts = [kept[title] for title in order if title in kept]
-    return f"{before}{BEGIN}\n\n" + "\n".join(parts) + f"\n{END}{after}"
+def python(*arguments: str) -> str:
+    """Return what a fresh Python process prints."""
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchmarkError(f"python {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+    return done.stdout
 
 
 def _amount(value: float, unit: str) -> str:
     """Three significant digits or all before the point: `0.0123 s`, `4.57 s`, `8,123 samples/s`."""
     return f"{value:,.0f} {unit}" if abs(value) >= 100 else f"{value:.3g} {unit}"
-
-
-def _pad(cell: str, width: int, column: int) -> str:
-    return cell.ljust(width) if column == 0 else cell.rjust(width)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -1,9 +1,6 @@
 """Sequences of varying length: bucketed training, decoding within the graph, and tokenising."""
 
-import tempfile
 import time
-from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +10,9 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 from torch import Tensor
 
-from benchmarks.figures import BenchmarkError, Figure, Report, compare, side_by_side
-from benchmarks.machine import CORES
+from benchmarks.digits import bundle
+from benchmarks.figures import CORES, BenchmarkError, Figure, Report, compare, side_by_side
+from benchmarks.training import epoch_seconds
 from unroll import paths
 from unroll.config.experiments import Experiment
 from unroll.config.reading import load_section
@@ -29,12 +27,8 @@ from unroll.models.attention import Memory
 from unroll.models.cells import State
 from unroll.models.generators import EncoderDecoder
 from unroll.training.batches import Batches, make_batches
-from unroll.training.build import build_model
-from unroll.training.fit import fit_preprocessing
-from unroll.training.loop import train
 from unroll.training.members import load_networks
 
-TITLE = "Text"
 EXPERIMENT = "translate-gru-attention"
 PAIRS = 6_400
 SENTENCES = 256
@@ -45,12 +39,10 @@ REPEATS = 5
 
 
 def measure() -> Report:
-    """Trains on the same pairs in both orders, translates in both ways, and tokenises."""
+    """Train on the same pairs in both orders, translate in both ways, and tokenise."""
+    bundle(EXPERIMENT)
     experiment = load_section("experiments", EXPERIMENT)
-    folder = paths.features(experiment.task)
-    if not folder.exists() or not paths.weights(EXPERIMENT).exists() or not paths.bundle(EXPERIMENT).exists():
-        raise BenchmarkError(f"{EXPERIMENT} is not trained yet; run `make run` first")
-    samples = Samples.load(folder)
+    samples = Samples.load(paths.features(experiment.task))
     task = make_task(experiment.task, load_section("tasks", experiment.task), samples)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -62,7 +54,7 @@ def measure() -> Report:
         )
     finally:
         torch.set_num_threads(threads)
-    return Report(TITLE, figures, _note(experiment))
+    return Report("Text", figures, _note(experiment))
 
 
 def _note(experiment: Experiment) -> str:
@@ -85,30 +77,13 @@ class _Shuffled(Batches):
 
 def _training(experiment: Experiment, task: Task, samples: Samples) -> Figure:
     data = make_batches(samples, task, _some(samples.shipped.train, PAIRS), torch.device("cpu"))
-    settings = experiment.training.model_copy(update={"epochs": 1, "device": "cpu"})
     tokens = int((data.targets != IGNORE_INDEX).sum())
-    run = count()
-
-    def speed(batches: Batches) -> float:
-        network = build_model(task, experiment.model)
-        fit_preprocessing(network, batches)
-        began = time.perf_counter()
-        train(
-            network,
-            task.loss,
-            batches,
-            settings,
-            seed=0,
-            validate=None,
-            is_better=task.metrics.is_better,
-            on_step=lambda *_: None,
-            on_epoch=lambda row, seconds: None,
-            checkpoint=Path(folder) / f"{next(run)}.safetensors",
-        )
-        return tokens / (time.perf_counter() - began)
-
-    with tempfile.TemporaryDirectory() as folder:
-        speeds = side_by_side(lambda: speed(data), lambda: speed(_Shuffled(**vars(data))), REPEATS)
+    shuffled = _Shuffled(**vars(data))
+    speeds = side_by_side(
+        lambda: tokens / epoch_seconds(experiment, task, data),
+        lambda: tokens / epoch_seconds(experiment, task, shuffled),
+        REPEATS,
+    )
     return compare("training, bucketed to shuffled", *speeds, "target tokens/s", target=1.5, at_least=True)
 
 
@@ -116,11 +91,11 @@ def _decoding(experiment: Experiment, task: Task, samples: Samples, batch: int, 
     fold = samples.shipped
     (network,) = load_networks(task, experiment.model, paths.weights(EXPERIMENT), fold, experiment.training.seeds)
     if not isinstance(network, EncoderDecoder):
-        raise BenchmarkError(f"{EXPERIMENT} is no encoder-decoder any more")
+        raise BenchmarkError(f"{EXPERIMENT} is not an encoder-decoder any more")
     data = make_batches(samples, task, _some(fold.test, SENTENCES), torch.device("cpu"))
     pair = example(task, data)
     start, step = step_programs(network, *pair, sampling=False).start, _logits_program(network, *pair)
-    whole = _session((paths.bundle(EXPERIMENT) / "model.onnx").read_bytes())
+    whole = _session((bundle(EXPERIMENT) / "model.onnx").read_bytes())
     first, further = _session(start.SerializeToString()), _session(step.SerializeToString())
     starts, steps = ([entry.name for entry in session.get_inputs()] for session in (first, further))
     carries, penalty = len(further.get_outputs()) - 1, np.array(1.0, np.float32)
@@ -197,7 +172,6 @@ def _tokenising(vocabulary: Vocabulary, samples: Samples) -> Figure:
 
 
 def _some(positions: Index, count: int) -> Index:
-    """Evenly spaced ones: the file has its sentences by length."""
     return positions[linspace_indices(len(positions), count)]
 
 

@@ -4,21 +4,21 @@ import sys
 from typing import Any
 
 from prefect import flow, task
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
-from pipelines.drift import show_drift
-from pipelines.retries import RETRY_WHEN_UNAVAILABLE
-from pipelines.schedule import SCORE_SECONDS, cancel_other_due_runs
+from pipelines.schedule import RETRY_WHEN_UNAVAILABLE, SCORE_SECONDS, cancel_other_due_runs
 from pipelines.summary import print_line
 from unroll.config.reading import load_all
 from unroll.config.scoring import Scoring
 from unroll.errors import UNAVAILABLE_EXIT, ServiceUnavailable, TrackingError, UnrollError
 from unroll.redaction import redacted
-from unroll.scoring.registered import log_job, score_new
+from unroll.scoring.drift_page import write_page
+from unroll.scoring.job import score_inbox
+from unroll.scoring.registered import log_job
 from unroll.scoring.report import JobReport
 
 RETRAIN = "Retrain: "
@@ -27,20 +27,13 @@ RETRAIN = "Retrain: "
 
 @flow(name="score", timeout_seconds=SCORE_SECONDS)
 def score() -> State[Any]:
-    """Score the inbox with the model that params.yaml names under `scoring`.
+    """Score the inbox with the model that params.yaml names under `scoring`; raises as `score_inbox`.
 
     A file that cannot be scored does not fail the run: it is reported, and the others are scored. A file at which the
     program or the model failed does, at the end.
 
     Returns:
         Completed; its name is Drifted if rows or predictions are no longer like those of training.
-
-    Raises:
-        ParameterError: params.yaml has faults.
-        TrackingError: The registry does not have the model.
-        BundleError: The bundle is missing, incomplete or altered.
-        ServiceUnavailable: An object store or the registry is away.
-        UnrollError: A folder cannot be used, or scoring failed at a file.
     """
     cancel_other_due_runs()
     scoring = load_all().scoring
@@ -60,7 +53,7 @@ def score_new_files(scoring: Scoring) -> JobReport:
     What a try has scored before it breaks off is shown at once: the next try finds these files done.
     """
     try:
-        return score_new(scoring, lambda file: tell(str(file)), show)
+        return score_inbox(scoring, on_file=lambda file: tell(str(file)), on_stop=show)
     except UnrollError as error:
         # Prefect keeps the message and the causes of what a task raises.
         raise type(error)(redacted(str(error))) from None
@@ -74,8 +67,10 @@ def show(report: JobReport) -> None:
         return
     page = None
     if report.drift:
-        page = show_drift(report.drift)
-        tell(f"{report.drift.verdict()}; see {page}")
+        verdict, page = report.drift.verdict(), write_page(report.drift)
+        create_table_artifact(key="drift", table=report.drift.table(), description=verdict)
+        create_link_artifact(key="drift-page", link=page.resolve().as_uri(), link_text=page.name, description=verdict)
+        tell(f"{verdict}; see {page}")
     try:
         log_job(report, page)
     except (ServiceUnavailable, TrackingError) as error:

@@ -104,7 +104,6 @@ def seconds_of_training(experiment: str) -> float | None:
 
 
 def _dvc(*arguments: str) -> str:
-    """Return the standard output of a DVC command."""
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", env=environment(), check=False

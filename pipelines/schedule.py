@@ -1,11 +1,14 @@
-"""What holds for scheduled runs: their time limits, and that they do not pile up."""
+"""Time limits of scheduled runs, how they do not pile up, and which tasks are retried."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled
+
+from unroll.errors import ServiceUnavailable
 
 TRAIN_SECONDS = 12 * 60 * 60
 """A scheduled training that takes longer is stopped; the next one goes on from what is done."""
@@ -13,14 +16,24 @@ SCORE_SECONDS = 3 * 60 * 60
 """A scheduled scoring that takes longer is stopped; the next one scores the rest."""
 
 
+def may_succeed_later(_task: Any, _task_run: Any, state: Any) -> bool:
+    """Return whether a server was away. Faults of data, parameters or code would only repeat themselves."""
+    return isinstance(state.result(raise_on_failure=False), ServiceUnavailable)
+
+
+RETRY_WHEN_UNAVAILABLE: dict[str, Any] = {
+    "retries": 2,
+    "retry_delay_seconds": [10.0, 60.0],
+    "retry_condition_fn": may_succeed_later,
+}
+"""Arguments of Prefect's `task`."""
+
+
 def cancel_other_due_runs() -> int:
-    """Cancel the other scheduled runs of this deployment that are due: this run does their work.
+    """Cancel the other scheduled runs of this deployment that are due, and return their number.
 
     Runs come due while the worker is away or the work pool has no free slot. Those that a person or an automation
     created are kept.
-
-    Returns:
-        The number of cancelled runs; 0 where no deployment started this run.
     """
     if deployment.id is None:
         return 0

@@ -19,7 +19,7 @@ from pipelines.display import Display
 from pipelines.estimates import Estimates
 from pipelines.graph import Graph, seconds_to_end, seconds_to_result
 from pipelines.processes import Children
-from pipelines.retries import RETRY_WHEN_UNAVAILABLE
+from pipelines.schedule import RETRY_WHEN_UNAVAILABLE
 from unroll.errors import UNAVAILABLE_EXIT, ServiceUnavailable, UnrollError
 
 # Without DVC's own messages below the level of a warning: the flow reports progress.

@@ -47,7 +47,7 @@ def print_results(results: list[dict[str, str]]) -> None:
     """Print the leaderboard, the decisions of the gates, and where plots and models are."""
     if results:
         Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES).print(leaderboard_table(results))
-    shown = {row["experiment"] for row in results}
+    shown = {row["experiment"] for row in results} or set(gates.exported())
     if verdicts := [verdict for name in gates.exported() if name in shown and (verdict := gates.decided(name))]:
         gates.show(verdicts)
     if results:

@@ -34,7 +34,6 @@ def train(slots: int | None = None, only: list[str] | None = None) -> None:
 
     Raises:
         TrainingFlowError: Stages or the gates failed. The message has their last lines.
-        DvcError: DVC could not read its graph.
     """
     started = time.monotonic()
     cancel_other_due_runs()

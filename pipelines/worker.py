@@ -65,14 +65,9 @@ def prepare_pool(client: SyncPrefectClient) -> None:
 
 
 def crash_orphaned_runs(client: SyncPrefectClient, name: str) -> int:
-    """Set the pool's unfinished runs to Crashed, unless another worker may be executing them.
+    """Set the pool's unfinished runs to Crashed, unless another worker may be executing them; return their number.
 
-    Args:
-        client: Of the server.
-        name: Of the worker that is about to start. If one of the same name was online a moment ago, it was replaced.
-
-    Returns:
-        The number of runs.
+    A worker of the same name that was online a moment ago was replaced by the one that is about to start.
     """
     workers = client.read_workers_for_work_pool(POOL)
     others = [worker.name for worker in workers if worker.status == WorkerStatus.ONLINE and worker.name != name]

@@ -26,7 +26,7 @@ resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
 bundle, source, output = map(Path, sys.argv[1:])
 rows, error = 0, None
 try:
-    rows = predict(bundle, source, output).rows
+    rows = predict(bundle, source, output)[0].rows_scored
 except UnrollError as caught:
     error = f"{type(caught).__name__}: {caught}"
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))

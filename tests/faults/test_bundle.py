@@ -59,37 +59,17 @@ def test_another_format_is_told_from_a_broken_card(folder):
     ("change", "message"),
     [
         (lambda card: card.update(colour="red"), "colour: Extra inputs"),
-        (lambda card: card["outputs"].pop(), "needs an output 'probabilities'"),
+        (lambda card: card["outputs"].pop(), "needs 'probabilities'"),
         (
             lambda card: card["inputs"][0].update(name="images"),
             r"has the inputs \['inputs'\]; the card has \['images'\]",
         ),
-        (
-            lambda card: card["outputs"].append(tiny_bundles.tensor("more", "float32", ["batch"])),
-            r"outputs are \['label', 'probabilities'\], the card says \['label', 'more', 'probabilities'\]",
-        ),
-        (lambda card: card["inputs"][0].update(shape=["batch", "time", 32]), "28.*the card says uint8.*32"),
-        (lambda card: card["outputs"][1].update(shape=["batch", 11]), "10.*the card says float32.*11"),
-        (lambda card: card["outputs"][0].update(dtype="float32"), "output 'label' must be int64"),
+        (lambda card: card["outputs"][0].update(dtype="float32"), "needs 'label', int64 of rank 1"),
     ],
 )
-def test_card_and_graph_must_agree(folder, change, message):
+def test_a_card_must_fit_its_task(folder, change, message):
     rewrite(folder, change)
     with pytest.raises(BundleError, match=message):
-        load_bundle(folder)
-
-
-def test_a_graph_with_a_frozen_time_axis_is_refused(tmp_path):
-    folder = tiny_bundles.last_price(tmp_path / "bundle", window=3)
-    frozen = tiny_bundles.prices_card("price", [tiny_bundles.tensor("price", "float32", ["batch"])], ["close"], 3)
-    frozen["inputs"][0]["shape"] = ["batch", 3, 1]
-    open_card = (folder / "card.json").read_text()
-    node = tiny_bundles.helper.make_node("ReduceMax", ["inputs", "axes"], ["price"], keepdims=0)
-    tiny_bundles.write(folder, frozen, [node], {"axes": tiny_bundles.np.array([1, 2])})
-    load_bundle(folder)
-    (folder / "card.json").write_text(open_card)
-    tiny_bundles.seal(folder)
-    with pytest.raises(BundleError, match=r"\['batch', 3, 1\].*the card says float32 \['batch', 'time', 1\]"):
         load_bundle(folder)
 
 

@@ -10,7 +10,7 @@ from unroll.errors import BundleError, ParameterError, UnrollError
 from unroll.files import sha256_of
 from unroll.inference.file_scorer import FileScorer
 from unroll.scoring import job, storage
-from unroll.scoring.job import Model, score_inbox
+from unroll.scoring.job import score_inbox
 
 
 def test_new_files_are_scored_once_and_stay(inbox):
@@ -37,18 +37,19 @@ def test_new_files_are_scored_once_and_stay(inbox):
     assert list(inbox.files("inbox")) == ["a.parquet", "day=2026-01-01/part-0.parquet"]
 
 
-def test_marker_and_outputs_name_the_registered_model(inbox):
+def test_marker_and_outputs_name_the_registered_model(inbox, monkeypatch):
     inbox.put("a.parquet", 4, bad=(1,))
     registered = {"name": "digit-rows", "version": "3", "run_id": "r1"}
     asked: list[str] = []
 
-    def resolve(address):
+    def find_model(address):
         asked.append(address)
-        return Model(inbox.root / "bundle", registered)
+        return inbox.root / "bundle", registered
 
+    monkeypatch.setattr(job, "find_model", find_model)
     scoring = inbox.scoring(model="models:/digit-rows@champion")
-    report = score_inbox(scoring, resolve=resolve, staging=inbox.root / "staging")
-    score_inbox(scoring, resolve=resolve, staging=inbox.root / "staging")
+    report = score_inbox(scoring, staging=inbox.root / "staging")
+    score_inbox(scoring, staging=inbox.root / "staging")
     assert asked == ["models:/digit-rows@champion"]  # nothing is new to the second job
     assert report.registered == inbox.markers()["a.parquet"]["registered"] == registered
     for place in ("predictions", "quarantine"):

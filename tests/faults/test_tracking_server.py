@@ -18,7 +18,6 @@ from servers import free_port, mlflow_server
 
 from unroll.errors import UNAVAILABLE_EXIT, ServiceUnavailable
 from unroll.scoring.job import score_inbox
-from unroll.scoring.registered import find_model
 
 UNROLL = Path(sys.executable).parent / "unroll"
 EPOCHS = 5
@@ -166,7 +165,7 @@ def test_a_job_that_cannot_resolve_its_model_touches_nothing(tmp_path, monkeypat
     started = time.monotonic()
     scoring = inbox.scoring(model="models:/digit-rows@champion")
     with pytest.raises(ServiceUnavailable, match="the MLflow store at http") as caught:
-        score_inbox(scoring, resolve=find_model, staging=tmp_path / "staging")
+        score_inbox(scoring, staging=tmp_path / "staging")
     assert time.monotonic() - started < 180
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
     assert list(inbox.files("inbox")) == ["a.parquet"]

@@ -66,8 +66,7 @@ def _configure_models(command: argparse.ArgumentParser) -> None:
     show.add_argument("version", metavar="VERSION", nargs="?", help="a number or an alias (default: all)")
     gate = actions.add_parser("gate", help="run the gates on trained bundles and register those that pass")
     gate.set_defaults(run=_gate)
-    gate.add_argument("experiments", metavar="EXPERIMENT", nargs="*", help="default: all that are not registered yet")
-    gate.add_argument("--no-table", action="store_true", help="print a line per experiment, and no table at the end")
+    gate.add_argument("experiments", metavar="EXPERIMENT", nargs="*", help="default: all whose bundle is new")
     promote = actions.add_parser("promote", help="make a version champion, whatever the gates say")
     promote.set_defaults(run=_promote)
     promote.add_argument("model", metavar="NAME")
@@ -86,11 +85,11 @@ def _configure_lineage(command: argparse.ArgumentParser) -> None:
 
 def _score(options: argparse.Namespace) -> None:
     from unroll.config.reading import load_all
-    from unroll.scoring.registered import score_new
+    from unroll.scoring.job import score_inbox
 
     given = {name: getattr(options, name) for name in SCORE_OPTIONS if getattr(options, name) is not None}
     scoring = load_all().scoring.model_copy(update=given)
-    report = score_new(scoring, print, _show_job)
+    report = score_inbox(scoring, on_file=print, on_stop=_show_job)
     _show_job(report)
     report.require_no_failure()
 
@@ -125,16 +124,13 @@ def _backtest(options: argparse.Namespace) -> None:
 def _gate(options: argparse.Namespace) -> None:
     from unroll.promotion import promote, results
 
-    exported = results.exported()
-    names = list(dict.fromkeys(options.experiments)) or promote.unregistered(exported)
-    if not exported and not names:
-        print("No experiment has a bundle: `make run` trains and exports all, `unroll export EXPERIMENT` one")
-    elif not names:
-        print(f"All {len(exported)} bundles are registered: `unroll models list`")
+    names = list(dict.fromkeys(options.experiments)) or results.undecided()
+    if names:
+        results.show(promote.gate(names, report=print))
+    elif exported := results.exported():
+        print(f"The gates have examined all {len(exported)} bundles: `unroll models list`")
     else:
-        verdicts = promote.gate(names, report=print)
-        if not options.no_table:
-            results.show(verdicts)
+        print("No experiment has a bundle: `make run` trains and exports all, `unroll export EXPERIMENT` one")
 
 
 def _promote(options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,6 @@ from unroll.redaction import printable
 
 if TYPE_CHECKING:
     from unroll.config.decoding import DecodingConfig
-    from unroll.inference.quick_predict import TextResult
 
 PREDICT = """\
 Score files with a bundle: each becomes FOLDER/STEM.parquet with row_id, prediction, score and model_version.
@@ -46,7 +46,7 @@ def _configure_translate(command: argparse.ArgumentParser) -> None:
 
 def _configure_generate(command: argparse.ArgumentParser) -> None:
     _add_model(command, "models/words-lstm")
-    command.add_argument("--prompt", metavar="TEXT", default="", help="the beginning (default: none)")
+    command.add_argument("--prompt", dest="text", metavar="TEXT", default="", help="the beginning (default: none)")
     _add_decoding(command)
 
 
@@ -61,7 +61,6 @@ def _add_model(command: argparse.ArgumentParser, default: str) -> None:
 
 
 def _add_decoding(command: argparse.ArgumentParser) -> None:
-    """Add an option for each field of `DecodingConfig`."""
     from unroll.config.decoding import DecodingConfig
 
     group = command.add_argument_group("models that write text", "The defaults are in the bundle's card.")
@@ -80,7 +79,8 @@ def _decoding(options: argparse.Namespace) -> "DecodingConfig":
 def _predict(options: argparse.Namespace) -> None:
     from unroll.inference.predict import predict
 
-    summary = predict(
+    start = time.perf_counter()
+    files = predict(
         options.model,
         options.input,
         options.output,
@@ -89,24 +89,17 @@ def _predict(options: argparse.Namespace) -> None:
         memory_mb=options.memory_mb,
         decoding=_decoding(options),
     )
-    for file in summary.files:
-        print(printable(f"{file.source}: {file.rows_scored:,} rows in {file.output}"))
-        for note in file.notes():
+    for file in files:
+        for note in (f"{file.rows_scored:,} rows in {file.output}", *file.notes()):
             print(printable(f"{file.source}: {note}"))
-    speed = summary.rows / summary.seconds if summary.seconds else 0.0
-    print(f"{summary.rows:,} rows scored with {summary.model_version} in {summary.seconds:.1f} s ({speed:,.0f} rows/s)")
+    rows, seconds = sum(file.rows_scored for file in files), time.perf_counter() - start
+    print(f"{rows:,} rows scored with {files[0].model_version} in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)")
 
 
 def _use_on_text(options: argparse.Namespace) -> None:
-    from unroll.inference.quick_predict import classify, generate, translate
+    from unroll.inference.quick_predict import use_on_text
 
-    result: TextResult
-    if options.command == "classify":
-        result = classify(options.model, options.text)
-    elif options.command == "translate":
-        result = translate(options.model, options.text, _decoding(options))
-    else:
-        result = generate(options.model, options.prompt, _decoding(options))
+    result = use_on_text(options.model, options.command, options.text, _decoding(options))
     for text, score in result.predictions:
         print(f"{score:9.4f}  {text}")
     for note in result.notes:

@@ -19,7 +19,6 @@ from unroll.errors import ParameterError
 
 SectionName = Literal["datasets", "tasks", "experiments"]
 _SECTIONS: Mapping[str, Any] = {"datasets": DATASET, "tasks": TASK, "experiments": Experiment}
-_DOMAINS = {domain.name for domain in DOMAINS}
 
 
 def load_all(path: Path = paths.PARAMS) -> Params:
@@ -149,29 +148,21 @@ def _tags(node: Any) -> list[Any]:
 
 def _bad_references(content: Mapping[str, Any], section: str, name: str, entry: Any) -> list[str]:
     """Check the names and domains that an entry refers to, in the raw content, which may have other faults."""
-    if not isinstance(entry, dict):
+    key = {"experiments": "task", "tasks": "dataset"}.get(section)
+    if key is None or not isinstance(entry, dict):
         return []
-    where = f"{section}.{name}"
-    faults = []
-    if section == "experiments":
-        if name == paths.RESULTS.name:
-            faults.append(f"{where}: {paths.RESULTS} has the rows of the leaderboard; choose another name")
-        faults += _check_reference(content, where, "task", "tasks", entry, entry.get("domain"))
-    elif section == "tasks":
-        tables = {domain.name: domain.table for domain in DOMAINS}
-        faults += _check_reference(content, where, "dataset", "datasets", entry, tables.get(entry.get("domain", "")))
+    where, domain, faults = f"{section}.{name}", entry.get("domain"), []
+    if section == "experiments" and name == paths.RESULTS.name:
+        faults.append(f"{where}: {paths.RESULTS} has the rows of the leaderboard; choose another name")
+    if section == "tasks":
+        domain = {one.name: one.table for one in DOMAINS}.get(domain or "")
+    target, known = entry.get(key), _entries(content, f"{key}s")
+    if not isinstance(target, str):
+        return faults
+    if target not in known:
+        return [*faults, f"{where}.{key}: {key}s has no {target!r} (it has {', '.join(known) or 'no entries'})"]
+    found = known[target].get("domain") if isinstance(known[target], dict) else None
+    if domain and found != domain and any(one.name == found for one in DOMAINS):
+        wanted = f"{where}: domain {entry['domain']!r} needs a {key} of domain {domain!r}"
+        faults.append(f"{wanted}; {target!r} has {found!r}")
     return faults
-
-
-def _check_reference(
-    content: Mapping[str, Any], where: str, key: str, section: str, entry: Mapping[str, Any], domain: str | None
-) -> list[str]:
-    name, known = entry.get(key), _entries(content, section)
-    if not isinstance(name, str):
-        return []
-    if name not in known:
-        return [f"{where}.{key}: {section} has no {name!r} (it has {', '.join(known) or 'no entries'})"]
-    found = known[name].get("domain") if isinstance(known[name], dict) else None
-    if domain and found in _DOMAINS and found != domain:
-        return [f"{where}: domain {entry['domain']!r} needs a {key} of domain {domain!r}; {name!r} has {found!r}"]
-    return []

@@ -29,11 +29,6 @@ def evaluate(
 def evaluate_seeds(metrics: Metrics, predictions: Mapping[int, Prediction], rows: Tensors) -> dict[str, Any]:
     """Compute the test metrics of the networks of each seed, which vary more than those of their mean.
 
-    Args:
-        metrics: The task's metrics.
-        predictions: Test predictions by seed.
-        rows: The test rows.
-
     Returns:
         `per_seed`: the metrics by seed; `seed_mean` and `seed_std`: mean and sample standard deviation of the headline
         metric over the seeds, None for a single seed.

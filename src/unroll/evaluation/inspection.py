@@ -1,4 +1,4 @@
-"""What a trained network shows of itself: attention, embedding vectors, sampled continuations."""
+"""What a trained network shows of itself: attention, reach of gradients, embedding vectors, sampled continuations."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from unroll.config.decoding import DecodingConfig
 from unroll.domains.task import Task
@@ -15,6 +16,7 @@ from unroll.features.special_tokens import EOS, PAD, UNK
 from unroll.models.decoding import decode
 from unroll.models.embedding import TokenEmbedding
 from unroll.models.generators import EncoderDecoder, LanguageModel, Network
+from unroll.models.network import SequenceNetwork
 from unroll.training.batches import Batches
 from unroll.training.prediction import generate
 
@@ -38,6 +40,21 @@ def attention_weights(network: EncoderDecoder, task: Task, data: Batches, rows: 
     return found
 
 
+def gradient_reach(network: SequenceNetwork, task: Task, data: Batches) -> list[float]:
+    """Return the norm of ∂loss/∂(input at a time step) for each step of the prepared input, mean over the samples.
+
+    Where the norm vanishes, the network cannot learn from a step, whatever it holds; where it explodes, the step drowns
+    all others.
+    """
+    network.eval()
+    with torch.enable_grad():
+        features: Tensor = network.preprocessing.prepare(data.inputs).detach().requires_grad_()
+        targets = network.preprocessing.encode_target(data.targets, data.inputs)
+        loss = task.loss(network.from_features(features)[0], targets)
+        (gradient,) = torch.autograd.grad(loss * len(data), features)
+    return [float(norm) for norm in gradient.flatten(2).norm(dim=2).mean(0)]
+
+
 def embedding_vectors(network: Network) -> NDArray[np.float32] | None:
     """Return the network's token vectors, float32 [vocabulary, size]; None if it reads no tokens."""
     embedding = network.decoder.embedding if isinstance(network, EncoderDecoder) else network.embedding
@@ -54,11 +71,7 @@ def prompt_rows(data: Batches, count: int) -> list[int]:
 def continuations(network: LanguageModel, task: Task, data: Batches, rows: Sequence[int]) -> list[list[int]]:
     """Return the first tokens of each row and the tokens that a language model samples after them.
 
-    Args:
-        network: In evaluation mode.
-        task: Its decoding settings are used.
-        data: A split.
-        rows: Positions; together with the seed they determine what is sampled.
+    The positions of the rows determine, together with the seed, what is sampled.
     """
     decoding = task.decoding or DecodingConfig()
     prompts = data.inputs[torch.tensor(rows)][:, :PROMPT_STEPS]

@@ -34,16 +34,13 @@ class Interval:
 
 
 def p_value(test: Test, losses: Losses, other: Losses) -> float | None:
-    """Return the two-sided p-value of the hypothesis that two models are equally good.
+    """Return the two-sided p-value of the hypothesis that two models are equally good; None if no losses differ.
 
     Args:
         test: `mcnemar` for losses that are 0 or 1 (exact, by the binomial distribution); `paired_t_test` for any
             losses of independent rows; `diebold_mariano` for one-step forecasts of a time series.
         losses: Loss of the one model on each row, float64 [row].
         other: Loss of the other model on the same rows, float64 [row].
-
-    Returns:
-        Between 0 and 1. None if all differences are equal or there are fewer than two rows.
 
     Source: McNemar 1947; Diebold & Mariano 1995; Harvey, Leybourne & Newbold 1997.
     """

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from unroll.domains.task import Task
+from unroll.domains.task import Task, TensorSpec
+from unroll.export.bundle import graph_inputs
 from unroll.export.onnx import to_onnx, write_model
 from unroll.models.decoding import BeamStep, GreedyStep, SampleStep, Start
 from unroll.models.generators import Generator
@@ -69,7 +71,8 @@ def export_generator(
     graph.add("Cast", ["min_one"], ["float_length"], to=TensorProto.FLOAT)
     graph.add("Pow", ["float_length", "length_penalty"], ["divisor"])
     graph.add("Div", [final["total"], "divisor"], ["scores"])
-    write_model(graph.model(_inputs(task, example, lengths, sampling), _outputs()), path)
+    inputs = [_value_info(spec) for spec in graph_inputs(task, dynamic_time=True)]
+    write_model(graph.model(inputs, [_value_info(spec) for spec in task.outputs]), path)
 
 
 class Programs(NamedTuple):
@@ -127,26 +130,9 @@ class _Step(nn.Module):
         return self.step(*values) if self.has_memory else self.step(*values[:2], (), *values[2:])
 
 
-def _inputs(task: Task, example: Tensor, lengths: Tensor | None, sampling: bool) -> list[ValueInfoProto]:
-    kind = helper.np_dtype_to_tensor_dtype(example.numpy().dtype)
-    shape = [size if isinstance(size, int) else str(size) for size in task.inputs.shape]
-    found = [helper.make_tensor_value_info(task.inputs.name, kind, shape)]
-    if lengths is not None:
-        found.append(helper.make_tensor_value_info("lengths", TensorProto.INT64, ["batch"]))
-    scalars = {"max_length": TensorProto.INT64, "beams": TensorProto.INT64, "length_penalty": TensorProto.FLOAT}
-    if sampling:
-        scalars |= {"temperature": TensorProto.FLOAT, "top_k": TensorProto.INT64}
-    found += [helper.make_tensor_value_info(name, kind, []) for name, kind in scalars.items()]
-    if sampling:
-        found.append(helper.make_tensor_value_info("uniforms", TensorProto.FLOAT, ["batch", "beam", "draw"]))
-    return found
-
-
-def _outputs() -> list[ValueInfoProto]:
-    return [
-        helper.make_tensor_value_info("tokens", TensorProto.INT64, ["batch", "beam", "step"]),
-        helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", "beam"]),
-    ]
+def _value_info(spec: TensorSpec) -> ValueInfoProto:
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
+    return helper.make_tensor_value_info(spec.name, kind, list(spec.shape))
 
 
 class _Graph:
@@ -241,7 +227,6 @@ class _Graph:
     def _renamed(
         self, graph: GraphProto, prefix: str, inputs: Sequence[str], outputs: Sequence[str]
     ) -> list[NodeProto]:
-        """Return copies of a graph's nodes with names of their own."""
         names = {value.name: name for value, name in zip(graph.input, inputs, strict=True)}
         names |= {tensor.name: self._weight(tensor, f"{prefix}/{tensor.name}") for tensor in graph.initializer}
         copies = []

@@ -46,10 +46,10 @@ def to_onnx(
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
 ) -> ModelProto:
-    """Return a module as an ONNX model.
+    """Return a module in evaluation mode as an ONNX model.
 
     Args:
-        module: In evaluation mode.
+        module: The module.
         arguments: Arguments of the call to trace.
         dynamic_shapes: Dynamic axes of each argument.
         inputs: Names; None leaves them to the exporter.
@@ -84,7 +84,6 @@ def write_model(model: ModelProto, path: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the exporter's remarks about optional packages and its own deprecations."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from unroll.config.decoding import DecodingConfig
 from unroll.domains.task import Task
 from unroll.errors import ExportError
-from unroll.export.bundle import can_sample, takes_lengths
-from unroll.features.random import uniforms
+from unroll.export.bundle import can_sample, graph_inputs, takes_lengths
 from unroll.features.samples import PROMPT_STEPS
+from unroll.inference.decoding import graph_inputs as decoding_inputs
 from unroll.models.decoding import decode
 from unroll.training.batches import Batches
 
@@ -34,12 +34,7 @@ Case = tuple[Feed, Sequence[Tensor]]
 
 
 def parity(path: Path, outputs: Sequence[str], cases: Iterable[Case]) -> dict[str, Any]:
-    """Run ONNX on inputs for which torch's outputs are known.
-
-    Args:
-        path: The ONNX file.
-        outputs: Their names, in torch's order.
-        cases: Inputs of various batch and time sizes.
+    """Run ONNX on inputs of various sizes for which torch's outputs, in the order of `outputs`, are known.
 
     Returns:
         max_abs_error over all float outputs, max_relative_error (over the largest output of each case, where above 1),
@@ -92,14 +87,7 @@ def example(task: Task, data: Batches) -> tuple[Tensor, Tensor | None]:
 
 
 def parity_cases(model: nn.Module, task: Task, data: Batches, *, dynamic_time: bool) -> Iterator[Case]:
-    """Yield inputs and torch's outputs.
-
-    Args:
-        model: What was exported.
-        task: What it has learned.
-        data: Test rows.
-        dynamic_time: Whether the graph takes sequences of other lengths than the samples'.
-    """
+    """Yield inputs made of test rows, and torch's outputs; of other lengths, too, if the graph takes such."""
     if task.output == "tokens":
         yield from _decoded_cases(model, task, data)
         return
@@ -114,7 +102,6 @@ def parity_cases(model: nn.Module, task: Task, data: Batches, *, dynamic_time: b
 
 
 def _shapes(task: Task, data: Batches, dynamic_time: bool) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Yield the test rows as they are, and at batch and time sizes other than the traced ones."""
     whole = data.at(torch.arange(len(data)))
     yield whole.inputs, whole.lengths
     alone = data.at(torch.arange(1))
@@ -160,18 +147,10 @@ def _decoded_case(model: Any, task: Task, data: Batches, index: Tensor, decoding
         lengths = 1 + index % inputs.shape[1]
     elif takes_lengths(task) and lengths is None:
         lengths = torch.full((len(inputs),), inputs.shape[1])
-    feed: dict[str, Any] = {
-        task.inputs.name: inputs.numpy(),
-        "max_length": np.array(decoding.max_length),
-        "beams": np.array(decoding.beams),
-        "length_penalty": np.array(decoding.length_penalty, np.float32),
-    }
+    names = {spec.name for spec in graph_inputs(task, dynamic_time=True)}
+    feed: dict[str, Any] = {task.inputs.name: inputs.numpy(), **decoding_inputs(decoding, names, index.numpy())}
     if lengths is not None:
         feed["lengths"] = lengths.numpy()
-    noise = uniforms(0, index.numpy(), decoding.beams, decoding.max_length)
-    if can_sample(task):
-        feed |= {"temperature": np.array(decoding.temperature, np.float32), "top_k": np.array(decoding.top_k)}
-        feed["uniforms"] = noise
     expected = decode(
         model,
         inputs,
@@ -181,6 +160,6 @@ def _decoded_case(model: Any, task: Task, data: Batches, index: Tensor, decoding
         length_penalty=decoding.length_penalty,
         temperature=decoding.temperature,
         top_k=decoding.top_k,
-        uniforms=torch.from_numpy(noise),
+        uniforms=torch.from_numpy(feed["uniforms"]) if "uniforms" in feed else None,
     )
     return feed, expected

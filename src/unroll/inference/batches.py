@@ -1,7 +1,8 @@
 """Record batches between a file's reader and the scorer.
 
 Columns: `inputs`, a list of each row's values, of one size or of varying sizes; what the predictions carry over,
-`row_id` first; and, from some readers, what `INTERNAL` names.
+`row_id` first; and, from some readers, what `INTERNAL` names. A reader streams: it holds a few batches of a file; of
+prices, it keeps each ticker's last days.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from unroll.errors import DataError, FormatError
+from unroll.inference.forms import NAMES, form_of
+
+if TYPE_CHECKING:
+    from unroll.inference.bundle import Bundle
 
 INTERNAL = frozenset({"inputs", "last_price", "text", "row", "reason", "truncated"})
 """Columns that the predictions do not carry over.
@@ -37,6 +42,28 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 _BATCH_BYTES = 1 << 25
 _ID_CHARACTERS = 1000
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+
+
+def open_file(path: Path, bundle: "Bundle", rows: int) -> Iterator[pa.RecordBatch]:
+    """Read a file for a model.
+
+    Args:
+        path: Of a form that the model's reader takes; text forms may be gzipped, and IDX, too.
+        bundle: Of the model that will score the rows.
+        rows: Rows of one call of the graph. A batch has rows for `CALLS_PER_BATCH` calls; fewer if rows are long, or at
+            the end.
+
+    Raises:
+        FormatError: The file has another form, is cut short, or lacks columns; perhaps only while batches are read.
+        DataError: It has no rows; while batches are read.
+    """
+    reader, form = bundle.card.interface.reader, form_of(path)
+    if form not in reader.forms:
+        raise FormatError(
+            f"{path} is {NAMES[form]}; {bundle.card.name} reads {reader.name} from "
+            + " or ".join(NAMES[one] for one in reader.forms)
+        )
+    return rebatched(guarded(reader.read(path, form, bundle), path), rows * CALLS_PER_BATCH)
 
 
 def is_usable(batch: pa.RecordBatch) -> NDArray[np.bool_]:
@@ -130,13 +157,7 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
 
 
 def parquet_batches(file: pq.ParquetFile, path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-    """Read some columns of a Parquet file, dictionary-encoded ones decoded.
-
-    Args:
-        file: From `open_parquet`.
-        path: Its path, for messages.
-        columns: Their names.
-        rows: Rows of a batch; the last one may have fewer.
+    """Read some columns of a file from `open_parquet`, `rows` at a time, dictionary-encoded ones decoded.
 
     Raises:
         FormatError: The file has two columns of one of these names.

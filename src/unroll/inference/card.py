@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from unroll.config.decoding import DecodingConfig
 from unroll.domains import domain_of
-from unroll.inference.interface import Interface, TensorType
+from unroll.inference.interface import Interface
 
 _Value = TypeVar("_Value")
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
@@ -26,10 +26,6 @@ class Tensor(_Part):
     dtype: Literal["uint8", "int64", "float32"]
     shape: tuple[int | str, ...]
     unit: str = ""
-
-    def fits(self, wanted: TensorType) -> bool:
-        """Return whether dtype and rank are the expected ones."""
-        return self.dtype == wanted[0] and len(self.shape) in wanted[1]
 
 
 class CardTask(_Part):
@@ -70,14 +66,6 @@ class TextInput(_Part):
     characters: Annotated[int, Field(ge=0)] = 0
     """Number of characters of each token that the graph also reads."""
     character_vocabulary: _Name | None = None
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if (self.characters > 0) != (self.character_vocabulary is not None):
-            raise ValueError("characters and character_vocabulary belong together")
-        if self.pretokenized and self.first_token is not None:
-            raise ValueError("first_token must be null if pretokenized is true: it would get a label")
-        return self
 
 
 class ArrayInput(_Part):
@@ -138,9 +126,29 @@ class Card(_Part):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        # Later checks rely on earlier ones.
-        for check in (_check_sections, _check_tensors, _check_prices, _check_widths):
-            check(self)
+        """Check that the card has what its kind of model reads and gives. Sizes are checked by the tests of exports."""
+        interface = self.interface
+        generates, labeled = interface.decoding is not None, {"label", "labels"} & interface.output.tensors.keys()
+        for section, needed in {
+            "prices": interface.reader.section == "prices",
+            "text": interface.reader.section == "text",
+            "array": interface.reader.section == "array",
+            "quantiles": "log_return_quantiles" in interface.output.tensors,
+            "decoding": generates,
+            "output_vocabulary": generates,
+            "labels": bool(labeled) and (self.text is not None or self.labels is not None),
+        }.items():
+            if needed != (getattr(self, section) is not None):
+                raise ValueError(f"a {self.title} model {'needs' if needed else 'has no'} {section}")
+        lengths = {"lengths": ("int64", (1,))} if self.text or (self.array and self.array.variable_length) else {}
+        inputs = {"inputs": interface.inputs, **(interface.decoding or {}), **lengths}
+        if (names := {one.name for one in self.inputs}) != inputs.keys():
+            raise ValueError(f"a {self.title} model has the inputs {sorted(inputs)}; the card has {sorted(names)}")
+        given = {one.name: one for one in (*self.inputs, *self.outputs)}
+        for name, (dtype, ranks) in {**inputs, **interface.output.tensors}.items():
+            one = given.get(name)
+            if one is None or one.dtype != dtype or len(one.shape) not in ranks:
+                raise ValueError(f"a {self.title} model needs {name!r}, {dtype} of rank {' or '.join(map(str, ranks))}")
         return self
 
 
@@ -169,61 +177,3 @@ def interface_of(domain: str, kind: str) -> Interface:
     if kind not in interfaces:
         raise ValueError(f"domain {domain!r} has no task of kind {kind!r}; it has {', '.join(interfaces)}")
     return interfaces[kind]
-
-
-def _check_tensors(card: Card) -> None:
-    interface = card.interface
-    wanted = {"inputs": interface.inputs, **(interface.decoding or {})}
-    if card.text or (card.array and card.array.variable_length):
-        wanted["lengths"] = ("int64", (1,))
-    names = [one.name for one in card.inputs]
-    if sorted(names) != sorted(wanted):
-        raise ValueError(f"a {card.title} model has the inputs {sorted(wanted)}; the card has {sorted(names)}")
-    for side, given, needed in (("input", card.inputs, wanted), ("output", card.outputs, interface.output.tensors)):
-        known = {one.name: one for one in given}
-        for name, shape in needed.items():
-            if name not in known:
-                raise ValueError(f"a {card.title} model needs an {side} {name!r}; the card has {sorted(known)}")
-            if not known[name].fits(shape):
-                ranks = " or ".join(map(str, shape[1]))
-                raise ValueError(f"{side} {name!r} must be {shape[0]} of rank {ranks}")
-
-
-def _check_sections(card: Card) -> None:
-    """Check which sections the card has."""
-    interface = card.interface
-    for section in ("prices", "text", "array"):
-        if (interface.reader.section == section) != (getattr(card, section) is not None):
-            raise ValueError(f"the section {section} does not match a {card.title} model")
-    if ("log_return_quantiles" in interface.output.tensors) != (card.quantiles is not None):
-        raise ValueError("quantiles belong in the card of a quantile model, and in no other")
-    for section in ("decoding", "output_vocabulary"):
-        if (interface.decoding is not None) != (getattr(card, section) is not None):
-            raise ValueError(f"{section} belongs in the card of a model that generates text, and in no other")
-    labeled = {"label", "labels"} & set(interface.output.tensors)
-    if card.labels is not None and not labeled:
-        raise ValueError(f"labels belong in the card of a classifier, not in that of a {card.title} model")
-    if card.labels is None and card.text and labeled:
-        raise ValueError("a classifier of texts needs labels")
-
-
-def _check_prices(card: Card) -> None:
-    shape = card.entry.shape
-    if card.prices and shape[2] != len(card.prices.columns):
-        raise ValueError(f"{len(card.prices.columns)} price columns do not match an input of shape {list(shape)}")
-    if card.quantiles is not None and 0.5 not in card.quantiles:
-        raise ValueError(f"quantiles {list(card.quantiles)} lack the median, 0.5")
-
-
-def _check_widths(card: Card) -> None:
-    """Check sizes that are in the card twice."""
-    shape = card.entry.shape
-    if card.text and card.text.pretokenized != ("labels" in card.interface.output.tensors):
-        raise ValueError(f"text.pretokenized must be {not card.text.pretokenized} for a {card.title} model")
-    if card.text and (shape[2] if len(shape) == 3 else 1) != 1 + card.text.characters:
-        raise ValueError(f"a token and {card.text.characters} characters do not match an input of shape {list(shape)}")
-    if card.array and not isinstance(shape[2], int):
-        raise ValueError(f"the features of a time step must be a number, not {shape[2]!r}")
-    probabilities = next((one.shape[1] for one in card.outputs if one.name == "probabilities"), None)
-    if card.labels and isinstance(probabilities, int) and probabilities != len(card.labels):
-        raise ValueError(f"{len(card.labels)} labels do not match {probabilities} probabilities")

@@ -1,6 +1,6 @@
 """Outputs of a graph as columns of predictions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from unroll.inference.feeds import steps_of
 from unroll.inference.interface import Columns, Numbers, OutputColumns
 
 Outputs = Mapping[str, NDArray[Any]]
+ArrowColumns = dict[str, pa.Array]
 
 
 @dataclass(frozen=True)
@@ -42,73 +43,56 @@ class Context:
         return self.bundle.vocabularies[required(self.card.output_vocabulary)]
 
 
-def _class_fields(context: Context) -> Sequence[tuple[str, pa.DataType]]:
-    return [("prediction", _label_type(context.card)), ("score", pa.float32())]
-
-
-def _classes(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> Columns:
+def _classes(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> ArrowColumns:
     del batch
     labels, probabilities = outputs["label"], outputs["probabilities"]  # [batch], [batch, class]
     scores = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
-    return {"prediction": _named(labels, context), "score": scores}
+    return {"prediction": _named(labels, context), "score": pa.array(scores)}
 
 
-def _price_fields(context: Context) -> Sequence[tuple[str, pa.DataType]]:
-    quantiles = [(quantile_name(level), pa.float32()) for level in context.card.quantiles or ()]
-    return [("prediction", pa.float64()), ("score", pa.float32()), *quantiles]
-
-
-def _prices(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> Columns:
+def _prices(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> ArrowColumns:
     del context
     last = batch.column("last_price").to_numpy()  # [batch]
     prices = outputs["price"].astype(np.float64)
     prices = prices[:, -1] if prices.ndim == 2 else prices  # the last step is the next day
     # A price that is not positive has no log return and no score.
     ratio = np.divide(prices, last, out=np.full_like(last, np.nan), where=prices > 0)
-    return {"prediction": prices, "score": np.log(ratio).astype(np.float32)}
+    return {"prediction": pa.array(prices), "score": pa.array(np.log(ratio).astype(np.float32), from_pandas=True)}
 
 
-def _quantiles(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> Columns:
+def _quantiles(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> ArrowColumns:
     last = batch.column("last_price").to_numpy()  # [batch]
     levels = context.card.quantiles or ()
     quantiles = outputs["log_return_quantiles"]  # [batch, level]
     median = quantiles[:, levels.index(0.5)]
-    columns = {quantile_name(level): quantiles[:, i] for i, level in enumerate(levels)}
     with np.errstate(over="ignore"):
-        return columns | {"prediction": last * np.exp(median.astype(np.float64)), "score": median}
+        columns = {"prediction": pa.array(last * np.exp(median.astype(np.float64))), "score": pa.array(median)}
+    return columns | {quantile_name(level): pa.array(quantiles[:, i]) for i, level in enumerate(levels)}
 
 
-def _label_fields(context: Context) -> Sequence[tuple[str, pa.DataType]]:
-    return [("prediction", pa.list_(_label_type(context.card))), ("score", pa.float32())]
-
-
-def _labels(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> Columns:
+def _labels(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> ArrowColumns:
     labels, scores = outputs["labels"], outputs["scores"]  # [batch, time]
     lengths = steps_of(batch, context.card)  # [batch]
     inside = np.arange(labels.shape[1]) < lengths[:, None]
     ends = np.concatenate([[0], np.cumsum(lengths)])
-    flat = pa.array(_named(labels[inside], context))
+    means = np.where(inside, scores, 0).sum(axis=1) / lengths
     return {
-        "prediction": pa.ListArray.from_arrays(pa.array(ends, pa.int32()), flat),
-        "score": np.where(inside, scores, 0).sum(axis=1) / lengths,
+        "prediction": pa.ListArray.from_arrays(pa.array(ends, pa.int32()), _named(labels[inside], context)),
+        "score": pa.array(means, pa.float32()),
     }
 
 
-def _text_fields(context: Context) -> Sequence[tuple[str, pa.DataType]]:
-    best = pa.list_(pa.struct([("text", pa.string()), ("score", pa.float32())]))
-    return [("prediction", pa.string()), ("score", pa.float32()), *([("n_best", best)] if context.n_best > 1 else [])]
-
-
-def _texts(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> Columns:
+def _texts(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> ArrowColumns:
     del batch
     tokens, scores = outputs["tokens"], outputs["scores"]  # [batch, beam, step], [batch, beam]
     found = [[context.vocabulary.decode(beam) for beam in row[: context.n_best]] for row in tokens.tolist()]
-    columns: Columns = {"prediction": [row[0] for row in found], "score": scores[:, 0]}
+    columns = {"prediction": pa.array([row[0] for row in found]), "score": pa.array(scores[:, 0])}
     if context.n_best > 1:
-        columns["n_best"] = [
+        best = [
             [{"text": text, "score": score} for text, score in zip(row, beams, strict=False)]
             for row, beams in zip(found, scores.tolist(), strict=True)
         ]
+        columns["n_best"] = pa.array(best, pa.list_(pa.struct([("text", pa.string()), ("score", pa.float32())])))
     return columns
 
 
@@ -147,26 +131,17 @@ def _no_summary(predictions: pa.RecordBatch, card: Card) -> Columns:
     return {}
 
 
-CLASSES = OutputColumns(
-    {"label": ("int64", (1,)), "probabilities": ("float32", (2,))}, _class_fields, _classes, _prediction
-)
-PRICE = OutputColumns({"price": ("float32", (1, 2))}, _price_fields, _prices, _no_summary, frozenset({"score"}))
-QUANTILES = OutputColumns({"log_return_quantiles": ("float32", (2,))}, _price_fields, _quantiles, _quantile_summary)
-LABELS = OutputColumns(
-    {"labels": ("int64", (2,)), "scores": ("float32", (2,))}, _label_fields, _labels, _labels_summary
-)
-TEXT = OutputColumns({"tokens": ("int64", (3,)), "scores": ("float32", (2,))}, _text_fields, _texts, _text_summary)
+CLASSES = OutputColumns({"label": ("int64", (1,)), "probabilities": ("float32", (2,))}, _classes, _prediction)
+PRICE = OutputColumns({"price": ("float32", (1, 2))}, _prices, _no_summary, frozenset({"score"}))
+QUANTILES = OutputColumns({"log_return_quantiles": ("float32", (2,))}, _quantiles, _quantile_summary)
+LABELS = OutputColumns({"labels": ("int64", (2,)), "scores": ("float32", (2,))}, _labels, _labels_summary)
+TEXT = OutputColumns({"tokens": ("int64", (3,)), "scores": ("float32", (2,))}, _texts, _text_summary)
 
 
-def _label_type(card: Card) -> pa.DataType:
-    return pa.int64() if card.labels is None else pa.string()
-
-
-def _named(labels: NDArray[np.int64], context: Context) -> Any:
-    """Return class numbers as they are, or their names if the card has names."""
+def _named(labels: NDArray[np.int64], context: Context) -> pa.Array:
     names = context.card.labels
     if names is None:
-        return labels
+        return pa.array(labels)
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(names):
         raise BundleError(
             f"{context.bundle.version} gives a label outside 0 to {len(names) - 1}, for which the card has no name; "

@@ -52,12 +52,9 @@ def resolve(bundle: Bundle, overrides: DecodingConfig | None) -> DecodingConfig 
 def graph_inputs(
     decoding: DecodingConfig, names: Container[str], rows: NDArray[np.int64]
 ) -> dict[str, NDArray[np.generic]]:
-    """Return the decoding inputs of a graph.
+    """Return the settings that a graph with inputs of these names takes.
 
-    Args:
-        decoding: The resolved settings.
-        names: Names of the graph's inputs; settings that it does not take are left out.
-        rows: int64 [batch], each row's number in its file; together with the seed it determines what is sampled.
+    `rows` int64 [batch] are the rows' numbers in their file; together with the seed they determine what is sampled.
     """
     values: dict[str, NDArray[Any]] = {
         "max_length": np.array(decoding.max_length, np.int64),

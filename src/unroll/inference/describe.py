@@ -33,12 +33,9 @@ _FITTED = ("unknown_share",)
 def describe(bundle: Bundle, tensors: Tensors, fold: Fold) -> tuple[Reference, tuple[Expectation, ...]]:
     """Return reference distributions and bounds for a bundle that has a graph and a card.
 
-    Args:
-        bundle: The bundle.
-        tensors: Tensors of all samples.
-        fold: The fold of its network. Bounds and distributions of rows are those of the training split. What was fitted
-            to that split is counted on the validation split instead, if that is large enough: the vocabulary knows
-            every training word, and a network is more certain of rows that it has learned.
+    Bounds and distributions of rows are those of the training split. What was fitted to that split is counted on the
+    validation split instead, if that is large enough: the vocabulary knows every training word, and a network is more
+    certain of rows that it has learned.
     """
     card = bundle.card
     held_out = fold.valid if len(fold.valid) >= MIN_VALID_ROWS else fold.train

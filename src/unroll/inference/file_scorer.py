@@ -21,7 +21,7 @@ from unroll.errors import DataError, ParameterError, UnrollError
 
 if TYPE_CHECKING:
     from unroll.config.decoding import DecodingConfig
-    from unroll.inference.counts import Counts
+    from unroll.inference.reference import Counts
 
 OUT_OF_MEMORY = 3
 """Exit status of a worker that needs more memory than it may."""
@@ -68,8 +68,6 @@ class Scored:
 
 
 class _DiedError(Exception):
-    """The worker ended before it replied."""
-
     def __init__(self, status: int) -> None:
         super().__init__(status)
         self.status = status
@@ -97,21 +95,14 @@ class FileScorer:
         file_seconds: float | None = None,
         decoding: "DecodingConfig | None" = None,
     ) -> None:
-        for name, value, least in (
-            ("threads", threads, 1),
-            ("batch_rows", batch_rows, 1),
-            ("memory_mb", memory_mb, _LEAST_MB),
-        ):
+        numbers = {"threads": threads, "batch_rows": batch_rows, "memory_mb": memory_mb}
+        for name, value in numbers.items():
+            least = _LEAST_MB if name == "memory_mb" else 1
             if value < least:
                 raise ParameterError(f"{name} is {value}; it must be at least {least}")
         self._bundle, self._memory_mb, self._seconds = bundle, memory_mb, file_seconds
-        self._settings = {
-            "bundle": str(bundle),
-            "threads": threads,
-            "batch_rows": batch_rows,
-            "memory_mb": memory_mb,
-            "decoding": decoding.model_dump(exclude_unset=True) if decoding else {},
-        }
+        changes = decoding.model_dump(exclude_unset=True) if decoding else {}
+        self._settings: dict[str, Any] = {"bundle": str(bundle), **numbers, "decoding": changes}
         self._worker: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
@@ -158,14 +149,9 @@ class FileScorer:
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             quarantine.parent.mkdir(parents=True, exist_ok=True)
-            found = self._ask(
-                source=str(source),
-                output=str(parts[0]),
-                quarantine=str(parts[1]),
-                metadata=dict(metadata),
-                max_bad_share=max_bad_share,
-                seconds=self._seconds or 0,
-            )
+            places = {"source": str(source), "output": str(parts[0]), "quarantine": str(parts[1])}
+            limits = {"max_bad_share": max_bad_share, "seconds": self._seconds or 0}
+            found = self._ask(**places, **limits, metadata=dict(metadata))
             if found["rows_quarantined"]:
                 parts[1].replace(quarantine)
             else:

@@ -1,6 +1,6 @@
 """Inputs and outputs of the bundles of a kind of task. `reader.py` of a domain has an `Interface` for each kind."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -69,15 +69,13 @@ class OutputColumns:
 
     Attributes:
         tensors: Outputs that the graph must have.
-        fields: Context → names and types of the columns, in order.
-        columns: (outputs, batch, context) → values of the columns.
+        columns: (outputs, batch, context) → the columns, in order.
         summary: (predictions, card) → numbers and categories besides `score` in which drift of predictions shows.
-        nullable: Columns that may have NaN; in other columns it is an error.
+        nullable: Columns that may lack values; in other columns NaN is an error.
     """
 
     tensors: Mapping[str, TensorType]
-    fields: Callable[["Context"], Sequence[tuple[str, pa.DataType]]]
-    columns: Callable[[Mapping[str, NDArray[Any]], pa.RecordBatch, "Context"], Columns]
+    columns: Callable[[Mapping[str, NDArray[Any]], pa.RecordBatch, "Context"], dict[str, pa.Array]]
     summary: Callable[[pa.RecordBatch, "Card"], Columns]
     nullable: frozenset[str] = frozenset()
 

@@ -9,9 +9,8 @@ import pyarrow.parquet as pq
 
 from unroll.config.decoding import DecodingConfig
 from unroll.errors import DataError, FormatError
-from unroll.inference.batches import quarantined
+from unroll.inference.batches import open_file, quarantined
 from unroll.inference.bundle import load_bundle
-from unroll.inference.readers import open_file
 from unroll.inference.scorer import Scorer
 from unroll.inference.stream import checked
 

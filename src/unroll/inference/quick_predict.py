@@ -22,56 +22,49 @@ class TextResult:
     Attributes:
         predictions: Texts or names of classes, with their scores; the best first.
         notes: What there is to report besides.
-        model_version: `NAME@SHA12` of the model.
     """
 
     predictions: tuple[tuple[str, float], ...]
     notes: tuple[str, ...]
-    model_version: str
 
 
-def translate(model: Path, text: str, decoding: DecodingConfig) -> TextResult:
-    """Translate a sentence; scores are log probability / length^length_penalty.
+def use_on_text(model: Path, verb: Verb, text: str, decoding: DecodingConfig | None = None) -> TextResult:
+    """Translate a sentence, continue a prompt, or classify a text.
+
+    Args:
+        model: The bundle, or the model's folder that holds it.
+        verb: `translate`: `n_best` translations, by log probability / length^length_penalty; `generate`: `n_best`
+            texts, each beginning with the prompt; `classify`: every class with its probability.
+        text: The text, or the prompt.
+        decoding: Settings that replace the card's.
 
     Raises:
         BundleError: There is no bundle, or it is incomplete or altered.
-        ParameterError: The model is not a translation model, the text has no token or too many, or the model cannot
-            decode as asked.
+        ParameterError: The model is for another verb or cannot decode as asked, or the text has no token or too many.
     """
-    bundle = _load(model, "translate")
-    batch, notes = _one_row(bundle, text)
-    return TextResult(_written(bundle, batch, decoding, ""), notes, bundle.version)
-
-
-def generate(model: Path, prompt: str, decoding: DecodingConfig) -> TextResult:
-    """Continue a prompt: `n_best` texts, each beginning with the prompt. Raises the errors of `translate`."""
-    bundle = _load(model, "generate")
-    batch, notes = _one_row(bundle, prompt)
-    return TextResult(_written(bundle, batch, decoding, prompt), notes, bundle.version)
-
-
-def classify(model: Path, text: str) -> TextResult:
-    """Return the probability of every class. Raises the errors of `translate`."""
-    bundle = _load(model, "classify")
-    batch, notes = _one_row(bundle, text)
-    probabilities = Scorer(bundle).outputs(batch)["probabilities"][0].tolist()
-    names = bundle.card.labels or tuple(map(str, range(len(probabilities))))
-    found = sorted(zip(names, probabilities, strict=True), key=lambda one: -one[1])
-    return TextResult(tuple(found), notes, bundle.version)
-
-
-def _load(model: Path, verb: Verb) -> Bundle:
     bundle = load_bundle(model)
-    fitting = bundle.card.interface.verb
-    if fitting != verb:
+    card = bundle.card
+    if (fitting := card.interface.verb) != verb:
         raise ParameterError(
-            f"{model} is a {bundle.card.title} model, which `unroll {verb}` cannot use; try `unroll {fitting}`"
+            f"{model} is a {card.title} model, which `unroll {verb}` cannot use; try `unroll {fitting}`"
         )
-    return bundle
+    batch, notes = _one_row(bundle, text)
+    scorer = Scorer(bundle, decoding=decoding)
+    outputs = scorer.outputs(batch)
+    if scorer.decoding is None:
+        probabilities = outputs["probabilities"][0].tolist()
+        names = card.labels or tuple(map(str, range(len(probabilities))))
+        return TextResult(tuple(sorted(zip(names, probabilities, strict=True), key=lambda one: -one[1])), notes)
+    vocabulary = bundle.vocabularies[required(card.output_vocabulary)]
+    prompt = []
+    if verb == "generate":
+        prompt = batch["inputs"][0].as_py()[int(required(card.text).first_token is not None) :]
+    tokens, scores = (outputs[name][0][: scorer.decoding.n_best].tolist() for name in ("tokens", "scores"))
+    texts = (vocabulary.decode([*prompt, *one]) for one in tokens)
+    return TextResult(tuple(zip(texts, scores, strict=True)), notes)
 
 
 def _one_row(bundle: Bundle, text: str) -> tuple[pa.RecordBatch, tuple[str, ...]]:
-    """Encode a batch of one row; return it and notes on it."""
     spec = required(bundle.card.text)
     batch = encode(pa.array([0]), [text], 0, bundle)
     reason = batch["reason"][0].as_py()
@@ -82,24 +75,9 @@ def _one_row(bundle: Bundle, text: str) -> tuple[pa.RecordBatch, tuple[str, ...]
     elif reason:
         raise ParameterError(reason)
     numbers = batch["inputs"][0].as_py()
-    unknown = sum(number == UNK for number in numbers)
     notes = []
     if batch["truncated"][0].as_py():
         notes.append(f"the model reads only the first {spec.max_tokens:,} tokens")
-    if unknown:
+    if unknown := numbers.count(UNK):
         notes.append(f"{unknown:,} of {len(numbers):,} tokens are unknown to the model")
     return batch, tuple(notes)
-
-
-def _written(
-    bundle: Bundle, batch: pa.RecordBatch, decoding: DecodingConfig, prompt: str
-) -> tuple[tuple[str, float], ...]:
-    """Return the `n_best` texts that the model writes, each after the prompt's tokens."""
-    scorer = Scorer(bundle, decoding=decoding)
-    outputs, count = scorer.outputs(batch), scorer.decoding.n_best if scorer.decoding else 1
-    card = bundle.card
-    vocabulary = bundle.vocabularies[required(card.output_vocabulary)]
-    skipped = int(required(card.text).first_token is not None)
-    before = batch["inputs"][0].as_py()[skipped:] if prompt else []
-    found = zip(outputs["tokens"][0][:count].tolist(), outputs["scores"][0][:count].tolist(), strict=True)
-    return tuple((vocabulary.decode([*before, *tokens]), score) for tokens, score in found)

@@ -4,20 +4,20 @@
 `unroll.inference.profile`; `expectations.json` holds bounds of single rows in the same columns.
 """
 
-import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
-
-from unroll.errors import BundleError
+from pydantic import BaseModel, ConfigDict, Field
 
 REFERENCE = "reference.json"
 EXPECTATIONS = "expectations.json"
+Side = Literal["rows", "predictions"]
+Counts = Mapping[Side, Mapping[str, list[int] | dict[str, int]]]
+"""By side and column: a count for each cell of numbers, or for each category. They add up."""
 _CELLS = 100
 """Cells of equal shares that training values are divided into, as far as they differ."""
 
@@ -28,9 +28,6 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-_Count = Annotated[int, Field(ge=0)]
-
-
 class NumberColumn(_Part):
     """Distribution of numbers: counts of the values between edges.
 
@@ -39,25 +36,15 @@ class NumberColumn(_Part):
     """
 
     kind: Literal["number"] = "number"
-    edges: Annotated[tuple[float, ...], Field(min_length=1)]
-    counts: Annotated[tuple[_Count, ...], Field(min_length=2)]
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if len(self.counts) != len(self.edges) + 1:
-            raise ValueError(f"{len(self.edges)} edges need {len(self.edges) + 1} counts, found {len(self.counts)}")
-        if any(low >= high for low, high in itertools.pairwise(self.edges)):
-            raise ValueError("edges must increase")
-        if not sum(self.counts):
-            raise ValueError("nothing was counted")
-        return self
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
 
 
 class CategoryColumn(_Part):
     """Distribution of categories: how often each was found."""
 
     kind: Literal["category"] = "category"
-    counts: Annotated[dict[str, _Count], Field(min_length=1)]
+    counts: dict[str, int]
 
 
 Column = Annotated[NumberColumn | CategoryColumn, Field(discriminator="kind")]
@@ -117,9 +104,6 @@ class Expectation(_Part):
     bounds: Bounds = Bounds()
 
 
-_EXPECTATIONS = TypeAdapter(tuple[Expectation, ...])
-
-
 def count_numbers(values: NDArray[np.float64]) -> NumberColumn | None:
     """Return the distribution of numbers; None if none is finite.
 
@@ -170,14 +154,9 @@ def widened(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def failures(columns: Mapping[str, NDArray[np.float64]], expectations: Sequence[Expectation]) -> dict[int, str]:
-    """Return which rows fail, and why.
+    """Return why rows fail expectations about the columns of a profile, float64 [row].
 
-    Args:
-        columns: Columns of a profile, float64 [row].
-        expectations: About these columns.
-
-    Returns:
-        Row → reason: `the image is not blank: ink is 0, expected more than 0`; several are joined by semicolons.
+    The reason of a row: `the image is not blank: ink is 0, expected more than 0`; several are joined by semicolons.
     """
     found: dict[int, str] = {}
     for one in expectations:
@@ -188,44 +167,39 @@ def failures(columns: Mapping[str, NDArray[np.float64]], expectations: Sequence[
     return dict(sorted(found.items()))
 
 
-def parse_reference(content: bytes, path: Path, profiled: Sequence[str]) -> Reference:
-    """Read reference.json.
+class ReferenceCounter:
+    """Counts scored rows and their predictions in the cells of a reference, which takes no more memory than a few rows.
 
-    Raises:
-        BundleError: It is not valid, or has columns that rows of this model do not have.
+    Args:
+        reference: Of the bundle.
     """
-    try:
-        found = Reference.model_validate_json(content)
-    except ValidationError as error:
-        raise BundleError(f"{path} does not fit: {_faults(error)}; export the model again") from None
-    _check_columns(found.rows, path, profiled)
-    return found
+
+    def __init__(self, reference: Reference) -> None:
+        self._columns = columns_of(reference)
+        self._edges = {key: np.array(one.edges) for key, one in self._columns.items() if isinstance(one, NumberColumn)}
+        self._counts: dict[tuple[Side, str], NDArray[np.int64] | Counter[str]] = {
+            key: np.zeros(len(one.counts), np.int64) if isinstance(one, NumberColumn) else Counter()
+            for key, one in self._columns.items()
+        }
+
+    def add(self, side: Side, columns: Mapping[str, NDArray[np.float64] | pa.Array]) -> None:
+        """Count the values of columns; those that the reference does not have are ignored."""
+        for name, values in columns.items():
+            counts = self._counts.get((side, name))
+            if isinstance(counts, Counter):
+                counts.update(count_categories(values))
+            elif counts is not None:
+                counts += cells(values, self._edges[side, name])
+
+    def counts(self) -> Counts:
+        """Return what was counted."""
+        found: dict[Side, dict[str, list[int] | dict[str, int]]] = {"rows": {}, "predictions": {}}
+        for (side, name), counts in self._counts.items():
+            found[side][name] = dict(counts) if isinstance(counts, Counter) else counts.tolist()
+        return found
 
 
-def parse_expectations(content: bytes, path: Path, profiled: Sequence[str]) -> tuple[Expectation, ...]:
-    """Read expectations.json.
-
-    Raises:
-        BundleError: It is not valid, or has columns that rows of this model do not have.
-    """
-    try:
-        found = _EXPECTATIONS.validate_json(content)
-    except ValidationError as error:
-        raise BundleError(f"{path} does not fit: {_faults(error)}; export the model again") from None
-    _check_columns([one.column for one in found], path, profiled)
-    return found
-
-
-def _check_columns(names: Mapping[str, Any] | Sequence[str], path: Path, profiled: Sequence[str]) -> None:
-    unknown = [name for name in names if name not in profiled]
-    if unknown:
-        raise BundleError(
-            f"{path} has the columns {', '.join(unknown)}; rows of this model have {', '.join(profiled)}: "
-            "export it again"
-        )
-
-
-def _faults(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(map(str, fault['loc'])) or 'content'}: {fault['msg']}" for fault in error.errors(include_url=False)
-    )
+def columns_of(reference: Reference) -> dict[tuple[Side, str], Column]:
+    """Return the columns of a reference by side and name."""
+    found: dict[tuple[Side, str], Column] = {("rows", name): one for name, one in reference.rows.items()}
+    return found | {("predictions", name): one for name, one in reference.predictions.items()}

@@ -14,7 +14,6 @@ from unroll.inference.bundle import ORT_ERRORS, Bundle, open_session
 from unroll.inference.columns import Context
 from unroll.inference.decoding import resolve
 from unroll.inference.feeds import Piece, feed, pieces
-from unroll.inference.interface import Columns
 
 
 class Scorer:
@@ -36,12 +35,10 @@ class Scorer:
         self.decoding = resolve(bundle, decoding)
         self._context = Context(bundle, self.decoding.n_best if self.decoding else 1)
         self._output = bundle.card.interface.output
-        # One thread a call and several calls at once are faster for small networks than several threads a call, and
-        # the number of threads does not change the result.
-        self._session = open_session(bundle, threads=1)
+        self._session = open_session(bundle)
 
     def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Score a batch as `readers.open_file` gives it; pure, whatever its size.
+        """Score a batch as `batches.open_file` gives it; pure, whatever its size.
 
         Returns:
             As many rows as can be scored, in the same order: row_id and what else the batch carries over (from prices
@@ -56,7 +53,7 @@ class Scorer:
         """
         rows = usable(batch)
         parts = self.pieces(rows)
-        return self.join([self.score_piece(rows, piece) for piece in parts], parts, batch.schema)
+        return self.join([self.score_piece(rows, piece) for piece in parts], parts)
 
     def outputs(self, batch: pa.RecordBatch) -> dict[str, NDArray[Any]]:
         """Return the graph's outputs for all rows of a batch at once.
@@ -79,37 +76,29 @@ class Scorer:
         """Score these rows alone, as `score` does; several calls may be under way at once."""
         batch = _rows_of(batch, piece)
         columns = self._output.columns(self.outputs(batch), batch, self._context)
-        self._check_numbers(columns, batch)
-        columns |= {name: batch.column(name) for name in batch.schema.names if name not in INTERNAL}
-        columns["model_version"] = pa.repeat(pa.scalar(self.bundle.version), len(batch))
-        schema = self.schema_of(batch.schema)
-        arrays = [pa.array(columns[field.name], field.type, from_pandas=True) for field in schema]
-        return pa.record_batch(arrays, schema=schema)
+        for name, column in columns.items():
+            if pa.types.is_floating(column.type) and name not in self._output.nullable:
+                self._check_finite(name, column.to_numpy(), batch)
+        carried = {name: batch.column(name) for name in batch.schema.names if name not in INTERNAL}
+        version = pa.repeat(pa.scalar(self.bundle.version), len(batch))
+        return pa.record_batch({**carried, **columns, "model_version": version})
 
-    def schema_of(self, batch: pa.Schema) -> pa.Schema:
-        """Return the columns of the predictions for batches of a schema."""
-        carried = [field for field in batch if field.name not in INTERNAL]
-        return pa.schema([*carried, *self._output.fields(self._context), ("model_version", pa.string())])
-
-    def join(self, parts: Sequence[pa.RecordBatch], rows: Sequence[Piece], batch: pa.Schema) -> pa.RecordBatch:
-        """Return the scored pieces of a batch as one, in the batch's order."""
+    def join(self, parts: Sequence[pa.RecordBatch], rows: Sequence[Piece]) -> pa.RecordBatch:
+        """Return the scored pieces of a batch as one, in the batch's order; an empty one without columns for none."""
         if not parts:
-            return pa.RecordBatch.from_pylist([], self.schema_of(batch))
+            return pa.RecordBatch.from_pylist([], pa.schema([]))
         whole = parts[0] if len(parts) == 1 else pa.concat_batches(parts)
         order = [piece for piece in rows if not isinstance(piece, slice)]
         return whole.take(pa.array(np.argsort(np.concatenate(order)))) if order else whole
 
-    def _check_numbers(self, columns: Columns, batch: pa.RecordBatch) -> None:
-        for name, kind in self._output.fields(self._context):
-            if not pa.types.is_floating(kind) or name in self._output.nullable:
-                continue
-            finite = np.isfinite(columns[name])
-            if not finite.all():
-                row = int(finite.argmin())
-                raise DataError(
-                    f"{self.bundle.version} gives the {name} {columns[name][row]} for row "
-                    f"{batch.column('row_id')[row]}; look for values in it that the model never saw"
-                )
+    def _check_finite(self, name: str, values: NDArray[Any], batch: pa.RecordBatch) -> None:
+        finite = np.isfinite(values)
+        if not finite.all():
+            row = int(finite.argmin())
+            raise DataError(
+                f"{self.bundle.version} gives the {name} {values[row]} for row {batch.column('row_id')[row]}; "
+                "look for values in it that the model never saw"
+            )
 
 
 def _rows_of(batch: pa.RecordBatch, piece: Piece) -> pa.RecordBatch:

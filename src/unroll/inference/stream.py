@@ -9,14 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from unroll.errors import DataError
-from unroll.inference.batches import count_truncated, is_usable, quarantined, usable, with_reasons
+from unroll.inference.batches import count_truncated, is_usable, open_file, quarantined, usable, with_reasons
 from unroll.inference.bundle import Bundle
-from unroll.inference.counts import ReferenceCounter
 from unroll.inference.feeds import Piece
 from unroll.inference.interface import Columns
 from unroll.inference.profile import prediction_profile, profile
-from unroll.inference.readers import open_file
-from unroll.inference.reference import failures
+from unroll.inference.reference import ReferenceCounter, failures
 from unroll.inference.scorer import Scorer
 from unroll.inference.writing import RowFile
 
@@ -31,23 +29,10 @@ def score_stream(
     metadata: Mapping[str, Any],
     max_bad_share: float,
 ) -> dict[str, Any]:
-    """Score a file.
-
-    Args:
-        scorer: Of the bundle.
-        threads: Calls of the graph side by side.
-        source: A file in a form that the model's reader takes.
-        output: Where the predictions go.
-        quarantine: Where the rows go that cannot be scored; not written if there are none.
-        metadata: What else to keep in the metadata of both.
-        max_bad_share: Largest share of the rows that may be quarantined.
+    """Score a file with `threads` calls of the graph side by side; see `FileScorer.score_file`.
 
     Returns:
         The fields of `file_scorer.Scored` but the paths.
-
-    Raises:
-        DataError: The file, every row of it, or too large a share of its rows cannot be scored.
-        OSError: An output cannot be written.
     """
     bundle = scorer.bundle
     counter = ReferenceCounter(bundle.reference) if bundle.reference else None
@@ -129,11 +114,10 @@ def _side_by_side(
 def _finished(
     scorer: Scorer, batch: pa.RecordBatch, pieces: list[Piece], parts: list[Future[pa.RecordBatch]]
 ) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-    return batch, scorer.join([part.result() for part in parts], pieces, batch.schema)
+    return batch, scorer.join([part.result() for part in parts], pieces)
 
 
 def _description(scorer: Scorer) -> dict[str, Any]:
-    """What a file of predictions tells about its model."""
     bundle, decoding = scorer.bundle, scorer.decoding
     description = {
         "model_version": bundle.version,

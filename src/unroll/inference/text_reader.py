@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def read_texts(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatc
     """
     first = 0
     whole: bool | None = None
-    for ids, cells in _FORMS[form](path, required(bundle.card.text).column):
+    for ids, cells in _rows(path, form, required(bundle.card.text).column):
         if not cells:
             continue
         if ids is None:
@@ -56,6 +56,17 @@ def read_texts(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatc
         column, lacking = row_ids(ids, whole, first)
         yield with_reasons(encode(column, cells, first, bundle), lacking)
         first += len(cells)
+
+
+def _rows(path: Path, form: Form, column: str) -> Iterator[Rows]:
+    if form == "parquet":
+        return _read_parquet(path, column)
+    if form == "jsonl":
+        return _read_json_lines(path, column)
+    if form == "txt":
+        lines = _blocks((line.removesuffix("\n").removesuffix("\r"), len(line)) for line in _lines(path))
+        return ((None, block) for block in lines)
+    return _read_table(path, column, tabs=form == "tsv")
 
 
 def _read_parquet(path: Path, column: str) -> Iterator[Rows]:
@@ -69,7 +80,7 @@ def _read_parquet(path: Path, column: str) -> Iterator[Rows]:
             first += batch.num_rows
 
 
-def _read_table(path: Path, column: str, *, tabs: bool = False) -> Iterator[Rows]:
+def _read_table(path: Path, column: str, *, tabs: bool) -> Iterator[Rows]:
     lines = _lines(path)
     header_line = next(lines, "")
     delimiter = "\t" if tabs else max(",;\t", key=header_line.count)
@@ -91,12 +102,7 @@ def _read_table(path: Path, column: str, *, tabs: bool = False) -> Iterator[Rows
         raise FormatError(f"{path}, line {table.line_num:,}: not valid CSV: {error}") from None
 
 
-def _read_tsv(path: Path, column: str) -> Iterator[Rows]:
-    return _read_table(path, column, tabs=True)
-
-
 def _table_rows(table: Any, columns: int, delimiter: str, path: Path) -> Iterator[list[str]]:
-    """Yield the cells of each row; `table` is a csv.reader."""
     for cells in table:
         if not cells and columns > 1:
             continue
@@ -118,7 +124,6 @@ def _read_json_lines(path: Path, column: str) -> Iterator[Rows]:
 
 
 def _objects(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    """Yield each line's object, and its number of characters."""
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
@@ -132,32 +137,15 @@ def _objects(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a JSON object; raise ValueError for a duplicate key."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise ValueError(f"duplicate key {twice[:60]!r}; keep one of them")
-    return found
+    names = [name for name, _ in pairs]
+    for name in set(names):
+        if names.count(name) > 1:
+            raise ValueError(f"duplicate key {name[:60]!r}; keep one of them")
+    return dict(pairs)
 
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON; write null")
-
-
-def _read_plain_text(path: Path, column: str) -> Iterator[Rows]:
-    del column
-    for lines in _blocks((line, len(line)) for line in _lines(path)):
-        yield None, [line.removesuffix("\n").removesuffix("\r") for line in lines]
-
-
-_FORMS: Mapping[Form, Callable[[Path, str], Iterator[Rows]]] = {
-    "parquet": _read_parquet,
-    "csv": _read_table,
-    "tsv": _read_tsv,
-    "jsonl": _read_json_lines,
-    "txt": _read_plain_text,
-}
 
 
 def _columns(header: Sequence[str], column: str, path: Path) -> tuple[str, str | None]:
@@ -183,10 +171,7 @@ def _values(column: pa.Array, path: Path, name: str, first: int) -> list[Any]:
             try:
                 one.as_py()
             except UnicodeDecodeError as bad:
-                raise FormatError(
-                    f"{path}, row {first + row}: {name} is not UTF-8 text: byte 0x{bad.object[bad.start]:02x} at byte "
-                    f"offset {bad.start} of the cell; write the file again as UTF-8"
-                ) from None
+                raise FormatError(f"{path}, row {first + row}: {name} is not UTF-8 text: {bad}") from None
         raise FormatError(f"{path}: the column {name} is damaged: {' '.join(str(error).split())}") from None
     return list(column.to_pylist())
 

@@ -35,7 +35,11 @@ def encode(ids: pa.Array, cells: Sequence[Any], first: int, bundle: Bundle) -> p
     faults = {row: fault for row, cell in enumerate(cells) if (fault := _fault(cell, spec))}
     cells = [None if row in faults else cell for row, cell in enumerate(cells)] if faults else cells
     text = pa.array([" ".join(cell) if isinstance(cell, list) else cell for cell in cells], pa.string())
-    found = _encode_tokens(cells, spec, bundle) if spec.pretokenized else _encode_texts(cells, spec, bundle)
+    vocabulary = bundle.vocabularies[spec.vocabulary]
+    found: Sequence[Sequence[Any]]
+    found = (
+        _encode_tokens(cells, spec, bundle) if spec.pretokenized else vocabulary.encode([one or "" for one in cells])
+    )
     reasons = [
         faults.get(row) or _reason(cell, len(tokens), spec)
         for row, (cell, tokens) in enumerate(zip(cells, found, strict=True))
@@ -69,11 +73,6 @@ def _fault(cell: Any, spec: TextInput) -> str | None:
     return f"{spec.column} is {str(cell)[:60]!r} ({type(cell).__name__}), expected text"
 
 
-def _encode_texts(cells: Sequence[str | None], spec: TextInput, bundle: Bundle) -> Sequence[Sequence[Any]]:
-    """Return the token ids of each text."""
-    return bundle.vocabularies[spec.vocabulary].encode([cell or "" for cell in cells])
-
-
 def _encode_tokens(cells: Sequence[str | list[str] | None], spec: TextInput, bundle: Bundle) -> Sequence[Sequence[Any]]:
     """Return, for each token of each row, its id and those of its first characters."""
     rows = [cell.split() if isinstance(cell, str) else cell or [] for cell in cells]
@@ -91,7 +90,6 @@ def _encode_tokens(cells: Sequence[str | list[str] | None], spec: TextInput, bun
 
 
 def _reason(cell: str | list[str] | None, tokens: int, spec: TextInput) -> str | None:
-    """Return why a row cannot be scored; None if it can."""
     if cell is None:
         return "the text is missing"
     if not tokens:

@@ -15,6 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,56 +33,42 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # What a library prints does not belong among the replies.
 
-    def reply(action: Callable[[dict[str, Any]], dict[str, Any]], request: dict[str, Any]) -> None:
-        print(json.dumps(_outcome(action, request)), file=replies, flush=True)
+    def reply(action: Callable[[], Any]) -> None:
+        print(json.dumps(_outcome(action)), file=replies, flush=True)
 
-    worker = _Worker()
     requests = _requests()
-    reply(worker.load, next(requests))
+    settings = next(requests)
+    scorers: list[Scorer] = []
+    reply(lambda: scorers.append(_load(settings)))
     for request in requests:
-        reply(worker.score, request)
+        reply(partial(_score, scorers[0], settings["threads"], request))
 
 
-class _Worker:
-    """A bundle, once it is loaded."""
+def _load(settings: dict[str, Any]) -> "Scorer":
+    # RLIMIT_DATA counts the memory that the process may write, unlike RLIMIT_AS, which also counts libraries' code and
+    # reserved addresses. Arrow's own allocator would use up 1 GiB of it at once.
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = settings["memory_mb"] << 20
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+    from unroll.config.decoding import DecodingConfig
+    from unroll.inference.bundle import load_bundle
+    from unroll.inference.scorer import Scorer
 
-    _scorer: "Scorer"
-    _score_stream: Callable[..., dict[str, Any]]
-    _threads: int
+    decoding = DecodingConfig(**settings["decoding"])
+    return Scorer(load_bundle(Path(settings["bundle"])), settings["batch_rows"], decoding)
 
-    def load(self, settings: dict[str, Any]) -> dict[str, Any]:
-        # RLIMIT_DATA counts the memory that the process may write, unlike RLIMIT_AS, which also counts libraries' code
-        # and reserved addresses. Arrow's own allocator would use up 1 GiB of it at once.
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        limit = settings["memory_mb"] << 20
-        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
-        os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
-        from unroll.config.decoding import DecodingConfig
-        from unroll.inference.bundle import load_bundle
-        from unroll.inference.scorer import Scorer
-        from unroll.inference.stream import score_stream
 
-        self._score_stream = score_stream
-        decoding = DecodingConfig(**settings["decoding"])
-        self._scorer = Scorer(load_bundle(Path(settings["bundle"])), settings["batch_rows"], decoding)
-        self._threads = settings["threads"]
-        return {}
+def _score(scorer: "Scorer", threads: int, request: dict[str, Any]) -> dict[str, Any]:
+    from unroll.inference.stream import score_stream
 
-    def score(self, request: dict[str, Any]) -> dict[str, Any]:
-        source, output, quarantine = (Path(request[name]) for name in ("source", "output", "quarantine"))
-        signal.setitimer(signal.ITIMER_REAL, request["seconds"])  # SIGALRM ends the process, whatever it is at.
-        try:
-            return self._score_stream(
-                self._scorer,
-                self._threads,
-                source,
-                output,
-                quarantine=quarantine,
-                metadata=request["metadata"],
-                max_bad_share=request["max_bad_share"],
-            )
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+    source, output, quarantine = (Path(request[name]) for name in ("source", "output", "quarantine"))
+    kept = {name: request[name] for name in ("metadata", "max_bad_share")}
+    signal.setitimer(signal.ITIMER_REAL, request["seconds"])  # SIGALRM ends the process, whatever it is at.
+    try:
+        return score_stream(scorer, threads, source, output, quarantine=quarantine, **kept)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _requests() -> Iterator[dict[str, Any]]:
@@ -98,10 +85,9 @@ def _requests() -> Iterator[dict[str, Any]]:
         yield json.loads(lines.get())
 
 
-def _outcome(action: Callable[[dict[str, Any]], dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
-    """What an action returns, or its error; the process ends if that is a lack of memory."""
+def _outcome(action: Callable[[], Any]) -> dict[str, Any]:
     try:
-        return action(request)
+        return action() or {}
     except BaseException as error:
         if _lacks_memory(error):
             os._exit(OUT_OF_MEMORY)

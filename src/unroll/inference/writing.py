@@ -14,6 +14,15 @@ METADATA_KEY = b"unroll"
 _GROUP_ROWS, _GROUP_BYTES = 1 << 16, 1 << 25
 
 
+def read_metadata(schema: pa.Schema) -> dict[str, Any]:
+    """Return the metadata in the schema of a file that unroll wrote; empty for another one."""
+    try:
+        found = json.loads((schema.metadata or {})[METADATA_KEY])
+    except (KeyError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 class RowFile:
     """A Parquet file under way; a context manager. It appears with its first row, and takes its columns from there.
 

@@ -13,14 +13,7 @@ from unroll.files import replacing
 
 
 def figure(rows: int = 1, columns: int = 1, *, width: float = 8.0, height: float = 4.2) -> tuple[Any, Any]:
-    """Return a new figure and its axes, without pyplot: no window is opened and no global state is changed.
-
-    Args:
-        rows: Rows of axes.
-        columns: Columns of axes.
-        width: Width in inches.
-        height: Height in inches.
-    """
+    """Return a new figure and its axes, without pyplot: no window is opened and no global state is changed."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -87,14 +80,7 @@ def _plot_seeds(axis: Any, rows: Sequence[dict[str, Any]], column: str, color: s
 
 
 def confusion_matrix(path: Path, title: str, counts: NDArray[np.int64], names: Sequence[str]) -> None:
-    """Plot a confusion matrix, in which only errors are colored.
-
-    Args:
-        path: PNG to write.
-        title: Title of the figure.
-        counts: int64 [true class, predicted class].
-        names: Names of the classes.
-    """
+    """Plot a confusion matrix, int64 [true class, predicted class], in which only errors are colored."""
     classes = len(names)
     size = max(4.4, 0.45 * classes + 1.9)
     drawn, axes = figure(1, 1, width=size + 0.6, height=size)

@@ -23,15 +23,7 @@ LETTER = 0.063
 def table_figure(
     path: Path, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]
 ) -> None:
-    """Plot a table of texts, with long texts wrapped.
-
-    Args:
-        path: PNG to write.
-        title: Title of the figure.
-        header: Names of the columns.
-        rows: Texts of each row.
-        widths: Widths of the columns, in letters.
-    """
+    """Plot a table of texts, with long texts wrapped to the columns' widths in letters."""
     cells = [[_wrapped(text, width) for text, width in zip(row, widths, strict=True)] for row in rows]
     heights = [max(len(lines) for lines in row) for row in cells]
     # A gap of two letters between columns, of half a line between rows.

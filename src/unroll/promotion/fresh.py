@@ -1,62 +1,46 @@
-"""Load and use a bundle in a process of its own: `python -m unroll.promotion.fresh BUNDLE ROWS`."""
+"""The gate "fresh process": a new Python process loads a bundle and scores rows with it, without torch."""
 
-import json
+import io
 import subprocess
 import sys
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from unroll.errors import UnrollError
+from unroll.promotion.gates import FRESH, Gate
 
 SECONDS = 300.0
 """Time limit of the process."""
 
 
-def score_in_new_process(bundle: Path, rows: pa.RecordBatch, seconds: float = SECONDS) -> Mapping[str, Any] | str:
-    """Let a new Python process load a bundle and score some rows.
-
-    Returns:
-        `rows`, `model_version` and `torch` (whether it was imported); or why the process failed.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "rows.arrow"
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
-            writer.write_batch(rows)
-        command = [sys.executable, "-m", "unroll.promotion.fresh", str(bundle), str(path)]
-        try:
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=seconds
-            )
-        except subprocess.TimeoutExpired:
-            return f"a new process did not score {len(rows)} rows within {seconds:.0f} s"
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
-        return f"a new process could not score with the bundle (exit status {done.returncode}): {last}"
-    report: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return report
+def fresh_process(bundle: Path, rows: pa.RecordBatch, seconds: float = SECONDS) -> Gate:
+    """Pass if a new process has loaded the bundle and scored the rows, and has not imported torch."""
+    stream = io.BytesIO()
+    with pa.ipc.new_stream(stream, rows.schema) as writer:
+        writer.write_batch(rows)
+    command = [sys.executable, "-m", "unroll.promotion.fresh", str(bundle)]
+    try:
+        done = subprocess.run(command, input=stream.getvalue(), capture_output=True, check=False, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return Gate(FRESH, False, f"a new process did not score {len(rows)} rows within {seconds:.0f} s")
+    if done.returncode == 0:
+        return Gate(FRESH, True, f"{len(rows)} test rows scored without torch")
+    last = (done.stderr.decode(errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
+    return Gate(FRESH, False, f"a new process could not score with it (exit status {done.returncode}): {last}")
 
 
-def main(bundle: str, rows: str) -> int:
-    """Score rows with a bundle and print the report as a line of JSON; return 2 if that fails."""
+def _main(bundle: str) -> str | None:
     from unroll.inference.bundle import load_bundle
     from unroll.inference.scorer import Scorer
 
-    with pa.OSFile(rows, "rb") as file:
-        batch = pa.ipc.open_file(file).read_all().combine_chunks().to_batches()[0]
+    (batch,) = pa.ipc.open_stream(sys.stdin.buffer)
     try:
-        scorer = Scorer(load_bundle(Path(bundle)))
-        scored = scorer.score(batch)
+        Scorer(load_bundle(Path(bundle))).score(batch)
     except UnrollError as error:
-        print(error, file=sys.stderr)  # noqa: T201 -- the parent process reads it
-        return 2
-    report = {"rows": len(scored), "model_version": scorer.bundle.version, "torch": "torch" in sys.modules}
-    print(json.dumps(report))  # noqa: T201 -- the parent process reads it
-    return 0
+        return str(error)
+    return "scoring imported torch, which is not installed where bundles are used" if "torch" in sys.modules else None
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(_main(sys.argv[1]))

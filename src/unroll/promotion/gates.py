@@ -1,7 +1,7 @@
 """The gates: pure functions of a bundle's results, each with its decision and the reason."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from unroll.evaluation.statistics import Interval
@@ -20,7 +20,8 @@ class Gate:
     reason: str
 
     def __str__(self) -> str:
-        return f"{_word(self.passed)}: {self.reason}"
+        word = "skipped" if self.passed is None else "passed" if self.passed else "refused"
+        return f"{word}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -49,22 +50,6 @@ class Verdict:
         """The reason of the gate that refused, or how the model compares with baseline and champion."""
         refused = [gate.reason for gate in self.gates if gate.passed is False]
         return refused[0] if refused else "; ".join(gate.reason for gate in self.gates[2:])
-
-    def rows(self) -> list[dict[str, str]]:
-        """Return one table row per gate: experiment, gate, passed, reason."""
-        return [
-            {"experiment": self.experiment, "gate": gate.name, "passed": _word(gate.passed), "reason": gate.reason}
-            for gate in self.gates
-        ]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
-    @staticmethod
-    def from_json(content: Mapping[str, Any]) -> "Verdict":
-        """Build from the values of `to_json`."""
-        return Verdict(**{**content, "gates": tuple(Gate(**gate) for gate in content["gates"])})
 
 
 @dataclass(frozen=True)
@@ -101,26 +86,8 @@ def parity(result: Mapping[str, Any] | None) -> Gate:
     return Gate(PARITY, bool(result["passed"]), f"{reason}, {len(result['shapes_tried'])} shapes")
 
 
-def fresh_process(report: Mapping[str, Any] | str) -> Gate:
-    """Pass if a new process has loaded the bundle and scored with it, without torch.
-
-    Args:
-        report: Its `rows`, and whether it imported `torch`; or why it failed.
-    """
-    if isinstance(report, str):
-        return Gate(FRESH, False, report)
-    if report["torch"]:
-        return Gate(FRESH, False, "scoring imported torch, which is not installed where bundles are used")
-    return Gate(FRESH, True, f"{report['rows']} test rows scored without torch")
-
-
 def baseline(evaluation: Mapping[str, Any], *, higher_is_better: bool) -> Gate:
-    """Pass unless significantly worse than the strongest baseline, by the losses of the test rows.
-
-    Args:
-        evaluation: The evaluation.json of `evaluate`.
-        higher_is_better: Whether a higher headline metric is better; it selects the strongest baseline.
-    """
+    """Pass unless significantly worse than the strongest baseline, according to the evaluation.json of `evaluate`."""
     metric = evaluation["metric"]
     values = {name: figures[metric] for name, figures in evaluation["baseline"].items()}
     name = (max if higher_is_better else min)(values, key=lambda key: values[key])
@@ -157,7 +124,3 @@ def tag_name(gate: str) -> str:
 def complete(found: Sequence[Gate]) -> tuple[Gate, ...]:
     """Add the gates that were skipped because the last one refused."""
     return (*found, *(Gate(name, None, f"skipped: {found[-1].name} refused") for name in GATES[len(found) :]))
-
-
-def _word(passed: bool | None) -> str:
-    return "skipped" if passed is None else "passed" if passed else "refused"

@@ -1,6 +1,5 @@
 """From a prediction back to what made it: version, run, git commit, data; from its file and the registry."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from unroll.errors import DataError, ServiceUnavailable, TrackingError
-from unroll.inference.writing import METADATA_KEY
+from unroll.inference.writing import read_metadata
 from unroll.promotion.gates import GATES, tag_name
 from unroll.tracking import registry
 
@@ -63,24 +62,19 @@ def describe(version: registry.Version) -> Table:
 
 
 def _read(path: Path) -> tuple[int, Mapping[str, Any]]:
-    """Return the number of rows in a file, and its metadata."""
     try:
         with pq.ParquetFile(path) as file:
-            rows, metadata = file.metadata.num_rows, file.schema_arrow.metadata or {}
+            rows, about = file.metadata.num_rows, read_metadata(file.schema_arrow)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}") from error
-    try:
-        about = json.loads(metadata[METADATA_KEY])
-        about["model_version"], about["model_sha256"]
-    except (KeyError, TypeError, ValueError):
+    if not {"model_version", "model_sha256"} <= about.keys():
         raise DataError(
             f"{path} does not name the model that made it; expected a file of `unroll predict` or `unroll score`"
-        ) from None
+        )
     return rows, about
 
 
 def _row(path: Path, about: Mapping[str, Any], row: str) -> str:
-    """Return the prediction for a row, or why it was set aside."""
     quarantine = str(about.get("quarantine") or path.with_name(f"{path.stem}.quarantine.parquet"))
     searched = [one for one in (path, Path(quarantine)) if one.is_file()]
     for place in searched:
@@ -96,7 +90,6 @@ def _row(path: Path, about: Mapping[str, Any], row: str) -> str:
 
 
 def _find(path: Path, row: str) -> dict[str, Any] | None:
-    """Return the row with this row_id; reads the file batch by batch."""
     with pq.ParquetFile(path) as file:
         if "row_id" not in file.schema_arrow.names:
             return None

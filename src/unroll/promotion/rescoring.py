@@ -11,27 +11,54 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from unroll import paths
+from unroll.config.reading import load_section
+from unroll.domains import domain_of
 from unroll.errors import DataError
 from unroll.evaluation.statistics import Losses
 from unroll.features.samples import Samples, Tensors
+from unroll.files import read_json, require, write_json
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card
 from unroll.inference.sample_rows import sample_rows, takes_prompts
 from unroll.inference.scorer import Scorer
 from unroll.metrics.metrics import Metrics, Prediction
+from unroll.tracking.runs import flat
 
-LOSSES = "test_losses.parquet"
+LOSSES = "test_losses.json"
 """Beside the bundle of a version whose graph cannot compute them again."""
-_SETTINGS = {
-    "prices": ("columns", "target", "known", "window"),
-    "text": ("column", "first_token", "characters"),
-    "array": ("column", "variable_length"),
-}
-"""Sections of a card, and those of their fields that decide how rows are made."""
+
+
+class TaskRows:
+    """The present test rows of a task in params.yaml, and the losses of models on them.
+
+    The rows are those of the shipped fold: its network was trained on the test rows of other folds.
+    """
+
+    def __init__(self, task: str) -> None:
+        self.task, self.section = task, load_section("tasks", task)
+        samples = Samples.load(require(paths.features(task), f"featurize {task}"))
+        self.metrics: Metrics = domain_of(self.section.domain).part("metrics").make_metrics(self.section, samples)
+        self.rows = test_rows(samples)
+        self._losses: dict[str, Losses] = {}
+
+    def losses_of_version(self, bundle: Bundle) -> Losses | None:
+        """Return the losses of a registered version; None if its graph gives none, and other rows' were saved."""
+        if not gives_losses(bundle.card):
+            return load_losses(bundle.folder.parent / LOSSES, self.rows)
+        if bundle.sha256 not in self._losses:
+            self._losses[bundle.sha256] = losses(bundle, self.metrics, self.rows)
+        return self._losses[bundle.sha256]
+
+    def losses_of_experiment(self, name: str, bundle: Bundle) -> Losses:
+        """Return the losses of an experiment's bundle, or those that `evaluate` found if the graph gives none."""
+        if gives_losses(bundle.card):
+            return losses(bundle, self.metrics, self.rows)
+        return evaluated_losses(require(paths.predictions(name), f"evaluate {name}"), self.metrics, self.rows)
 
 
 def test_rows(samples: Samples) -> Tensors:
-    """Return the test rows of the shipped fold, whose network was trained on the test rows of other folds."""
+    """Return the test rows of the shipped fold."""
     rows = samples.at(samples.shipped.test)
     if "held_out" in rows:
         # The task's metrics count the speakers that other folds held out; here, every row of this fold counts.
@@ -40,7 +67,7 @@ def test_rows(samples: Samples) -> Tensors:
 
 
 def gives_losses(card: Card) -> bool:
-    """Whether a graph's outputs are enough to compute losses: a language model's give no likelihood of a given text."""
+    """Return whether a graph's outputs are enough to compute losses: a language model's give no likelihood."""
     return not takes_prompts(card)
 
 
@@ -70,53 +97,44 @@ def evaluated_losses(table: Path, metrics: Metrics, rows: Tensors) -> Losses:
 
 def save_losses(path: Path, found: Losses, rows: Tensors) -> None:
     """Write losses, with a digest of the rows."""
-    pq.write_table(pa.table({"loss": found}).replace_schema_metadata({"rows": _digest(rows)}), path)
+    write_json(path, {"rows": _digest(rows), "losses": found.tolist()})
 
 
 def load_losses(path: Path, rows: Tensors) -> Losses | None:
     """Read losses that `save_losses` wrote; None if there are none, or they are of other rows."""
-    if not path.is_file():
-        return None
-    table = pq.read_table(path)
-    if (table.schema.metadata or {}).get(b"rows") != _digest(rows).encode():
-        return None
-    found: Losses = table["loss"].to_numpy()
-    return found
+    saved = read_json(path) if path.is_file() else {}
+    return np.array(saved["losses"]) if saved.get("rows") == _digest(rows) else None
 
 
 def differences(champion: Bundle, challenger: Bundle) -> str:
     """Return why the champion cannot take the rows that were made for the challenger; empty if it can."""
     old, new = _requirements(champion), _requirements(challenger)
     names = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
-    return "; ".join(f"its {name}: {_short(old.get(name))}, not {_short(new.get(name))}" for name in names)
+    return "; ".join(f"its {name}: {old.get(name)!s:.40}, not {new.get(name)!s:.40}" for name in names)
 
 
 def _predictions(bundle: Bundle, rows: Tensors) -> Prediction:
     """Return the graph's outputs for all rows [row, …], with zeros after the end of shorter ones."""
     outputs = [one.name for one in bundle.card.outputs]
     name = next((one for one in ("tokens", "labels", "probabilities") if one in outputs), outputs[0])
-    generates = name == "tokens"
     scorer = Scorer(bundle)
     batch = sample_rows(rows, np.arange(len(rows["inputs"])), bundle.card)
     pieces = [np.arange(len(batch))[cut] for cut in scorer.pieces(batch)]
 
     def run(piece: NDArray[np.int64]) -> NDArray[Any]:
         found = scorer.outputs(batch.take(pa.array(piece)))[name]
-        return found[:, 0] if generates else found  # the best hypothesis
+        return found[:, 0] if name == "tokens" else found  # the best hypothesis
 
     # A call uses one thread; several calls run side by side.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         parts = list(pool.map(run, pieces))
     shape = list(parts[0].shape[1:])
     if shape:
-        steps = rows["targets"].shape[1] if rows["targets"].ndim > 1 and not generates else 0
+        steps = rows["targets"].shape[1] if rows["targets"].ndim > 1 and name != "tokens" else 0
         shape[0] = max(steps, *(part.shape[1] for part in parts))
     whole = np.zeros((len(batch), *shape), parts[0].dtype)
     for piece, part in zip(pieces, parts, strict=True):
-        if shape:
-            whole[piece, : part.shape[1]] = part
-        else:
-            whole[piece] = part
+        whole[(piece, slice(part.shape[1])) if shape else piece] = part
     return whole
 
 
@@ -131,18 +149,12 @@ def _digest(rows: Tensors) -> str:
 def _requirements(bundle: Bundle) -> dict[str, Any]:
     """Return what decides how the rows of a bundle are made; the number of time steps may differ."""
     card = bundle.card
-    found: dict[str, Any] = {"task": card.title, "labels": card.labels, "quantiles": card.quantiles}
-    for name, fields in _SETTINGS.items():
-        if section := getattr(card, name):
-            found |= {f"{name}.{field}": getattr(section, field) for field in fields}
+    fields = {"labels", "quantiles", "prices", "text", "array"}
+    unimportant = {"prices": {"every_step"}, "text": {"pretokenized", "vocabulary", "max_tokens", "truncation"}}
+    found: dict[str, Any] = {"task": card.title} | dict(flat(card.model_dump(include=fields, exclude=unimportant)))
     found |= {f"input {one.name}": (one.dtype, len(one.shape), *one.shape[2:]) for one in card.inputs}
     for one in card.outputs:
         found[f"output {one.name}"] = (one.dtype, *(size for size in one.shape if isinstance(size, int)))
     for file, vocabulary in bundle.vocabularies.items():
         found[f"vocabulary {file}"] = f"SHA-256 {hashlib.sha256(vocabulary.to_json().encode()).hexdigest()[:12]}"
     return found
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else text[:39] + "…"

@@ -2,19 +2,23 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
+
+from pydantic import TypeAdapter
 
 from unroll import paths
 from unroll.config.reading import entry_names
 from unroll.files import read_json, sha256_of, write_json
 from unroll.promotion.gates import GATES, Verdict
 
+TITLE = "What the gates decided"
 WIDTH = 140
 _MARKS = {True: "passed", False: "refused", None: "–"}
 
 
 def write(verdict: Verdict) -> None:
     """Write a verdict to its file."""
-    write_json(paths.promotion(verdict.experiment), verdict.to_json())
+    write_json(paths.promotion(verdict.experiment), asdict(verdict))
 
 
 def decided(experiment: str) -> Verdict | None:
@@ -22,7 +26,7 @@ def decided(experiment: str) -> Verdict | None:
     graph, path = paths.graph(experiment), paths.promotion(experiment)
     if not graph.is_file() or not path.is_file():
         return None
-    verdict = Verdict.from_json(read_json(path))
+    verdict = TypeAdapter(Verdict).validate_python(read_json(path))
     return verdict if verdict.model_sha256 == sha256_of(graph) else None
 
 
@@ -37,18 +41,27 @@ def undecided() -> list[str]:
     return [name for name in exported() if decided(name) is None]
 
 
+def table(verdicts: Sequence[Verdict]) -> list[dict[str, str]]:
+    """Return a row per experiment: the result of each gate, the decision, and the reason."""
+    rows = []
+    for one in verdicts:
+        marks = [_MARKS[gate.passed] for gate in one.gates] or ["–"] * len(GATES)
+        decision = f"{one.decision} v{one.version}" if one.version else one.decision
+        gates = dict(zip(GATES, marks, strict=True))
+        rows.append({"experiment": one.experiment, **gates, "decision": decision, "reason": one.reason})
+    return rows
+
+
 def show(verdicts: Sequence[Verdict]) -> None:
-    """Print a table with a line per experiment: the result of each gate, the decision, and the reason."""
+    """Print the table of verdicts; the reason is wrapped if the terminal is too narrow."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="What the gates decided", show_lines=False)
-    for name in ("experiment", *GATES, "decision"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("reason", overflow="fold")
-    for verdict in verdicts:
-        marks = [_MARKS[gate.passed] for gate in verdict.gates] or ["–"] * len(GATES)
-        decision = f"{verdict.decision} v{verdict.version}" if verdict.version else verdict.decision
-        table.add_row(verdict.experiment, *marks, decision, verdict.reason)
+    rows = table(verdicts)
+    shown = Table(title=TITLE)
+    for name in rows[0]:
+        shown.add_column(name, no_wrap=name != "reason", overflow="fold")
+    for row in rows:
+        shown.add_row(*row.values())
     # A file has no width to fit into.
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(shown)

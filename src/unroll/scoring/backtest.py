@@ -1,7 +1,6 @@
 """The back-test: predictions compared with what turned out to be true."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 from unroll.domains import domain_of
 from unroll.errors import DataError, FormatError
 from unroll.inference.card import Card, interface_of
-from unroll.inference.writing import METADATA_KEY
+from unroll.inference.writing import read_metadata
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,70 +23,44 @@ _MAX_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
-class Model:
-    """The model that made a file of predictions.
-
-    Attributes:
-        domain: Domain of its task.
-        kind: Kind of its task.
-        task: Name of its task.
-        test: The card's metrics: `metric` (name of the headline metric), `test` and `baseline`.
-        registered: Name, version and run_id in the registry, if it came from there.
-    """
-
-    domain: str
-    kind: str
-    task: str
-    test: Mapping[str, Any]
-    registered: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True)
 class Live:
     """Quality of one model version on rows whose truth is known.
 
     Attributes:
         version: `NAME@SHA12`.
-        model: The model.
+        about: What the files of predictions say of the model: `task` (name, domain and kind), `metrics` (those of the
+            card: `metric`, the name of the headline metric, `test` and `baseline`), and perhaps `registered`.
         figures: Metrics by name, with the names that the card has.
     """
 
     version: str
-    model: Model
+    about: Mapping[str, Any]
     figures: Mapping[str, float]
 
     def metrics(self) -> dict[str, float]:
         """Return numbers for MLflow: `live.accuracy`, …, and the headline of the test split as `test.accuracy`."""
         found = {f"live.{name}": value for name, value in self.figures.items()}
-        name, value = self.model.test.get("metric"), self.model.test.get("test")
-        return found | ({f"test.{name}": float(value)} if name and isinstance(value, int | float) else {})
+        headline, test = self._headline()
+        return found if test is None else found | {f"test.{headline}": test}
 
     def lines(self) -> list[str]:
         """Return the headline metric beside that of the test split and its baselines, then the other metrics."""
-        headline, test = self.model.test.get("metric"), self.model.test.get("test")
+        headline, test = self._headline()
         lines = [f"{self.version}: {self.figures['rows']:,.0f} rows with truth"]
         for name, value in sorted(self.figures.items(), key=lambda one: one[0] != headline):
             beside = ""
-            if name == headline and isinstance(test, int | float):
-                baselines = self.model.test.get("baseline", {}).items()
+            if name == headline and test is not None:
+                baselines = self.about["metrics"].get("baseline", {}).items()
                 shown = ", ".join(f"{key} {figure:.6g}" for key, figure in baselines if isinstance(figure, int | float))
                 beside = f"; on the test split {test:.6g}{f' (baselines: {shown})' if shown else ''}"
             if name != "rows":
                 lines.append(f"  {name} {value:.6g}{beside}")
         return lines
 
-
-@dataclass(frozen=True)
-class Unmatched:
-    """Rows that could not be compared: their number, and the keys of the first of them."""
-
-    why: str
-    rows: int
-    examples: tuple[str, ...]
-
-    def __str__(self) -> str:
-        more = ", …" if self.rows > len(self.examples) else ""
-        return f"{self.rows:,} {self.why}: {', '.join(self.examples)}{more}"
+    def _headline(self) -> tuple[str | None, float | None]:
+        metrics = self.about.get("metrics") or {}
+        test = metrics.get("test")
+        return metrics.get("metric"), float(test) if isinstance(test, int | float) else None
 
 
 @dataclass(frozen=True)
@@ -96,15 +69,15 @@ class BacktestReport:
 
     Attributes:
         live: One entry a model version, sorted by version.
-        unmatched: Rows that were left out, by reason.
+        unmatched: Rows that were left out: a line for each reason.
     """
 
     live: tuple[Live, ...]
-    unmatched: tuple[Unmatched, ...]
+    unmatched: tuple[str, ...]
 
     def lines(self) -> list[str]:
         """Return the report as lines of text."""
-        return [line for one in self.live for line in one.lines()] + list(map(str, self.unmatched))
+        return [*(line for one in self.live for line in one.lines()), *self.unmatched]
 
 
 def compare_with_truth(
@@ -125,10 +98,12 @@ def compare_with_truth(
     Raises:
         DataError: A file is missing or lacks a column, no row has a truth, or a truth cannot be compared.
     """
+    import pandas as pd
+
     predicted, models = _predictions(predictions, card)
     true, empty = _truths(truth, column)
     keys = ["row_id", "file"] if "file" in true.columns else ["row_id"]
-    known, scored = _index(true, keys), _index(predicted, keys)
+    known, scored = (pd.MultiIndex.from_frame(rows[keys]) for rows in (true, predicted))
     twice, repeated = predicted.duplicated(["model_version", *keys], keep=False), true.duplicated(keys, keep=False)
     left_out = {
         "rows of the truth without a value": empty,
@@ -137,11 +112,11 @@ def compare_with_truth(
         "predictions without a truth": predicted[~twice & ~scored.isin(known)],
         "rows of the truth without a prediction": true[~repeated & ~known.isin(scored)],
     }
-    unmatched = tuple(_unmatched(why, rows, keys) for why, rows in left_out.items() if len(rows))
+    unmatched = tuple(_described(why, rows[keys[::-1]]) for why, rows in left_out.items() if len(rows))
     both = predicted[~twice].merge(true.loc[~repeated, [*keys, _TRUTH]], on=keys, suffixes=("", "_true"))
     if both.empty:
         raise DataError(
-            f"no row of {predictions} has a truth in {truth}: {'; '.join(map(str, unmatched)) or 'both are empty'}; "
+            f"no row of {predictions} has a truth in {truth}: {'; '.join(unmatched) or 'both are empty'}; "
             "row_id (and file, if the truth has it) must be those of the predictions"
         )
     live = [
@@ -151,34 +126,28 @@ def compare_with_truth(
     return BacktestReport(tuple(live), unmatched)
 
 
-def _figures(model: Model, rows: "pd.DataFrame") -> dict[str, float]:
-    metrics = domain_of(model.domain).part("metrics")
+def _figures(about: Mapping[str, Any], rows: "pd.DataFrame") -> dict[str, float]:
+    domain, kind = about["task"]["domain"], about["task"]["kind"]
+    metrics = domain_of(domain).part("metrics")
     if not hasattr(metrics, "live_metrics"):
         raise DataError(
-            f"a {model.domain} {model.kind} model continues a prompt in one of many ways: no text is the truth, so it "
-            "has no back-test"
+            f"a {domain} {kind} model continues a prompt in one of many ways: no text is the truth, so it has no "
+            "back-test"
         )
-    return {**metrics.live_metrics(model.kind, rows), "rows": float(len(rows))}
+    return {**metrics.live_metrics(kind, rows), "rows": float(len(rows))}
 
 
-def _index(rows: "pd.DataFrame", keys: Sequence[str]) -> Any:
-    import pandas as pd
-
-    return pd.MultiIndex.from_frame(rows[list(keys)])
-
-
-def _unmatched(why: str, rows: "pd.DataFrame", keys: Sequence[str]) -> Unmatched:
-    shown = [key for key in reversed(keys) if key in rows.columns]
-    first = rows[shown].head(_MAX_EXAMPLES).itertuples(index=False)
-    return Unmatched(why, len(rows), tuple(" ".join(map(str, one)) for one in first))
+def _described(why: str, rows: "pd.DataFrame") -> str:
+    first = [" ".join(map(str, row)) for row in rows.head(_MAX_EXAMPLES).itertuples(index=False)]
+    return f"{len(rows):,} {why}: {', '.join(first)}{', …' if len(rows) > len(first) else ''}"
 
 
-def _predictions(place: Path, card: Card | None) -> tuple["pd.DataFrame", dict[str, Model]]:
-    """Read all predictions, with row_id and file as text, and the models that made them, by version."""
+def _predictions(place: Path, card: Card | None) -> tuple["pd.DataFrame", dict[str, Mapping[str, Any]]]:
+    """Read all predictions, with row_id and file as text, and what they say of the models, by version."""
     import pandas as pd
 
     frames: list[pd.DataFrame] = []
-    models: dict[str, Model] = {}
+    models: dict[str, Mapping[str, Any]] = {}
     for path in _files(place):
         table, about = _read(path)
         for name in ("row_id", "prediction", "model_version"):
@@ -187,22 +156,16 @@ def _predictions(place: Path, card: Card | None) -> tuple["pd.DataFrame", dict[s
         if "file" not in table.column_names:
             source = str(about.get("source", path.name))
             table = table.append_column("file", pa.array([source] * len(table), pa.string()))
+        if card:
+            about = {**about, "task": card.task.model_dump(), "metrics": card.metrics}
+        task = about.get("task") or {}
+        try:
+            interface_of(str(task.get("domain")), str(task.get("kind")))
+        except ValueError:
+            raise DataError(f"{path} does not say which model made its predictions: name it with --model") from None
         frames.append(_frame(table, path))
-        models |= dict.fromkeys(frames[-1]["model_version"].unique().tolist(), _model(about, card, path))
+        models |= dict.fromkeys(frames[-1]["model_version"].unique().tolist(), about)
     return pd.concat(frames, ignore_index=True), models
-
-
-def _model(about: Mapping[str, Any], card: Card | None, path: Path) -> Model:
-    registered = about.get("registered")
-    if card:
-        return Model(card.task.domain, card.task.kind, card.task.name, card.metrics, registered)
-    task = about.get("task") or {}
-    domain, kind = str(task.get("domain")), str(task.get("kind"))
-    try:
-        interface_of(domain, kind)
-    except ValueError:
-        raise DataError(f"{path} does not say which model made its predictions: name it with --model") from None
-    return Model(domain, kind, str(task.get("name")), about.get("metrics") or {}, registered)
 
 
 def _truths(place: Path, column: str | None) -> tuple["pd.DataFrame", "pd.DataFrame"]:
@@ -248,20 +211,18 @@ def _files(place: Path) -> list[Path]:
 
 
 def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
-    """Read a table, and the metadata that unroll wrote into it."""
     try:
         with path.open("rb") as file:
-            if path.suffix.lower() == ".csv":
-                # As text: the id 007 is not the number 7.
-                names = pa_csv.open_csv(file).schema.names
-                file.seek(0)
-                types = pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True)
-                return pa_csv.read_csv(file, convert_options=types), {}
-            table = pq.ParquetFile(file).read()
-        about = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
+            if path.suffix.lower() != ".csv":
+                table = pq.ParquetFile(file).read()
+                return table, read_metadata(table.schema)
+            # As text: the id 007 is not the number 7.
+            names = pa_csv.open_csv(file).schema.names
+            file.seek(0)
+            types = pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True)
+            return pa_csv.read_csv(file, convert_options=types), {}
     except (pa.ArrowException, OSError, ValueError) as error:
         raise FormatError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from error
-    return table, about if isinstance(about, dict) else {}
 
 
 def _frame(table: pa.Table, path: Path) -> "pd.DataFrame":

@@ -8,20 +8,23 @@ gap between the two distribution functions.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unroll.inference.bundle import Bundle
-from unroll.inference.counts import Counts as FileCounts
-from unroll.inference.counts import Side
-from unroll.inference.reference import Column, NumberColumn
-from unroll.scoring.measures import PARTS, Counts, ks, parts_of, psi
+from unroll.inference.reference import Column, Counts, NumberColumn, Side, columns_of
+
+Tally = NDArray[np.int64] | Counter[str]
+"""Counts of cells, or of categories."""
+PARTS = 10
+"""Number of parts with equal training shares that PSI sums over, if the values differ enough."""
+_HALF = 0.5
+"""Added to each count, so that a part that is empty on one side has a logarithm. Source: Jeffreys' prior."""
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """One part of a column's values, and its share in training and now."""
 
     name: str
@@ -130,36 +133,27 @@ class DriftMonitor:
 
     def __init__(self, bundle: Bundle) -> None:
         self.rows = 0
-        self._version, reference = bundle.version, bundle.reference
-        self._columns: dict[tuple[Side, str], Column] = {}
-        if reference:
-            self._columns |= {("rows", name): column for name, column in reference.rows.items()}
-            self._columns |= {("predictions", name): column for name, column in reference.predictions.items()}
-        self._counts: dict[tuple[Side, str], Counts | Counter[str]] = {}
+        self._version = bundle.version
+        self._columns = columns_of(bundle.reference) if bundle.reference else {}
+        self._tallies: dict[tuple[Side, str], Tally] = {}
 
-    def add(self, rows: int, counts: FileCounts) -> None:
+    def add(self, rows: int, counts: Counts) -> None:
         """Add a file's scored rows, and what was counted of them."""
         self.rows += rows
         for side, columns in counts.items():
             for name, found in columns.items():
                 new: Any = Counter(found) if isinstance(found, dict) else np.array(found, np.int64)
-                self._counts[side, name] = new + self._counts[side, name] if (side, name) in self._counts else new
+                self._tallies[side, name] = new + self._tallies[side, name] if (side, name) in self._tallies else new
 
     def report(self, *, psi_limit: float, ks_limit: float, min_rows: int) -> DriftReport | None:
-        """Compare what was counted with training; None if the bundle has no reference.
-
-        Args:
-            psi_limit: From this PSI on, a column has drifted.
-            ks_limit: From this Kolmogorov–Smirnov statistic on, a column has drifted.
-            min_rows: With fewer rows there is no verdict.
-        """
+        """Compare what was counted with training; None if the bundle has no reference, no verdict for too few rows."""
         if not self._columns:
             return None
         limits = {"psi": psi_limit, "ks": ks_limit} if self.rows >= min_rows else {}
         columns = [
-            _compare(key, column, self._counts[key], limits)
+            _compare(key, column, self._tallies[key], limits)
             for key, column in self._columns.items()
-            if key in self._counts and _total(self._counts[key])
+            if key in self._tallies and _total(self._tallies[key])
         ]
         return DriftReport(self._version, self.rows, min_rows, psi_limit, ks_limit, tuple(columns))
 
@@ -191,7 +185,7 @@ def _compare(key: tuple[Side, str], column: Column, counts: Any, limits: Mapping
     )
 
 
-def _total(counts: Counts | Counter[str]) -> int:
+def _total(counts: Tally) -> int:
     return counts.total() if isinstance(counts, Counter) else int(counts.sum())
 
 
@@ -209,3 +203,42 @@ def _range_name(column: NumberColumn, inside: NDArray[np.int64]) -> str:
     # Enough digits to distinguish the two.
     digits = next((digits for digits in range(4, 10) if f"{low:.{digits}g}" != f"{high:.{digits}g}"), 17)
     return f"{low:.{digits}g} – {high:.{digits}g}"
+
+
+def psi(training: NDArray[np.int64], now: NDArray[np.int64]) -> float:
+    """Return the population stability index of two counts of the same parts; 0 if the shares are equal.
+
+    Parts that are empty on both sides are left out; half a row is added to all others on both sides.
+
+    Example:
+        [50, 50] and [20, 80]: shares 50.5/101, 50.5/101 and 20.5/101, 80.5/101 →
+        (0.203 − 0.5) · ln(0.203 / 0.5) + (0.797 − 0.5) · ln(0.797 / 0.5) = 0.406.
+
+    Source: Siddiqi 2006, Credit Risk Scorecards.
+    """
+    there = (training > 0) | (now > 0)
+    before, after = training[there] + _HALF, now[there] + _HALF
+    before, after = before / before.sum(), after / after.sum()
+    return float(((after - before) * np.log(after / before)).sum())
+
+
+def ks(training: NDArray[np.int64], now: NDArray[np.int64]) -> float:
+    """Return the Kolmogorov–Smirnov statistic of two counts of the same ascending cells: 0 (equal) to 1 (disjoint).
+
+    Both distribution functions are known exactly at the edges of the grid; between them the gap may be larger by at
+    most a cell's share.
+    """
+    return float(np.abs(np.cumsum(training) / training.sum() - np.cumsum(now) / now.sum()).max())
+
+
+def parts_of(training: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the part of ten, 0 to 9, that each cell of a grid belongs to, by the training share below its middle.
+
+    Where values repeat, a part may have more than a tenth, and others nothing. Cells beyond the training range belong
+    to the outer parts. Example: counts 0, 50, 50, 0 → 0, 2, 7, 9.
+    """
+    shares = training / training.sum()
+    middles = np.cumsum(shares) - shares / 2
+    # The last digits of sums of shares are noise.
+    places: NDArray[np.int64] = np.minimum((middles * PARTS + 1e-9).astype(np.int64), PARTS - 1)
+    return places

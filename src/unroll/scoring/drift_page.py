@@ -8,8 +8,8 @@ from pathlib import Path
 
 from unroll import paths
 from unroll.files import write_text
-from unroll.plotting.drift import DriftPanel, drift_png
-from unroll.scoring.drift import ColumnDrift, DriftReport, Part
+from unroll.plotting.drift import drift_png
+from unroll.scoring.drift import DriftReport, Part
 
 _MAX_BARS = 24
 _STYLE = "body {font: 15px sans-serif; margin: 2em} td, th {padding: .2em 1em .2em 0; text-align: left}"
@@ -33,8 +33,13 @@ def page(report: DriftReport, title: str) -> str:
     table = report.table()
     head = "".join(f"<th>{html.escape(name)}</th>" for name in (table[0] if table else ()))
     rows = "".join(f"<tr>{''.join(f'<td>{html.escape(value)}</td>' for value in row.values())}</tr>\n" for row in table)
+    # The first step is just below the least training value, which is the second.
+    panels = [
+        (f"{one.name} ({one.side})", _common(one.parts), one.steps[1:] if len(one.steps) > 2 else ())
+        for one in report.columns
+    ]
     title = html.escape(title)
-    picture = base64.b64encode(drift_png(list(map(_panel, report.columns)))).decode() if report.columns else ""
+    picture = base64.b64encode(drift_png(panels)).decode() if panels else ""
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Drift: {title}</title><style>{_STYLE}</style></head><body>
 <h1>Drift: {title}</h1>
@@ -48,15 +53,7 @@ def page(report: DriftReport, title: str) -> str:
 """
 
 
-def _panel(column: ColumnDrift) -> DriftPanel:
-    parts = [(part.name, part.training, part.now) for part in _common(column.parts)]
-    # The first step is just below the least training value, which is the second.
-    steps = column.steps[1:] if len(column.steps) > 2 else ()
-    return DriftPanel(f"{column.name} ({column.side})", parts, steps)
-
-
 def _common(parts: Sequence[Part]) -> Sequence[Part]:
-    """Return the parts, with the rarest of many as one."""
     if len(parts) <= _MAX_BARS:
         return parts
     order = sorted(parts, key=lambda part: -max(part.training, part.now))

@@ -9,8 +9,7 @@ import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,28 +30,23 @@ _SECOND_LOOK_SECONDS = 1.0
 _STALE_SECONDS = 24 * 60 * 60
 
 
-@dataclass(frozen=True)
-class Model:
-    """A bundle to score with.
+def find_model(address: str) -> tuple[Path, dict[str, str] | None]:
+    """Return the folder of a model; of an address that begins with `models:/`, also name, version and run_id.
 
-    Attributes:
-        folder: The bundle, or the model's folder that holds it.
-        registered: Its name, version and run_id in the registry.
+    Raises:
+        ServiceUnavailable, TrackingError: The registry has no such model, or cannot be used.
     """
+    if not address.startswith("models:/"):
+        return Path(address), None
+    from unroll.tracking import registry
 
-    folder: Path
-    registered: Mapping[str, str] | None = None
-
-
-def folder_model(address: str) -> Model:
-    """Return the model in a folder; registries are for callers that may import MLflow."""
-    return Model(Path(address))
+    found = registry.resolve(address)
+    return found.folder, {"name": found.name, "version": found.version, "run_id": found.run_id}
 
 
 def score_inbox(
     scoring: Scoring,
     *,
-    resolve: Callable[[str], Model] = folder_model,
     on_file: Callable[[FileReport], None] = lambda _: None,
     on_stop: Callable[[JobReport], None] = lambda _: None,
     staging: Path = paths.STAGING,
@@ -60,22 +54,23 @@ def score_inbox(
     """Score every file of the input that was not scored before.
 
     Args:
-        scoring: Model, folders and limits. Input files stay where they are.
-        resolve: Finds the model; called once, and only if there is something new to score.
+        scoring: Model, folders and limits. Input files stay where they are. The model is looked for only if there is
+            something new to score.
         on_file: Called with each file that was dealt with or has to wait.
         on_stop: Called with what was scored so far if the job breaks off.
         staging: Folder for files on their way to their places.
 
     Raises:
         BundleError: The bundle is incomplete or altered; nothing was touched.
+        TrackingError: The registry does not have the model, or cannot be used.
         ParameterError: An address cannot be used, one of the folders is inside another, or the output is that of
             another inbox.
-        ServiceUnavailable: An object store is away; what is done is kept.
+        ServiceUnavailable: An object store or the registry is away; what is done is kept.
         UnrollError: A folder cannot be read or written; what is done is kept.
     """
     job = _Job(scoring, on_file, staging)
     try:
-        job.run(resolve)
+        job.run()
     except BaseException:
         if (report := job.report()).of("scored"):
             on_stop(report)
@@ -84,17 +79,15 @@ def score_inbox(
 
 
 class _Job:
-    """One pass over the inbox."""
-
     def __init__(self, scoring: Scoring, on_file: Callable[[FileReport], None], staging: Path) -> None:
         self._began = time.perf_counter()
         self._scoring, self._on_file, self._staging = scoring, on_file, staging
-        self._inbox, self._output, self._quarantine = _open_folders(scoring)
-        self._markers = Markers(self._output, self._inbox)
+        self._folders = _open_folders(scoring)
+        self._markers = Markers(self._folders[1], self._folders[0])
         self._files: list[FileReport] = []
         self._publisher: FilePublisher | None = None
 
-    def run(self, resolve: Callable[[str], Model]) -> None:
+    def run(self) -> None:
         new = self._new_files()
         if not new:
             return
@@ -102,10 +95,9 @@ class _Job:
         from unroll.scoring.publish import FilePublisher
 
         looked = time.perf_counter()
-        model = resolve(self._scoring.model)
-        folders = self._inbox, self._output, self._quarantine
-        self._publisher = FilePublisher(self._scoring, model.folder, model.registered, folders, self._markers)
-        with self._publisher as publisher:
+        model, registered = find_model(self._scoring.model)
+        self._publisher = publisher = FilePublisher(self._scoring, model, registered, self._folders, self._markers)
+        with publisher.scorer:
             _make_staging(self._staging)
             # A copy that keeps the old file's time looks settled, but grows.
             least = min(self._scoring.settle_seconds, _SECOND_LOOK_SECONDS)
@@ -119,20 +111,16 @@ class _Job:
 
     def report(self) -> JobReport:
         publisher, limits = self._publisher, self._scoring.drift
-        return JobReport(
-            model_version=publisher.model_version if publisher else None,
-            registered=publisher.registered if publisher else None,
-            files=tuple(sorted(self._files, key=lambda one: one.file)),
-            drift=publisher.monitor.report(psi_limit=limits.psi, ks_limit=limits.ks, min_rows=limits.min_rows)
-            if publisher
-            else None,
-            seconds=time.perf_counter() - self._began,
-        )
+        files, seconds = tuple(sorted(self._files, key=lambda one: one.file)), time.perf_counter() - self._began
+        if publisher is None:
+            return JobReport(None, None, files, None, seconds)
+        drift = publisher.monitor.report(psi_limit=limits.psi, ks_limit=limits.ks, min_rows=limits.min_rows)
+        return JobReport(publisher.model_version, publisher.registered, files, drift, seconds)
 
     def _new_files(self) -> list[StoredFile]:
         """Return the files that are neither done nor, as far as one can see, still being written."""
         new = []
-        for file in self._inbox.files():
+        for file in self._folders[0].files():
             if self._markers.is_done(file):
                 self._add(FileReport(shown_name(file.name), "known"))
             elif reason := self._reason_to_wait(file):
@@ -162,7 +150,6 @@ def _waits(file: StoredFile, reason: str) -> FileReport:
 
 
 def _open_folders(scoring: Scoring) -> tuple[Storage, Storage, Storage]:
-    """Open input, output and quarantine; raise ParameterError if one is inside another."""
     names = ("input", "output", "quarantine")
     folders = Storage(scoring.input), Storage(scoring.output), Storage(scoring.quarantine)
     for first, second in ((0, 1), (0, 2), (1, 2)):

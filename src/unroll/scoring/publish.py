@@ -13,7 +13,7 @@ A file that cannot be scored gets `QUARANTINE/a/b.csv.reason.json` and a marker;
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -34,7 +34,11 @@ _log = logging.getLogger(__name__)
 
 
 class FilePublisher:
-    """A model and the folders that its predictions go to; a context manager, within which files are scored.
+    """A model and the folders that its predictions go to.
+
+    Attributes:
+        scorer: A context manager, within which files are scored.
+        monitor: Of the drift of all files.
 
     Args:
         scoring: Limits.
@@ -58,7 +62,7 @@ class FilePublisher:
         bundle = load_bundle(model)
         self.model_version, self.registered = bundle.version, registered
         self.monitor = DriftMonitor(bundle)
-        self._scorer = FileScorer(
+        self.scorer = FileScorer(
             bundle.folder,
             threads=scoring.threads,
             batch_rows=scoring.batch_rows,
@@ -68,19 +72,8 @@ class FilePublisher:
         self._inbox, self._output, self._quarantine = folders
         self._markers, self._max_bad_share = markers, scoring.max_bad_share
 
-    def __enter__(self) -> Self:
-        self._scorer.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._scorer.__exit__(*error)
-
     def deal_with(self, file: StoredFile, folder: Path) -> FileReport:
-        """Score a file, reject it, or renew the marker of one that was only touched.
-
-        Args:
-            file: As it was listed.
-            folder: Empty; for files on their way.
+        """Score a listed file, reject it, or renew its marker if it was only touched, by way of an empty folder.
 
         Raises:
             TryLaterError: It changed meanwhile, or may not be read.
@@ -93,7 +86,7 @@ class FilePublisher:
         if self.registered:
             about["registered"] = dict(self.registered)
         try:
-            scored = self._scorer.score_file(
+            scored = self.scorer.score_file(
                 source,
                 folder / ".predictions",
                 quarantine=folder / ".quarantine",

@@ -267,7 +267,6 @@ def _one_line(error: Exception) -> str:
 
 
 def _sync(path: Path) -> None:
-    """Return when a file or a folder is on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -87,7 +87,6 @@ def _verify(path: Path, expected: str, what: str) -> None:
 
 
 def _sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, or of the names and contents of a folder's files."""
     return files.digest_of(path) or files.sha256_of(path)
 
 

@@ -1,11 +1,10 @@
 """All experiments in one table, and the reach of gradients in one picture."""
 
-import csv
-import html
-import io
 from collections import Counter
 from itertools import product
 from typing import Any
+
+import pandas as pd
 
 from unroll import paths
 from unroll.config.reading import entry_names
@@ -27,52 +26,39 @@ COLUMNS = (
     "test",
     "parity",
 )
-
-
-def run(_: str = "") -> None:
-    """Writes the leaderboard and the gradient picture."""
-    results = [read_json(require(paths.result(name), f"export {name}")) for name in entry_names("experiments")]
-    results.sort(key=lambda result: (result["task"], result["experiment"]))
-    rows = [{column: result[column] for column in COLUMNS} for result in results]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(paths.LEADERBOARD, text.getvalue())
-    write_text(paths.LEADERBOARD_PAGE, _page(rows))
-    _draw_reach(results)
-    print(f"{len(rows)} experiments: {paths.LEADERBOARD}")
-
-
-def _page(rows: list[dict[str, Any]]) -> str:
-    def cell(name: str, value: Any) -> str:
-        if isinstance(value, float):
-            shown = "&lt; 0.001" if name == "p_value" and value < 1e-3 else f"{value:.5g}"
-            return f'<td class="number">{shown}</td>'
-        return f"<td>{html.escape('' if value is None else str(value))}</td>"
-
-    head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in COLUMNS)
-    body = "\n".join("<tr>" + "".join(cell(name, row[name]) for name in COLUMNS) + "</tr>" for row in rows)
-    return f"""<!doctype html>
+_PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Unroll: leaderboard</title>
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; }}
 table {{ border-collapse: collapse; width: 100%; }}
 th, td {{ text-align: left; padding: .35rem .7rem; white-space: nowrap; border-bottom: 1px solid #ddd; }}
-.number {{ text-align: right; font-variant-numeric: tabular-nums; }}
 </style>
 <h1>Leaderboard</h1>
 <p>Test split. The value is that of the exported model, which averages its networks, one for each seed; seed mean and
 seed std are those of the single networks. Beside it is the strongest baseline on the same rows. The p-value (of the
 test named beside it) is the probability of a difference at least this large if both were equally good; with a worse
 value, a small one means significantly worse.</p>
-<table><thead><tr>{head}</tr></thead><tbody>
-{body}
-</tbody></table>
+{table}
 <h2>How far back gradients reach</h2>
 <img src="gradient_reach.png" alt="Gradient norm by time step" style="max-width: 100%">
 </html>
 """
+
+
+def run(_: str = "") -> None:
+    """Write the leaderboard and the gradient picture."""
+    results = [read_json(require(paths.result(name), f"export {name}")) for name in entry_names("experiments")]
+    results.sort(key=lambda result: (result["task"], result["experiment"]))
+    frame = pd.DataFrame(results, columns=COLUMNS)
+    write_text(paths.LEADERBOARD, frame.to_csv(index=False, lineterminator="\n"))
+    table = frame.map(_cell).rename(columns=lambda name: name.replace("_", " ")).to_html(index=False, border=0)
+    write_text(paths.LEADERBOARD_PAGE, _PAGE.format(table=table))
+    _draw_reach(results)
+    print(f"{len(frame)} experiments: {paths.LEADERBOARD}")
+
+
+def _cell(value: Any) -> str:
+    return "" if pd.isna(value) else f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def _draw_reach(results: list[dict[str, Any]]) -> None:

@@ -15,8 +15,13 @@ from unroll.config.reading import load_section
 from unroll.domains import domain_of
 from unroll.domains.task import Task, make_task, topology_of
 from unroll.evaluation.evaluation import evaluate, evaluate_seeds
-from unroll.evaluation.gradients import gradient_reach
-from unroll.evaluation.inspection import attention_weights, continuations, embedding_vectors, prompt_rows
+from unroll.evaluation.inspection import (
+    attention_weights,
+    continuations,
+    embedding_vectors,
+    gradient_reach,
+    prompt_rows,
+)
 from unroll.features.samples import Samples, linspace_indices
 from unroll.files import digest_of, read_json, replacing, require, write_json
 from unroll.models.generators import EncoderDecoder, LanguageModel, Network
@@ -107,7 +112,6 @@ def _reach(task: Task, experiment: Experiment, samples: Samples, weights: Any) -
 
 
 def _plot_network(folder: Path, title: str, network: Network, task: Task, data: Batches) -> None:
-    """Plot the nearest neighbors of token vectors, and attention weights."""
     embedding = embedding_vectors(network)
     if embedding is not None:
         vocabulary = next(iter(task.vocabularies.values()))

@@ -71,7 +71,6 @@ def run(name: str) -> None:
 
 
 def _export(name: str, model: nn.Module, task: Task, data: Batches, path: Any, *, dynamic_time: bool) -> dict[str, Any]:
-    """Write the graph, and parity.json; raise if torch and ONNX differ."""
     traced = example(task, data)
     if isinstance(model, LanguageModel | EncoderDecoder):
         export_generator(model, task, *traced, path, sampling=can_sample(task))
@@ -92,7 +91,6 @@ def _export(name: str, model: nn.Module, task: Task, data: Batches, path: Any, *
 
 
 def _result(task: Task, evaluation: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    """Return the experiment's row of the leaderboard: its headline beside the strongest baseline."""
     metric, baselines = task.metrics.headline, evaluation["baseline"]
     strongest = (max if task.metrics.higher_is_better else min)(baselines, key=lambda key: baselines[key][metric])
     return {

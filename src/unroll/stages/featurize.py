@@ -72,7 +72,6 @@ def _line(name: str, samples: Samples) -> str:
 
 
 def _with_vectors(section: Any, name: str, samples: Samples) -> tuple[Samples, dict[str, Any]]:
-    """Return the samples with pretrained vectors, and a summary of the vectors."""
     path = paths.OWN / section.vectors
     if not path.is_file():
         raise DataError(f"tasks.{name}.vectors: {path} does not exist; put a GloVe or word2vec text file there")
@@ -93,7 +92,6 @@ def _days(samples: Samples, index: Any) -> dict[str, str]:
 
 
 def _unknown(samples: Samples, index: Any) -> dict[str, float]:
-    """Return the share of unknown tokens in the inputs."""
     inputs = samples.tensors["inputs"]
     if not samples.vocabularies or inputs.dtype != np.int64:
         return {}

@@ -21,7 +21,7 @@ def log_live(
     files: Sequence[Path] = (),
     texts: Mapping[str, str] | None = None,
 ) -> str:
-    """Log a finished run to the experiment `live`; it is marked as failed if not all of it can be logged.
+    """Log a finished run to the experiment `live`, and return its id; it is marked as failed if some of it is missing.
 
     Args:
         name: Name of the run, such as `score mnist-lstm@0123456789ab`.
@@ -31,9 +31,6 @@ def log_live(
         tags: Further tags.
         files: Files that become artifacts.
         texts: Artifacts by name, as text.
-
-    Returns:
-        The run's id.
 
     Raises:
         ServiceUnavailable, TrackingError: The store cannot be used.

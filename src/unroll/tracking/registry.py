@@ -96,8 +96,15 @@ def versions(name: str | None = None) -> list[Version]:
     Raises:
         ServiceUnavailable, TrackingError: The store cannot be used. (So do all functions of this module.)
     """
+    found = []
     with open_store() as client:
-        return _versions(client, name)
+        # The results of a search for versions lack their aliases.
+        for model, aliases in sorted(_aliases(client, name).items()):
+            for one in client.search_model_versions(f"name = '{_quotable(model)}'"):
+                pointing = tuple(sorted(alias for alias, version in aliases.items() if version == str(one.version)))
+                created = datetime.fromtimestamp(one.creation_timestamp / 1000, UTC)
+                found.append(Version(model, str(one.version), one.run_id or "", pointing, dict(one.tags), created))
+    return sorted(found, key=lambda one: (one.name, -int(one.version)))
 
 
 def version_of(name: str, version: str) -> Version:
@@ -106,12 +113,22 @@ def version_of(name: str, version: str) -> Version:
     Raises:
         TrackingError: There is none; the message lists those that exist.
     """
-    with open_store() as client:
-        return _version(client, name, version)
+    existing = versions(name)
+    for one in existing:
+        if version == one.version or version in one.aliases:
+            return one
+    wanted = f"version {version}" if version.isdigit() else f"alias {version!r}"
+    if existing:
+        aliases = ", ".join(f"{alias} → {one.version}" for one in existing for alias in one.aliases) or "none"
+        hint = f"versions: {', '.join(one.version for one in existing[::-1])}; aliases: {aliases}"
+    else:
+        others = ", ".join(dict.fromkeys(one.name for one in versions())) or "none"
+        hint = f"nothing has that name (registered models: {others}); `unroll models gate` registers what passes"
+    raise TrackingError(f"{name} has no {wanted} in the MLflow store at {address()}: {hint}")
 
 
 def register(name: str, run_id: str, files: Path, tags: Mapping[str, str]) -> Version:
-    """Register a bundle, or return the version that has the same graph if there is one.
+    """Register a bundle under a name, or return the version that has the same graph if there is one.
 
     Args:
         name: Name of the registered model.
@@ -120,7 +137,7 @@ def register(name: str, run_id: str, files: Path, tags: Mapping[str, str]) -> Ve
         tags: The version's tags, `unroll.model_sha256` among them.
     """
     with open_store() as client:
-        for one in _versions(client, name):
+        for one in versions(name):
             if one.model_sha256 == tags[_SHA256]:
                 return one
         artifacts = f"versions/{tags[_SHA256][:12]}"
@@ -129,13 +146,13 @@ def register(name: str, run_id: str, files: Path, tags: Mapping[str, str]) -> Ve
             with tolerating_existing():
                 client.create_registered_model(name)
         made = client.create_model_version(name, f"runs:/{run_id}/{artifacts}", run_id=run_id, tags=dict(tags))
-        return _version(client, name, str(made.version))
+        return version_of(name, str(made.version))
 
 
 def set_alias(name: str, version: str, alias: str) -> None:
     """Let an alias point at a version."""
     with open_store() as client:
-        client.set_registered_model_alias(name, alias, _version(client, name, version).version)
+        client.set_registered_model_alias(name, alias, version_of(name, version).version)
 
 
 def promote(name: str, version: str) -> Version | None:
@@ -147,8 +164,8 @@ def promote(name: str, version: str) -> Version | None:
         The champion before it; None if there was none, or it was this version.
     """
     with open_store() as client:
-        new = _version(client, name, version)
-        old = next((one for one in _versions(client, name) if CHAMPION in one.aliases), None)
+        new = version_of(name, version)
+        old = next((one for one in versions(name) if CHAMPION in one.aliases), None)
         if old and old.version == new.version:
             return None
         if old:
@@ -222,7 +239,6 @@ def resolve(uri: str) -> Version:
 
 @contextlib.contextmanager
 def _downloaded(found: Version) -> Iterator[Path]:
-    """Yield a temporary folder with the files of a version."""
     with open_store() as client, tempfile.TemporaryDirectory(prefix=".download.", dir=paths.STATE) as scratch:
         try:
             files = Path(client.download_artifacts(found.run_id, found.artifacts, scratch))
@@ -250,32 +266,6 @@ def _aliases(client: Any, name: str | None) -> dict[str, dict[str, str]]:
     """Return alias → version of each registered model, or of the one with this name."""
     models = client.search_registered_models(f"name = '{_quotable(name)}'" if name else None, max_results=_PAGE)
     return {one.name: {alias: str(version) for alias, version in one.aliases.items()} for one in models}
-
-
-def _versions(client: Any, name: str | None) -> list[Version]:
-    found = []
-    # The results of a search for versions lack their aliases.
-    for model, aliases in sorted(_aliases(client, name).items()):
-        for one in client.search_model_versions(f"name = '{_quotable(model)}'"):
-            pointing = tuple(sorted(alias for alias, version in aliases.items() if version == str(one.version)))
-            created = datetime.fromtimestamp(one.creation_timestamp / 1000, UTC)
-            found.append(Version(model, str(one.version), one.run_id or "", pointing, dict(one.tags), created))
-    return sorted(found, key=lambda one: (one.name, -int(one.version)))
-
-
-def _version(client: Any, name: str, version: str) -> Version:
-    existing = _versions(client, name)
-    for one in existing:
-        if version == one.version or version in one.aliases:
-            return one
-    wanted = f"version {version}" if version.isdigit() else f"alias {version!r}"
-    if existing:
-        aliases = ", ".join(f"{alias} → {one.version}" for one in existing for alias in one.aliases) or "none"
-        hint = f"versions: {', '.join(one.version for one in existing[::-1])}; aliases: {aliases}"
-    else:
-        others = ", ".join(_aliases(client, None)) or "none"
-        hint = f"nothing has that name (registered models: {others}); `unroll models gate` registers what passes"
-    raise TrackingError(f"{name} has no {wanted} in the MLflow store at {address()}: {hint}")
 
 
 def _quotable(name: str) -> str:

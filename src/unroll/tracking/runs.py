@@ -43,8 +43,7 @@ class Run:
             note: File that holds the run's id and outlives a killed training.
 
         Raises:
-            ServiceUnavailable: The MLflow server does not answer; nothing has been trained yet.
-            TrackingError: The store cannot be used.
+            ServiceUnavailable, TrackingError: The store cannot be used; nothing has been trained yet.
         """
         with open_store() as client:
             run_id = read_json(note)["run_id"] if note.exists() else None
@@ -62,8 +61,7 @@ class Run:
         the id of the other one.
 
         Raises:
-            ServiceUnavailable: The MLflow server does not answer.
-            TrackingError: The store cannot be used.
+            ServiceUnavailable, TrackingError: The store cannot be used.
         """
         path = paths.provenance(name)
         provenance = read_json(path) if path.exists() else {}
@@ -87,22 +85,15 @@ class Run:
 
     def log_epoch(self, prefix: str, row: Mapping[str, Any]) -> None:
         """Log the metrics of an epoch. If the store is away, `send_history` sends them later."""
-        self._try(lambda: self._send(prefix, [row]))
+        self._try(lambda: self._log_metrics(self._metrics_of(prefix, row)))
 
     def send_history(self, history: Sequence[Mapping[str, Any]]) -> bool:
-        """Log the rows of `history.csv` that the store lacks; return False if the store is away."""
+        """Log all rows of `history.csv`, of which MLflow keeps those that it lacks; return False if it is away."""
         self._away = False
         alone = len({(row["fold"], row["seed"]) for row in history}) == 1
-        members: dict[str, list[Mapping[str, Any]]] = {}
-        for row in history:
-            members.setdefault(member_prefix(row["fold"], row["seed"], alone), []).append(row)
-
-        def send() -> None:
-            for prefix, rows in members.items():
-                sent = {metric.step for metric in self._client.get_metric_history(self.run_id, f"{prefix}train_loss")}
-                self._send(prefix, [row for row in rows if row["epoch"] not in sent])
-
-        return self._try(send)
+        prefixes = [member_prefix(row["fold"], row["seed"], alone) for row in history]
+        metrics = [one for pair in zip(prefixes, history, strict=True) for one in self._metrics_of(*pair)]
+        return self._try(lambda: self._log_metrics(metrics))
 
     def log_figures(self, figures: Mapping[str, Any]) -> None:
         """Log nested numbers as metrics with dotted names, and texts (such as a metric's signature) as tags."""
@@ -124,7 +115,6 @@ class Run:
         """Log the ONNX model with its signature, and the bundle as it is shipped."""
         import mlflow
         import onnx
-        from mlflow.models import ModelSignature
 
         with translated_errors():
             self._client.log_artifacts(self.run_id, str(bundle), "bundle")
@@ -136,22 +126,21 @@ class Run:
                 mlflow.onnx.log_model(
                     onnx.load(bundle / "model.onnx"),
                     name=card["name"],
-                    signature=ModelSignature(_schema(card["inputs"]), _schema(card["outputs"])),
+                    signature=signature_of(card),
                     # Stated, or MLflow would start a process to find out.
                     pip_requirements=["onnx", "onnxruntime", "numpy"],
                     metadata={"task": card["task"]["name"], "topology": card["task"]["topology"]},
                 )
 
-    def _send(self, prefix: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _metrics_of(self, prefix: str, row: Mapping[str, Any]) -> list[Any]:
         from mlflow.entities import Metric
 
-        metrics = [
+        # Without a time: the same metric that is sent again is the same row of the store.
+        return [
             Metric(prefix + name.replace("valid_metric", f"valid_{self._metric}"), float(value), 0, int(row["epoch"]))
-            for row in rows
             for name, value in row.items()
             if name not in ("fold", "seed", "epoch") and value not in (None, "")
         ]
-        self._log_metrics(metrics)
 
     def _log_metrics(self, metrics: Sequence[Any]) -> None:
         for start in range(0, len(metrics), _METRICS_PER_CALL):
@@ -190,16 +179,17 @@ def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield from flat(inner, f"{prefix}.{name}" if prefix else name)
 
 
-def _schema(tensors: Sequence[Mapping[str, Any]]) -> Any:
-    """Return the MLflow schema of the card's tensors; axes of any size are -1."""
+def signature_of(card: Mapping[str, Any]) -> Any:
+    """Return MLflow's signature of a card's tensors; axes of any size are -1."""
     import numpy as np
+    from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
     def spec(tensor: Mapping[str, Any]) -> Any:
         shape = tuple(size if isinstance(size, int) else -1 for size in tensor["shape"])
         return TensorSpec(np.dtype(tensor["dtype"]), shape, tensor["name"])
 
-    return Schema([spec(tensor) for tensor in tensors])
+    return ModelSignature(*(Schema([spec(one) for one in card[side]]) for side in ("inputs", "outputs")))
 
 
 def _create(client: Any, name: str, experiment: Experiment, task: TaskSection, tags: Mapping[str, str]) -> str:

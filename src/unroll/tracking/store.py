@@ -43,9 +43,9 @@ def open_store() -> Iterator[Any]:
     mlflow.set_tracking_uri(uri)
     with contextlib.ExitStack() as stack:
         if uri.startswith("sqlite:"):
-            # Two processes that create the tables at the same time would stop each other.
+            # Two processes that create the tables at the same time would stop each other. Blocks may be nested.
             paths.STATE.mkdir(exist_ok=True)
-            stack.enter_context(FileLock(paths.STATE / "mlflow.lock"))
+            stack.enter_context(FileLock(paths.STATE.resolve() / "mlflow.lock", is_singleton=True))
         stack.enter_context(translated_errors())
         client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)

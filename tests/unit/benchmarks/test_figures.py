@@ -1,19 +1,8 @@
-"""How figures are compared with their targets, and how the page keeps them."""
+"""How figures are compared with their targets and shown."""
 
 import pytest
 
-from benchmarks.figures import (
-    BEGIN,
-    END,
-    BenchmarkError,
-    Report,
-    absolute,
-    compare,
-    section,
-    side_by_side,
-    table,
-    with_sections,
-)
+from benchmarks.figures import Figure, Report, compare, section, side_by_side
 
 
 def test_ours_and_the_reference_take_turns() -> None:
@@ -43,37 +32,21 @@ def test_the_bound_itself_meets_the_target(ours: float, at_least: bool, met: boo
 
 
 def test_a_figure_without_reference_is_held_to_its_own_size() -> None:
-    assert absolute("x", 3.0, "s", at_most=3, repeated=1).met
+    assert Figure("x", 3.0, None, None, "s", 3, False, 1).met
     # It would be shown as 3, too, but it is more.
-    assert not absolute("x", 3.001, "s", at_most=3, repeated=1).met
+    assert not Figure("x", 3.001, None, None, "s", 3, False, 1).met
 
 
 def test_table_shows_missed_targets_and_lines_up() -> None:
-    figures = [
+    figures = (
         compare("training", [8123.4], [10_000.0], "samples/s", target=0.9, at_least=True),
-        absolute("second run", 1.234, "s", at_most=3, repeated=3),
-    ]
-    lines = table(figures).splitlines()
+        Figure("second run", 1.234, None, None, "s", 3, False, 3),
+    )
+    text = section(Report("Flow", figures, "A note."), "yesterday")
+    assert text.startswith("### Flow\n\n|")
+    assert text.endswith("|\n\nA note.\n\nMeasured yesterday.\n")
+    lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(line) for line in lines}) == 1
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[2] == ["training", "8,123 samples/s", "10,000 samples/s", "0.812", "≥ 0.9", "NO", "1 ×"]
     assert cells[3] == ["second run", "1.23 s", "–", "–", "≤ 3 s", "yes", "3 ×"]
-
-
-def test_page_keeps_what_was_not_measured_anew() -> None:
-    order = ["Training", "Flow"]
-    report = Report("Flow", (absolute("run", 10.0, "s", at_most=60, repeated=1),), "A note.")
-    page = f"Before\n{BEGIN}\n{END}\nAfter\n"
-    page = with_sections(page, {"Flow": section(report, "yesterday")}, order)
-    page = with_sections(page, {"Training": "### Training\n\nfirst\n"}, order)
-    page = with_sections(page, {"Training": "### Training\n\nsecond\n"}, order)
-    assert page.startswith(f"Before\n{BEGIN}\n\n### Training\n\nsecond\n\n### Flow\n")
-    assert page.endswith(f"A note.\n\nMeasured yesterday.\n\n{END}\nAfter\n")
-    assert "first" not in page
-    assert with_sections(page, {"Training": "### Training\n\nsecond\n"}, order) == page
-
-
-@pytest.mark.parametrize("page", ["nothing", f"only {BEGIN}", f"{END} before {BEGIN}"])
-def test_page_without_markers_is_refused(page: str) -> None:
-    with pytest.raises(BenchmarkError, match="lacks"):
-        with_sections(page, {}, [])

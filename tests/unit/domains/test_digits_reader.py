@@ -10,8 +10,8 @@ import pytest
 import tiny_bundles
 
 from unroll.errors import DataError, FormatError
+from unroll.inference.batches import open_file
 from unroll.inference.bundle import load_bundle
-from unroll.inference.readers import open_file
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import tiny_bundles
 
 from unroll.domains.prices.reader import next_business_day
 from unroll.errors import DataError
+from unroll.inference.batches import open_file
 from unroll.inference.bundle import load_bundle
-from unroll.inference.readers import open_file
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ import torch
 from scipy.stats import t
 
 from unroll.evaluation.evaluation import evaluate, evaluate_seeds
-from unroll.evaluation.gradients import gradient_reach
-from unroll.evaluation.inspection import prompt_rows
+from unroll.evaluation.inspection import gradient_reach, prompt_rows
 from unroll.evaluation.statistics import Interval, p_value, paired_bootstrap
 from unroll.features.samples import PROMPT_STEPS
 from unroll.features.special_tokens import EOS, PAD, UNK

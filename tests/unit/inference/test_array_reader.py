@@ -11,8 +11,8 @@ import pytest
 import tiny_bundles
 
 from unroll.errors import DataError
+from unroll.inference.batches import open_file
 from unroll.inference.bundle import Bundle, load_bundle
-from unroll.inference.readers import open_file
 
 FRAMES = [[[0.0, 9.0], [1.0, 9.0]], [[2.0, 9.0]], [[1.0, 9.0]] * 3]
 

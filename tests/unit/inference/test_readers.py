@@ -8,10 +8,9 @@ import pytest
 import tiny_bundles
 
 from unroll.errors import FormatError
-from unroll.inference.batches import rebatched
+from unroll.inference.batches import open_file, rebatched
 from unroll.inference.bundle import load_bundle
 from unroll.inference.forms import form_of
-from unroll.inference.readers import open_file
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """Reference and expectations of a bundle: read strictly, and only where the checksums of the bundle include them."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +47,6 @@ def test_a_file_without_a_checksum_is_ignored_and_an_altered_one_refused(tmp_pat
     [
         ({"reference": "{"}, "JSON"),
         ({"reference": {**REFERENCE, "format": 2}}, "format"),
-        ({"reference": {**REFERENCE, "rows": {"size": INK}}}, "size"),
-        ({"reference": {**REFERENCE, "rows": {"ink": {**INK, "counts": [1]}}}}, "counts"),
         ({"expectations": [{**EXPECTATION, "kind": "ExpectColumnValuesToBeBetween"}]}, "kind"),
         ({"expectations": [{**EXPECTATION, "bounds": {"min_value": "0"}}]}, "min_value"),
     ],
@@ -82,10 +78,12 @@ def test_the_cells_of_many_values_hold_equal_shares() -> None:
 
 def test_edges_increase_also_where_subnormal_numbers_are_flushed() -> None:
     """As in training, and in whatever was compiled with -ffast-math."""
-    columns = [count_numbers(np.array([least, least + 1])) for least in (0.0, -0.0, 1e-310, 2.3e-308, -1.0, 1e300)]
-    code = "import torch; torch.set_flush_denormal(True)\nfrom unroll.inference.reference import NumberColumn\n"
-    code += "".join(f"NumberColumn(edges={one.edges!r}, counts={one.counts!r})\n" for one in columns if one)
-    subprocess.run([sys.executable, "-c", code], check=True)
+    tiny = np.finfo(np.float64).tiny
+    for least in (0.0, -0.0, 1e-310, 2.3e-308, -1.0, 1e300):
+        column = count_numbers(np.array([least, least + 1]))
+        assert column is not None
+        flushed = np.where(np.abs(column.edges) < tiny, 0.0, column.edges)
+        assert (np.diff(flushed) > 0).all()
 
 
 def test_rows_that_fail_get_every_reason() -> None:

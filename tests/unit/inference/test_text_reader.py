@@ -12,8 +12,8 @@ import pytest
 import tiny_bundles
 
 from unroll.errors import DataError
+from unroll.inference.batches import open_file
 from unroll.inference.bundle import Bundle, load_bundle
-from unroll.inference.readers import open_file
 
 TEXTS = ["a b", "héllo, \"a\" 'b'", "ने a", "\u202ea\x00b", "c " * 3]
 
@@ -142,7 +142,7 @@ NOT_UTF8 = pa.Array.from_buffers(pa.string(), 2, pa.array([b"a", b"b\xff"], pa.b
         ("a.txt.gz", gzip.compress(b"a\n" * 9 + b"\x80", mtime=0), "0x80 at byte offset 18 of its unpacked content"),
         ("a.txt.gz", gzip.compress(b"a\n" * 5000, mtime=0)[:-9], "after row"),
         ("images", b"\x00\x00\x08\x03", "IDX; tiny-text-class reads texts from Parquet or CSV or TSV"),
-        ("a.parquet", NOT_UTF8, "row 1: text .*0xff at byte offset 1"),
+        ("a.parquet", NOT_UTF8, "row 1: text .*0xff in position 1"),
     ],
 )
 def test_a_file_that_cannot_be_read(tmp_path: Path, bundle: Bundle, name: str, content: Any, where: str) -> None:

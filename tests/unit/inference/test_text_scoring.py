@@ -15,9 +15,9 @@ from in_process import score
 from unroll.config.decoding import DecodingConfig
 from unroll.errors import BundleError
 from unroll.inference import stream
+from unroll.inference.batches import open_file
 from unroll.inference.bundle import load_bundle
 from unroll.inference.feeds import feed, pieces
-from unroll.inference.readers import open_file
 from unroll.inference.scorer import Scorer
 
 

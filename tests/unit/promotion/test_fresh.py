@@ -9,8 +9,7 @@ import tiny_bundles
 
 from unroll.inference.bundle import load_bundle
 from unroll.inference.sample_rows import sample_rows
-from unroll.promotion import gates
-from unroll.promotion.fresh import score_in_new_process
+from unroll.promotion.fresh import fresh_process
 
 ROWS = {"inputs": candidates.samples(8).at(slice(20, 28))["inputs"]}
 
@@ -21,11 +20,9 @@ def rows(tmp_path):
 
 
 def test_it_scores_without_torch(tmp_path, rows):
-    report = score_in_new_process(tmp_path / "whole", rows)
-    assert not isinstance(report, str), report
-    assert (report["rows"], report["torch"]) == (8, False)
-    assert report["model_version"].startswith("tiny-digits@")
-    assert gates.fresh_process(report).passed
+    gate = fresh_process(tmp_path / "whole", rows)
+    assert gate.passed, gate.reason
+    assert gate.reason.startswith("8 test rows")
 
 
 def test_a_byte_that_was_flipped(tmp_path, rows):
@@ -33,9 +30,9 @@ def test_a_byte_that_was_flipped(tmp_path, rows):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    report = score_in_new_process(tmp_path / "whole", rows)
-    assert "was altered" in report
-    assert not gates.fresh_process(report).passed
+    gate = fresh_process(tmp_path / "whole", rows)
+    assert not gate.passed
+    assert "was altered" in gate.reason
 
 
 def test_torch_would_be_noticed(tmp_path, rows, monkeypatch):
@@ -44,10 +41,10 @@ def test_torch_would_be_noticed(tmp_path, rows, monkeypatch):
     (tmp_path / "site/torch/__init__.py").write_text("")
     (tmp_path / "site/sitecustomize.py").write_text("import torch\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    report = score_in_new_process(tmp_path / "whole", rows)
-    assert report["torch"] is True
-    assert not gates.fresh_process(report).passed
+    gate = fresh_process(tmp_path / "whole", rows)
+    assert not gate.passed
+    assert "imported torch" in gate.reason
 
 
 def test_a_process_that_does_not_end(tmp_path, rows):
-    assert "within 0 s" in score_in_new_process(tmp_path / "whole", rows, seconds=0.01)
+    assert "within 0 s" in fresh_process(tmp_path / "whole", rows, seconds=0.01).reason

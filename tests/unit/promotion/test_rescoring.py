@@ -68,13 +68,13 @@ class TestKeptLosses:
 
     def test_there_and_back(self, tmp_path):
         rows = rescoring.test_rows(candidates.samples())
-        rescoring.save_losses(tmp_path / "l.parquet", np.arange(3.0), rows)
-        assert rescoring.load_losses(tmp_path / "l.parquet", rows).tolist() == [0, 1, 2]
+        rescoring.save_losses(tmp_path / "l.json", np.arange(3.0), rows)
+        assert rescoring.load_losses(tmp_path / "l.json", rows).tolist() == [0, 1, 2]
 
     def test_of_other_rows(self, tmp_path):
-        rescoring.save_losses(tmp_path / "l.parquet", np.arange(3.0), rescoring.test_rows(candidates.samples()))
-        assert rescoring.load_losses(tmp_path / "l.parquet", rescoring.test_rows(candidates.samples(90))) is None
-        assert rescoring.load_losses(tmp_path / "none.parquet", {}) is None
+        rescoring.save_losses(tmp_path / "l.json", np.arange(3.0), rescoring.test_rows(candidates.samples()))
+        assert rescoring.load_losses(tmp_path / "l.json", rescoring.test_rows(candidates.samples(90))) is None
+        assert rescoring.load_losses(tmp_path / "none.json", candidates.samples().tensors) is None
 
     def test_from_the_table_of_predictions(self, tiny, tmp_path):
         import pyarrow as pa

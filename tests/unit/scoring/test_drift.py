@@ -10,13 +10,11 @@ import pytest
 import tiny_bundles
 
 from unroll.inference.bundle import Bundle, load_bundle
-from unroll.inference.counts import ReferenceCounter
 from unroll.inference.profile import prediction_profile, profile
-from unroll.inference.reference import cells, count_numbers
+from unroll.inference.reference import ReferenceCounter, cells, count_numbers
 from unroll.inference.scorer import Scorer
-from unroll.scoring.drift import ColumnDrift, DriftMonitor, DriftReport, Part
+from unroll.scoring.drift import ColumnDrift, DriftMonitor, DriftReport, Part, ks, parts_of, psi
 from unroll.scoring.drift_page import page, write_page
-from unroll.scoring.measures import ks, parts_of, psi
 
 
 def test_psi_by_hand() -> None:
