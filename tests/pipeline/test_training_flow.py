@@ -50,9 +50,9 @@ def write_graph(repo, stages, **actions):
 
 # Retries without the wait, and each line of a stage at once.
 IMPATIENT = """
-from pipelines import display, retries
+from pipelines import display, schedule
 display.QUIET_SECONDS = 0
-retries.RETRY_WHEN_UNAVAILABLE["retry_delay_seconds"] = [0.1]
+schedule.RETRY_WHEN_UNAVAILABLE["retry_delay_seconds"] = [0.1]
 """
 COMMAND = [sys.executable, "-c", f"{IMPATIENT}\nimport sys\nfrom pipelines import run\nsys.exit(run.main())"]
 
