@@ -4,11 +4,11 @@ import torch
 
 from unroll.models.decoder import Decoder
 from unroll.models.embedding import TokenEmbedding
-from unroll.models.encoders import DenseEncoder, RecurrentEncoder
+from unroll.models.encoders import RecurrentEncoder
 from unroll.models.generators import EncoderDecoder, LanguageModel
 from unroll.models.heads import LinearHead, TiedHead
 from unroll.models.network import SequenceNetwork
-from unroll.models.preprocessing import ByteImages, Frames, Tokens
+from unroll.models.preprocessing import Frames, Tokens
 
 CELLS = ["rnn", "gru", "lstm"]
 VOCABULARY = 11
@@ -59,12 +59,6 @@ def translator(cell, source=("gru",), *, attention="none", bidirectional=False, 
     return randomized(EncoderDecoder(Tokens(), stack, decoder, embedding=embedding, reverse_source=reverse), seed, 0.8)
 
 
-def captioner(cell):
-    """A dense encoder of images of 4 × 3 pixels, and a decoder."""
-    decoder = Decoder(cell, 5, TokenEmbedding(VOCABULARY, 4), 6)
-    return randomized(EncoderDecoder(ByteImages(), DenseEncoder(12, (6,)), decoder), std=0.8)
-
-
 def language_model(*cells, tie_weights=False, seed=1, **options):
     embedding = TokenEmbedding(VOCABULARY, 4)
     stack = encoder(4, cells)
@@ -100,10 +94,6 @@ def garbled(inputs, lengths):
     inside = torch.arange(inputs.shape[1]) < lengths[:, None]
     inside = inside.view(*inside.shape, *[1] * (inputs.dim() - 2))
     return torch.where(inside, inputs, float("nan") if inputs.is_floating_point() else 7)
-
-
-def images(count=4, seed=0):
-    return torch.randint(0, 256, (count, 4, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
 def close(found, expected):

@@ -62,15 +62,6 @@ def test_all_folders_in_an_object_store(inbox):
     assert list((inbox.root / "staging").iterdir()) == []
 
 
-def test_the_version_of_an_object_is_its_tag(inbox):
-    content = inbox.put("a.parquet", 2)
-    inbox.score()
-    inbox.put_bytes("a.parquet", content)  # a new time, the same tag
-    assert inbox.states() == {"a.parquet": "known"}
-    (marker,) = inbox.markers().values()
-    assert len(marker["version"]) == 32
-
-
 def test_content_that_comes_back_after_a_kill_is_scored_again(inbox, monkeypatch):
     """The old content has the old tag again, but what is in place are the predictions of the new one."""
     old = inbox.put("a.parquet", 2)

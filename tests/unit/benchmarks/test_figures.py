@@ -5,10 +5,10 @@ import pytest
 from benchmarks.figures import Figure, Report, compare, section, side_by_side
 
 
-def test_ours_and_the_reference_take_turns() -> None:
+def test_ours_and_the_reference_take_turns():
     order: list[str] = []
 
-    def measured(name: str, value: float) -> float:
+    def measured(name, value):
         order.append(name)
         return value
 
@@ -17,7 +17,7 @@ def test_ours_and_the_reference_take_turns() -> None:
     assert (ours, reference) == ([2.0] * 3, [4.0] * 3)
 
 
-def test_a_busy_pair_does_not_spoil_the_ratio() -> None:
+def test_a_busy_pair_does_not_spoil_the_ratio():
     # The machine was four times as slow during the second pair.
     figure = compare("speed", [90.0, 20.0, 95.0], [100.0, 25.0, 100.0], "rows/s", target=0.9, at_least=True)
     assert figure.ratio == pytest.approx(0.9)
@@ -27,17 +27,17 @@ def test_a_busy_pair_does_not_spoil_the_ratio() -> None:
 @pytest.mark.parametrize(
     ("ours", "at_least", "met"), [(0.8, True, True), (0.799, True, False), (0.8, False, True), (0.801, False, False)]
 )
-def test_the_bound_itself_meets_the_target(ours: float, at_least: bool, met: bool) -> None:
+def test_the_bound_itself_meets_the_target(ours, at_least, met):
     assert compare("x", [ours], [1.0], "s", target=0.8, at_least=at_least).met is met
 
 
-def test_a_figure_without_reference_is_held_to_its_own_size() -> None:
+def test_a_figure_without_reference_is_held_to_its_own_size():
     assert Figure("x", 3.0, None, None, "s", 3, False, 1).met
     # It would be shown as 3, too, but it is more.
     assert not Figure("x", 3.001, None, None, "s", 3, False, 1).met
 
 
-def test_table_shows_missed_targets_and_lines_up() -> None:
+def test_table_shows_missed_targets_and_lines_up():
     figures = (
         compare("training", [8123.4], [10_000.0], "samples/s", target=0.9, at_least=True),
         Figure("second run", 1.234, None, None, "s", 3, False, 3),

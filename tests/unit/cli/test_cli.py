@@ -10,7 +10,6 @@ import tiny_bundles
 import yaml
 
 from unroll import __version__, cli
-from unroll.cli.pipeline import STAGES
 from unroll.errors import DataError, ServiceUnavailable, UnrollError
 
 UNROLL = Path(sys.executable).parent / "unroll"
@@ -48,15 +47,6 @@ def test_a_wrong_command_exits_2_with_the_usage(capsys, arguments):
     code, _, err = run(capsys, *arguments)
     assert code == 2
     assert "usage: unroll" in err
-
-
-@pytest.mark.parametrize("stage", ["ingest", "compare"])
-def test_without_parameters(capsys, here, stage):
-    code, out, err = run(capsys, stage, *(["x"] if STAGES[stage][0] else []))
-    assert (code, out) == (2, "")
-    assert "params.yaml" in err
-    assert len(err.splitlines()) == 1
-    assert not list(here.iterdir())
 
 
 @pytest.fixture

@@ -56,11 +56,6 @@ def test_labels_are_numbers_where_none_are_declared(tmp_path):
     assert _column(found, "text") == ["été", "no"]
 
 
-def test_a_quotation_mark_between_tabs_is_a_character(tmp_path):
-    found = _read(tmp_path, 'text\tlabel\n"No" is all he said\tbad\n', labels=DECLARED)
-    assert _column(found, "text") == ['"No" is all he said']
-
-
 def test_files_of_a_folder_are_one_table(tmp_path):
     (tmp_path / "a.csv").write_text('text,label\n"one\nor two",good\n')
     (tmp_path / "b.jsonl").write_text('{"text": "three", "label": "bad"}')

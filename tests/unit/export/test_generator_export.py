@@ -195,15 +195,6 @@ def test_the_graph_has_the_cards_inputs_one_loop_each_and_weights_once(exported,
     assert str(root).encode() not in path.read_bytes()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("which", FAST)
-def test_exports_are_equal_bytes_for_any_traced_example(exported, tmp_path, which):
-    network, task, path, data, _ = exported(which)
-    one = Batches(data.inputs[:1], data.targets[:1], None if data.lengths is None else data.lengths[:1])
-    export_generator(network, task, *example(task, one), tmp_path / "one.onnx", sampling=can_sample(task))
-    assert (tmp_path / "one.onnx").read_bytes() == path.read_bytes()
-
-
 @pytest.mark.parametrize("which", FAST)
 def test_a_bundle_can_be_loaded(exported, which, tmp_path):
     _, task, path, _, _ = exported(which)

@@ -5,34 +5,33 @@ import tiny_bundles
 
 from unroll.config.decoding import DecodingConfig
 from unroll.errors import ParameterError
-from unroll.inference.bundle import Bundle, load_bundle
+from unroll.inference.bundle import load_bundle
 from unroll.inference.decoding import resolve
 
 
 @pytest.fixture(scope="module")
-def translator(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def translator(tmp_path_factory):
     return load_bundle(tiny_bundles.translator(tmp_path_factory.mktemp("translator")))
 
 
 @pytest.fixture(scope="module")
-def writer(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def writer(tmp_path_factory):
     return load_bundle(tiny_bundles.writer(tmp_path_factory.mktemp("writer")))
 
 
 @pytest.fixture(scope="module")
-def classifier(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def classifier(tmp_path_factory):
     return load_bundle(tiny_bundles.classifier(tmp_path_factory.mktemp("classifier")))
 
 
-def test_only_fields_that_were_set_replace_the_cards(translator: Bundle, classifier: Bundle) -> None:
+def test_only_fields_that_were_set_replace_the_cards(translator, classifier):
     card = translator.card.decoding
-    assert card is not None
     assert resolve(translator, None) == card == DecodingConfig(beams=2, max_length=5)
     assert resolve(translator, DecodingConfig(beams=4)) == DecodingConfig(beams=4, max_length=5)  # 4 is the default
     assert resolve(classifier, None) is None
 
 
-def test_beams_follow_n_best_unless_they_are_set(writer: Bundle) -> None:
+def test_beams_follow_n_best_unless_they_are_set(writer):
     for given, beams in (
         (DecodingConfig(), 1),
         (DecodingConfig(n_best=5), 5),
@@ -41,7 +40,6 @@ def test_beams_follow_n_best_unless_they_are_set(writer: Bundle) -> None:
         (DecodingConfig(temperature=0.0, n_best=4), 4),
     ):
         found = resolve(writer, given)
-        assert found is not None
         assert found.beams == beams
 
 
@@ -54,7 +52,7 @@ def test_beams_follow_n_best_unless_they_are_set(writer: Bundle) -> None:
         ("temperature", 1e-9),
     ],
 )
-def test_an_option_out_of_bounds_is_named_with_its_value(option: str, value: float) -> None:
+def test_an_option_out_of_bounds_is_named_with_its_value(option, value):
     with pytest.raises(ParameterError) as caught:
         DecodingConfig.from_options({option: value, "other": None})
     assert f"--{option.replace('_', '-')} is {value}" in str(caught.value)
@@ -69,9 +67,7 @@ def test_an_option_out_of_bounds_is_named_with_its_value(option: str, value: flo
         ("classifier", DecodingConfig(beams=2), "--beams"),
     ],
 )
-def test_settings_that_a_model_cannot_follow(
-    request: pytest.FixtureRequest, model: str, given: DecodingConfig, named: str
-) -> None:
+def test_settings_that_a_model_cannot_follow(request, model, given, named):
     with pytest.raises(ParameterError) as caught:
         resolve(request.getfixturevalue(model), given)
     assert named in str(caught.value)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,40 +18,39 @@ import pytest
 import tiny_bundles
 
 from unroll.errors import BundleError, DataError, ParameterError, UnrollError
-from unroll.inference.file_scorer import FileScorer, Scored
+from unroll.inference.file_scorer import FileScorer
 
 LIMITS: dict[str, Any] = {"threads": 2, "batch_rows": 64, "memory_mb": 400, "file_seconds": 60.0}
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def digits(tmp_path_factory):
     return tiny_bundles.digits(tmp_path_factory.mktemp("digits"))
 
 
 @pytest.fixture(scope="module")
-def kept(digits: Path) -> Iterator[FileScorer]:
+def kept(digits):
     """One scorer for many tests, as a job has one for many files."""
     with FileScorer(digits, **LIMITS) as scorer:
         yield scorer
 
 
-def score(scorer: FileScorer, source: Path, **options: Any) -> Scored:
+def score(scorer, source, **options):
     out = source.parent / "out"
     return scorer.score_file(source, out / "p.parquet", quarantine=out / "q.parquet", metadata={"x": "ä"}, **options)
 
 
-def good_file(folder: Path, rows: int = 3, bad: int = 0) -> Path:
+def good_file(folder, rows=3, bad=0):
     pixels = pa.array([*tiny_bundles.images(rows).tolist(), *[None] * bad], pa.list_(pa.uint8()))
     pq.write_table(pa.table({"pixels": pixels}), folder / "good.parquet")
     return folder / "good.parquet"
 
 
-def worker_of(scorer: FileScorer) -> int:
-    assert scorer._worker is not None
+def worker_of(scorer):
     return scorer._worker.pid
 
 
-def test_a_file_is_scored_and_its_outputs_replaced(kept: FileScorer, tmp_path: Path) -> None:
+def test_a_file_is_scored_and_its_outputs_replaced(kept, tmp_path):
     done = score(kept, good_file(tmp_path, bad=2))
     assert (done.rows_in, done.rows_scored, done.rows_quarantined) == (5, 3, 2)
     assert (done.output, done.quarantine) == (tmp_path / "out/p.parquet", tmp_path / "out/q.parquet")
@@ -64,23 +62,21 @@ def test_a_file_is_scored_and_its_outputs_replaced(kept: FileScorer, tmp_path: P
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["p.parquet"]
 
 
-def breaking(path: Path) -> None:
+def breaking(path):
     pq.write_table(tiny_bundles.digits_table(tiny_bundles.images(400)), path)
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
     path.write_bytes(content)
 
 
-def repetitive(path: Path) -> None:
+def repetitive(path):
     """Two thousand texts of a megabyte in one column, which takes some kB."""
     values = pa.DictionaryArray.from_arrays(pa.array(np.zeros(2000, np.int32)), pa.array(["1" * (1 << 20)]))
     pq.write_table(pa.table({"row_id": values, "pixels": [[0] * 784] * 2000}), path)
 
 
 @pytest.mark.parametrize(("write", "message"), [(breaking, "cannot be read after row"), (repetitive, "memory_mb")])
-def test_a_file_that_cannot_be_scored_leaves_nothing(
-    kept: FileScorer, tmp_path: Path, write: Callable[[Path], None], message: str
-) -> None:
+def test_a_file_that_cannot_be_scored_leaves_nothing(kept, tmp_path, write, message):
     write(tmp_path / "bad.parquet")
     with pytest.raises(DataError, match=message):
         score(kept, tmp_path / "bad.parquet")
@@ -88,7 +84,7 @@ def test_a_file_that_cannot_be_scored_leaves_nothing(
     assert score(kept, good_file(tmp_path)).rows_scored == 3
 
 
-def test_a_file_that_takes_too_long_is_rejected(digits: Path, tmp_path: Path) -> None:
+def test_a_file_that_takes_too_long_is_rejected(digits, tmp_path):
     """A pipe that nobody writes to."""
     os.mkfifo(tmp_path / "pipe.csv")
     with FileScorer(digits, **{**LIMITS, "file_seconds": 2.0}) as scorer:
@@ -97,7 +93,7 @@ def test_a_file_that_takes_too_long_is_rejected(digits: Path, tmp_path: Path) ->
         assert score(scorer, good_file(tmp_path)).rows_scored == 3
 
 
-def while_scoring(scorer: FileScorer, folder: Path, action: Callable[[], None]) -> Scored:
+def while_scoring(scorer, folder, action):
     """Do something while the worker waits for a pipe."""
     os.mkfifo(folder / "pipe.csv")
     timer = threading.Timer(0.3, action)
@@ -111,9 +107,7 @@ def while_scoring(scorer: FileScorer, folder: Path, action: Callable[[], None]) 
 @pytest.mark.parametrize(
     ("number", "error"), [(signal.SIGKILL, DataError), (signal.SIGABRT, DataError), (signal.SIGTERM, UnrollError)]
 )
-def test_a_worker_that_is_killed_is_replaced(
-    kept: FileScorer, tmp_path: Path, number: signal.Signals, error: type[Exception]
-) -> None:
+def test_a_worker_that_is_killed_is_replaced(kept, tmp_path, number, error):
     score(kept, good_file(tmp_path))
     with pytest.raises(error, match=number.name) as caught:
         while_scoring(kept, tmp_path, lambda: os.kill(worker_of(kept), number))
@@ -121,7 +115,7 @@ def test_a_worker_that_is_killed_is_replaced(
     assert score(kept, good_file(tmp_path)).rows_scored == 3
 
 
-def test_a_worker_that_died_between_files_costs_one_at_most(kept: FileScorer, tmp_path: Path) -> None:
+def test_a_worker_that_died_between_files_costs_one_at_most(kept, tmp_path):
     score(kept, good_file(tmp_path))
     os.kill(worker_of(kept), signal.SIGKILL)
     with pytest.raises(DataError):
@@ -129,7 +123,7 @@ def test_a_worker_that_died_between_files_costs_one_at_most(kept: FileScorer, tm
     assert score(kept, good_file(tmp_path)).rows_scored == 3
 
 
-def alive(pid: int) -> bool:
+def alive(pid):
     try:
         state = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -138,7 +132,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
-def test_a_worker_does_not_outlive_its_parent(digits: Path, tmp_path: Path) -> None:
+def test_a_worker_does_not_outlive_its_parent(digits, tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
     code = (
         "import sys; from pathlib import Path; from unroll.inference.file_scorer import FileScorer\n"
@@ -148,7 +142,6 @@ def test_a_worker_does_not_outlive_its_parent(digits: Path, tmp_path: Path) -> N
         "    scorer.score_file(folder / 'pipe.csv', folder / 'p', quarantine=folder / 'q', metadata={})\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(digits), str(tmp_path)], stdout=subprocess.PIPE) as parent:
-        assert parent.stdout is not None
         worker = int(parent.stdout.readline())
         assert alive(worker)
         parent.kill()
@@ -158,13 +151,13 @@ def test_a_worker_does_not_outlive_its_parent(digits: Path, tmp_path: Path) -> N
     assert not alive(worker)
 
 
-def test_scoring_ends_with_its_block(digits: Path) -> None:
+def test_scoring_ends_with_its_block(digits):
     with FileScorer(digits, **LIMITS) as scorer:
         worker = worker_of(scorer)
     assert not alive(worker)
 
 
-def test_what_cannot_be_started(digits: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_started(digits, tmp_path):
     with pytest.raises(BundleError, match="SHA256SUMS is missing"):
         FileScorer(tmp_path, **LIMITS).__enter__()
     folder = tiny_bundles.digits(tmp_path / "large")
@@ -175,7 +168,7 @@ def test_what_cannot_be_started(digits: Path, tmp_path: Path) -> None:
         FileScorer(tiny_bundles.seal(folder), **{**LIMITS, "memory_mb": 256}).__enter__()
 
 
-def test_an_output_that_cannot_be_written_is_not_the_files_fault(kept: FileScorer, tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_not_the_files_fault(kept, tmp_path):
     source = good_file(tmp_path)
     with pytest.raises(UnrollError, match="cannot be written: File name too long") as caught:
         kept.score_file(source, tmp_path / ("x" * 260), quarantine=tmp_path / "q", metadata={})

@@ -5,8 +5,6 @@ import subprocess
 import sys
 import threading
 from datetime import date
-from pathlib import Path
-from typing import Any
 
 import in_process
 import numpy as np
@@ -25,17 +23,17 @@ from unroll.inference.scorer import Scorer
 
 
 @pytest.fixture
-def digits(tmp_path: Path) -> Path:
+def digits(tmp_path):
     return tiny_bundles.digits(tmp_path / "model" / "bundle")
 
 
-def digit_file(path: Path, pixels: np.ndarray, **columns: object) -> Path:
+def digit_file(path, pixels, **columns):
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(tiny_bundles.digits_table(pixels, **columns), path)
     return path
 
 
-def test_digits_get_prediction_score_and_model_version(tmp_path: Path, digits: Path) -> None:
+def test_digits_get_prediction_score_and_model_version(tmp_path, digits):
     greys = np.array([0, 30, 224, 100])
     pixels = np.repeat(greys[:, None], 784, axis=1).astype(np.uint8)
     result = in_process.score(digits, digit_file(tmp_path / "d.parquet", pixels, row_id=[4, 3, 2, 1]))
@@ -54,7 +52,7 @@ def test_digits_get_prediction_score_and_model_version(tmp_path: Path, digits: P
     assert set(out["model_version"].to_pylist()) == {result.found["model_version"]} == {load_bundle(digits).version}
 
 
-def test_the_metadata_has_the_models_provenance(tmp_path: Path, digits: Path) -> None:
+def test_the_metadata_has_the_models_provenance(tmp_path, digits):
     provenance = {"git_commit": "abc", "model_sha256": load_bundle(digits).sha256}
     write_json(tmp_path / "model" / "provenance.json", provenance)
     result = in_process.score(digits, digit_file(tmp_path / "d.parquet", tiny_bundles.images(3)))
@@ -65,18 +63,7 @@ def test_the_metadata_has_the_models_provenance(tmp_path: Path, digits: Path) ->
     assert metadata["source"] == "d.parquet"
 
 
-def test_long_files_are_written_in_several_row_groups(
-    tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("unroll.inference.writing._GROUP_ROWS", 50)
-    path = digit_file(tmp_path / "d.parquet", tiny_bundles.images(220))
-    out = in_process.score(digits, path, batch_rows=1).output
-    assert out["row_id"].to_pylist() == list(range(220))
-    metadata = pq.read_metadata(tmp_path / ".d.parquet.scored")
-    assert [metadata.row_group(i).num_rows for i in range(4)] == [64, 64, 64, 28]
-
-
-def price_file(path: Path, days: int = 4) -> Path:
+def price_file(path, days=4):
     # The last day is Friday 2018-08-24.
     dates = [date(2018, 8, 25 - days + i) for i in range(days)]
     columns = {
@@ -89,7 +76,7 @@ def price_file(path: Path, days: int = 4) -> Path:
     return path
 
 
-def test_prices_get_the_next_business_day_and_a_log_return(tmp_path: Path) -> None:
+def test_prices_get_the_next_business_day_and_a_log_return(tmp_path):
     result = in_process.score(tiny_bundles.every_step(tmp_path / "bundle"), price_file(tmp_path / "p.parquet"))
     assert result.output.drop_columns(["score", "model_version"]).to_pylist() == [
         {
@@ -105,21 +92,21 @@ def test_prices_get_the_next_business_day_and_a_log_return(tmp_path: Path) -> No
     assert result.reasons == {"NEW@2018-08-21": "has 1 rows, the model needs 3"}
 
 
-def test_several_columns_reach_the_graph_in_the_cards_order(tmp_path: Path) -> None:
+def test_several_columns_reach_the_graph_in_the_cards_order(tmp_path):
     model = tiny_bundles.last_price(tmp_path / "bundle", columns=("volume", "close"), kind="log_return")
     out = in_process.score(model, price_file(tmp_path / "p.parquet")).output
     assert out["prediction"].to_pylist() == [4, 104]
     assert out["score"].to_pylist() == [0, 0]
 
 
-def test_quantiles_get_a_column_each(tmp_path: Path) -> None:
+def test_quantiles_get_a_column_each(tmp_path):
     out = in_process.score(tiny_bundles.quantiles(tmp_path / "bundle"), price_file(tmp_path / "p.parquet")).output
     assert out["prediction"].to_numpy() == pytest.approx(np.array([4, 104]) * np.exp(0.01), rel=1e-6)
     for name, value in {"q10": -0.02, "q50": 0.01, "q90": 0.03, "score": 0.01}.items():
         assert out[name].to_numpy() == pytest.approx(np.full(2, value), rel=1e-6)
 
 
-def negative_price(folder: Path, *last: Any) -> Path:
+def negative_price(folder, *last):
     """A graph whose price is the highest of the window with the sign changed, after further nodes."""
     card = tiny_bundles.prices_card("price", [tiny_bundles.tensor("price", "float32", ["batch"])], ["close"], 3)
     nodes = [
@@ -130,32 +117,31 @@ def negative_price(folder: Path, *last: Any) -> Path:
     return tiny_bundles.write(folder, card, nodes, {"axes": np.array([1, 2])})
 
 
-def test_a_graph_that_gives_no_number_stops_with_the_row(tmp_path: Path) -> None:
+def test_a_graph_that_gives_no_number_stops_with_the_row(tmp_path):
     model = negative_price(tmp_path / "bundle", onnx.helper.make_node("Log", ["below"], ["price"]))
     with pytest.raises(DataError, match="gives the prediction nan for row AA@2018-08-24"):
         in_process.score(model, price_file(tmp_path / "p.parquet"))
 
 
-def test_a_price_that_is_not_positive_has_no_score(tmp_path: Path) -> None:
+def test_a_price_that_is_not_positive_has_no_score(tmp_path):
     out = in_process.score(negative_price(tmp_path / "bundle"), price_file(tmp_path / "p.parquet")).output
     assert all(value < 0 for value in out["prediction"].to_pylist())
     assert out["score"].to_pylist() == [None] * out.num_rows
 
 
-def watched_bundle(folder: Path) -> Path:
+def watched_bundle(folder):
     """Digits with an expectation of their ink and a reference of it and of the predictions."""
     tiny_bundles.digits(folder)
     expectation = Expectation(description="not blank", column="ink", bounds=Bounds(min_value=0, strict_min=True))
     write_json(folder / "expectations.json", [expectation.model_dump()])
     ink = count_numbers(np.array([0.25, 0.5, 1.0]))
-    assert ink is not None
     rows = {"ink": ink.model_dump()}
     predictions = {"prediction": {"kind": "category", "counts": {"0": 1}}}
     write_json(folder / "reference.json", {"format": 1, "rows": rows, "predictions": predictions})
     return tiny_bundles.seal(folder)
 
 
-def test_rows_that_fail_an_expectation_are_quarantined_and_the_others_counted(tmp_path: Path) -> None:
+def test_rows_that_fail_an_expectation_are_quarantined_and_the_others_counted(tmp_path):
     model = watched_bundle(tmp_path / "bundle")
     pixels = np.full((700, 784), 25, np.uint8)
     pixels[1::2] = 0
@@ -173,10 +159,10 @@ def test_rows_that_fail_an_expectation_are_quarantined_and_the_others_counted(tm
         in_process.score(model, path, max_bad_share=0.4)
 
 
-def test_an_error_leaves_no_thread(tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_leaves_no_thread(tmp_path, digits, monkeypatch):
     path = digit_file(tmp_path / "d.parquet", tiny_bundles.images(700))
 
-    def piece(*_: object) -> pa.RecordBatch:
+    def piece(*_):
         raise DataError("no number")
 
     monkeypatch.setattr(Scorer, "score_piece", piece)
@@ -186,7 +172,7 @@ def test_an_error_leaves_no_thread(tmp_path: Path, digits: Path, monkeypatch: py
     assert set(threading.enumerate()) == before
 
 
-def test_long_rows_go_through_the_graph_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_rows_go_through_the_graph_alone(tmp_path, monkeypatch):
     model = tiny_bundles.recordings(tmp_path / "bundle")
     frames = [[[1.0, 2.0]] * steps for steps in (1, 1_100_000, 2, 500_000, 600_000)]
     pq.write_table(pa.table({"frames": frames}), tmp_path / "a.parquet")
@@ -197,7 +183,7 @@ def test_long_rows_go_through_the_graph_alone(tmp_path: Path, monkeypatch: pytes
     assert sorted(asked) == [1, 1, 1, 2]
 
 
-def test_a_folder_is_scored_file_by_file(tmp_path: Path, digits: Path) -> None:
+def test_a_folder_is_scored_file_by_file(tmp_path, digits):
     for name, rows in (("b", 2), ("a", 3), (".hidden", 4)):
         digit_file(tmp_path / f"in/{name}.parquet", tiny_bundles.images(rows))
     found = predict(tmp_path / "model", tmp_path / "in", tmp_path / "o")
@@ -205,7 +191,7 @@ def test_a_folder_is_scored_file_by_file(tmp_path: Path, digits: Path) -> None:
     assert {one.model_version for one in found} == {load_bundle(digits).version}
 
 
-def test_inputs_are_not_overwritten_and_outputs_do_not_collide(tmp_path: Path, digits: Path) -> None:
+def test_inputs_are_not_overwritten_and_outputs_do_not_collide(tmp_path, digits):
     digit_file(tmp_path / "in/a.parquet", tiny_bundles.images(1))
     with pytest.raises(DataError, match="would replace the input"):
         predict(digits, tmp_path / "in", tmp_path / "in")
@@ -216,7 +202,7 @@ def test_inputs_are_not_overwritten_and_outputs_do_not_collide(tmp_path: Path, d
         path.unlink()
 
 
-def test_what_cannot_be_predicted_is_named(tmp_path: Path, digits: Path) -> None:
+def test_what_cannot_be_predicted_is_named(tmp_path, digits):
     with pytest.raises(DataError, match="nothing does not exist"):
         predict(digits, tmp_path / "nothing", tmp_path / "o")
     (tmp_path / "empty").mkdir()
@@ -227,7 +213,7 @@ def test_what_cannot_be_predicted_is_named(tmp_path: Path, digits: Path) -> None
             predict(digits, tmp_path / "empty", tmp_path / "o", **{name: 0})
 
 
-def loaded(code: str) -> set[str]:
+def loaded(code):
     done = subprocess.run(
         [sys.executable, "-c", code + "\nimport sys; print(*{name.partition('.')[0] for name in sys.modules})"],
         check=True,
@@ -237,7 +223,7 @@ def loaded(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_the_process_that_asks_for_predictions_loads_nothing_heavy(tmp_path: Path, digits: Path) -> None:
+def test_the_process_that_asks_for_predictions_loads_nothing_heavy(tmp_path, digits):
     path = digit_file(tmp_path / "d.parquet", tiny_bundles.images(3))
     found = loaded(
         "from pathlib import Path; from unroll.inference.predict import predict\n"

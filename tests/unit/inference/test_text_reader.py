@@ -3,8 +3,6 @@
 import gzip
 import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,31 +11,31 @@ import tiny_bundles
 
 from unroll.errors import DataError
 from unroll.inference.batches import open_file
-from unroll.inference.bundle import Bundle, load_bundle
+from unroll.inference.bundle import load_bundle
 
 TEXTS = ["a b", "héllo, \"a\" 'b'", "ने a", "\u202ea\x00b", "c " * 3]
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(tmp_path_factory):
     return load_bundle(tiny_bundles.classifier(tmp_path_factory.mktemp("text")))
 
 
 @pytest.fixture(scope="module")
-def tagger(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def tagger(tmp_path_factory):
     return load_bundle(tiny_bundles.tagger(tmp_path_factory.mktemp("tokens")))
 
 
-def rows_of(path: Path, bundle: Bundle, rows: int = 512) -> pa.Table:
+def rows_of(path, bundle, rows=512):
     return pa.Table.from_batches(open_file(path, bundle, rows))
 
 
-def write_parquet(path: Path, texts: Any, **columns: Any) -> Path:
+def write_parquet(path, texts, **columns):
     pq.write_table(pa.table({**columns, "text": texts}), path, row_group_size=2)
     return path
 
 
-def quoted(texts: list[str]) -> list[str]:
+def quoted(texts):
     return ['"' + text.replace('"', '""') + '"' for text in texts]
 
 
@@ -55,7 +53,7 @@ CONTENTS: dict[str, Callable[[list[str]], str]] = {
 
 
 @pytest.mark.parametrize("name", CONTENTS)
-def test_every_form_gives_the_same_rows(tmp_path: Path, bundle: Bundle, name: str) -> None:
+def test_every_form_gives_the_same_rows(tmp_path, bundle, name):
     content = CONTENTS[name](TEXTS).encode()
     if name.endswith(".parquet"):
         texts = pa.array(TEXTS, pa.large_string() if name == "large.parquet" else pa.string())
@@ -70,7 +68,7 @@ def test_every_form_gives_the_same_rows(tmp_path: Path, bundle: Bundle, name: st
     assert table["inputs"].to_pylist() == [row[:6] for row in vocabulary.encode(TEXTS)]
 
 
-def test_ids_are_kept_as_integers_or_as_text(tmp_path: Path, bundle: Bundle) -> None:
+def test_ids_are_kept_as_integers_or_as_text(tmp_path, bundle):
     for name, content, ids in (
         ("a.csv", "id,text\n7,a\n-2,b\n", [7, -2]),
         ("a.csv", "id,text,row_id\n7,a,1\n8,b,2\n", [1, 2]),
@@ -86,14 +84,14 @@ def test_ids_are_kept_as_integers_or_as_text(tmp_path: Path, bundle: Bundle) -> 
     assert rows_of(tmp_path / "a.parquet", bundle)["row_id"].to_pylist() == ["x", "y"]
 
 
-def test_the_column_of_the_card_goes_before_text(tmp_path: Path) -> None:
+def test_the_column_of_the_card_goes_before_text(tmp_path):
     bundle = load_bundle(tiny_bundles.translator(tmp_path / "model"))
     for header, text in (("text,source", "a"), ("text,target", "b")):
         (tmp_path / "a.csv").write_text(f"{header}\nb,a\n")
         assert rows_of(tmp_path / "a.csv", bundle)["text"].to_pylist() == [text]
 
 
-def test_empty_texts_are_rejected_and_long_ones_truncated(tmp_path: Path, bundle: Bundle) -> None:
+def test_empty_texts_are_rejected_and_long_ones_truncated(tmp_path, bundle):
     texts = ["a", "", None, " \u200b\t", "a b c d e f g h"]
     table = rows_of(write_parquet(tmp_path / "a.parquet", texts), bundle)
     assert table["text"].to_pylist() == texts
@@ -105,14 +103,14 @@ def test_empty_texts_are_rejected_and_long_ones_truncated(tmp_path: Path, bundle
     assert table["reason"].is_null().to_pylist() == [True, False]
 
 
-def test_the_first_token_is_not_counted(tmp_path: Path) -> None:
+def test_the_first_token_is_not_counted(tmp_path):
     bundle = load_bundle(tiny_bundles.classifier(tmp_path / "model", first_token=4, max_tokens=2))
     write_parquet(tmp_path / "a.parquet", ["a b", "a b c", ""])
     assert rows_of(tmp_path / "a.parquet", bundle)["inputs"].to_pylist() == [[4, 6, 7], [4, 6, 7], []]
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.jsonl"])
-def test_tokens_come_as_lists_or_in_one_cell(tmp_path: Path, tagger: Bundle, name: str) -> None:
+def test_tokens_come_as_lists_or_in_one_cell(tmp_path, tagger, name):
     rows = [["ab", "b"], [], None, ["new york"]]
     if name == "a.jsonl":
         (tmp_path / name).write_text("\n".join(json.dumps({"tokens": row}) for row in rows))
@@ -145,7 +143,7 @@ NOT_UTF8 = pa.Array.from_buffers(pa.string(), 2, pa.array([b"a", b"b\xff"], pa.b
         ("a.parquet", NOT_UTF8, "row 1: text .*0xff in position 1"),
     ],
 )
-def test_a_file_that_cannot_be_read(tmp_path: Path, bundle: Bundle, name: str, content: Any, where: str) -> None:
+def test_a_file_that_cannot_be_read(tmp_path, bundle, name, content, where):
     if isinstance(content, bytes):
         (tmp_path / name).write_bytes(content)
     else:
@@ -165,20 +163,20 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, bundle: Bundle, name: str, c
         ("a.jsonl", '{"text": "a"}\n{"text": "x\\ud83d"}', "U+D83D"),
     ],
 )
-def test_a_row_that_cannot_be_scored(tmp_path: Path, bundle: Bundle, name: str, content: str, part: str) -> None:
+def test_a_row_that_cannot_be_scored(tmp_path, bundle, name, content, part):
     (tmp_path / name).write_text(content)
     first, second = rows_of(tmp_path / name, bundle)["reason"].to_pylist()
     assert first is None
     assert part in second
 
 
-def test_parquet_values_that_are_not_text(tmp_path: Path, bundle: Bundle) -> None:
+def test_parquet_values_that_are_not_text(tmp_path, bundle):
     for value in (1, b"a", ["a"]):
         (reason,) = rows_of(write_parquet(tmp_path / "a.parquet", [value]), bundle)["reason"].to_pylist()
         assert f"({type(value).__name__})" in reason
 
 
-def test_blank_lines_are_texts_only_where_a_line_is_a_text(tmp_path: Path, bundle: Bundle) -> None:
+def test_blank_lines_are_texts_only_where_a_line_is_a_text(tmp_path, bundle):
     for name, content, texts in (
         ("one.csv", "text\na\n\nb\n", ["a", "", "b"]),
         ("two.csv", "text,y\na,1\n\nb,2\n", ["a", "b"]),

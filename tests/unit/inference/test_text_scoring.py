@@ -2,8 +2,6 @@
 
 import json
 import random
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,23 +19,23 @@ from unroll.inference.feeds import feed, pieces
 from unroll.inference.scorer import Scorer
 
 
-def some_texts(count: int, seed: int = 0) -> list[str]:
+def some_texts(count, seed=0):
     generator = random.Random(seed)
     return [" ".join(generator.choices(tiny_bundles.WORDS, k=generator.randint(1, 6))) for _ in range(count)]
 
 
-def text_file(path: Path, texts: list[Any], **columns: Any) -> Path:
+def text_file(path, texts, **columns):
     pq.write_table(pa.table({**columns, "text": pa.array(texts, pa.string())}), path)
     return path
 
 
-def mean_class(text: str) -> int:
+def mean_class(text):
     """Class that the tiny classifier gives a text."""
     places = [tiny_bundles.WORDS.index(word) for word in text.split()]
     return int(np.abs(np.mean(places) - np.arange(3)).argmin())
 
 
-def test_a_class_has_its_name(tmp_path: Path) -> None:
+def test_a_class_has_its_name(tmp_path):
     model = tiny_bundles.classifier(tmp_path / "model")
     texts = some_texts(200)
     out = score(model, text_file(tmp_path / "t.parquet", texts), batch_rows=7).output
@@ -57,9 +55,7 @@ def test_a_class_has_its_name(tmp_path: Path) -> None:
         (tiny_bundles.writer, 1000, 1),
     ],
 )
-def test_neither_batch_nor_threads_nor_neighbors_change_a_row(
-    tmp_path: Path, maker: Any, batch_rows: int, threads: int
-) -> None:
+def test_neither_batch_nor_threads_nor_neighbors_change_a_row(tmp_path, maker, batch_rows, threads):
     model = maker(tmp_path / "model")
     texts = some_texts(90)
     texts[13] = texts[70] = ""
@@ -78,7 +74,7 @@ def test_neither_batch_nor_threads_nor_neighbors_change_a_row(
     assert result.output.equals(pa.Table.from_batches(rows))
 
 
-def test_rows_of_like_length_go_together_and_padding_stays_small(tmp_path: Path) -> None:
+def test_rows_of_like_length_go_together_and_padding_stays_small(tmp_path):
     bundle = load_bundle(tiny_bundles.classifier(tmp_path / "model", max_tokens=40))
     generator = random.Random(1)
     texts = [" ".join("a" * generator.randint(1, 40)) for _ in range(320)]
@@ -94,12 +90,11 @@ def test_rows_of_like_length_go_together_and_padding_stays_small(tmp_path: Path)
         assert np.array_equal(one["inputs"] != 0, inside)  # padded on the right
 
 
-def test_the_count_of_rows_balances_and_is_kept_in_both_files(tmp_path: Path) -> None:
+def test_the_count_of_rows_balances_and_is_kept_in_both_files(tmp_path):
     model = tiny_bundles.classifier(tmp_path / "model")
     texts = ["a", "", "a b c d e f g h", None, "b"]
     result = score(model, text_file(tmp_path / "t.parquet", texts, row_id=[f"r{i}" for i in range(5)]))
     assert result.output["row_id"].to_pylist() == ["r0", "r2", "r4"]
-    assert result.quarantine is not None
     assert result.quarantine.to_pylist() == [
         {"row_id": "r1", "text": "", "reason": "the text has no tokens"},
         {"row_id": "r3", "text": None, "reason": "the text is missing"},
@@ -110,14 +105,14 @@ def test_the_count_of_rows_balances_and_is_kept_in_both_files(tmp_path: Path) ->
         assert counts == [3, 2, 1, "t.parquet"]
 
 
-def test_rows_that_get_lost_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_get_lost_are_noticed(tmp_path, monkeypatch):
     model = tiny_bundles.classifier(tmp_path / "model")
     monkeypatch.setattr(stream, "quarantined", lambda batch: batch.slice(0, 0))
     with pytest.raises(RuntimeError, match="2 rows were read, 1 scored and 0 quarantined"):
         score(model, text_file(tmp_path / "t.parquet", ["a", ""]))
 
 
-def test_translations_and_the_best_of_them(tmp_path: Path) -> None:
+def test_translations_and_the_best_of_them(tmp_path):
     model = tiny_bundles.translator(tmp_path / "model")
     texts = ["a b c", "h", "d e f g h"]
     path = text_file(tmp_path / "t.parquet", texts)
@@ -133,10 +128,10 @@ def test_translations_and_the_best_of_them(tmp_path: Path) -> None:
     assert (decoding["beams"], decoding["n_best"], decoding["max_length"]) == (3, 3, 4)
 
 
-def test_samples_depend_on_seed_and_row_alone(tmp_path: Path) -> None:
+def test_samples_depend_on_seed_and_row_alone(tmp_path):
     model = tiny_bundles.writer(tmp_path / "model")
 
-    def texts(batch_rows: int = 512, first: str = "a", **decoding: Any) -> pa.Table:
+    def texts(batch_rows=512, first="a", **decoding):
         path = text_file(tmp_path / "t.parquet", [first, *["a"] * 59])
         return score(model, path, batch_rows=batch_rows, decoding=DecodingConfig(**decoding)).output
 
@@ -152,14 +147,14 @@ def test_samples_depend_on_seed_and_row_alone(tmp_path: Path) -> None:
     assert texts(first="", seed=1)["prediction"].to_pylist() == first[1:]
 
 
-def test_a_prompt_has_its_first_token(tmp_path: Path) -> None:
+def test_a_prompt_has_its_first_token(tmp_path):
     model = tiny_bundles.writer(tmp_path / "model", temperature=0.0)
     out = score(model, text_file(tmp_path / "t.parquet", ["a b"])).output
     assert out["prediction"].to_pylist() == ["a a a a a"]  # no uniforms in a search
     assert out["score"].to_pylist() == [-(4 + 6 + 7)]
 
 
-def test_tags_are_as_many_as_tokens(tmp_path: Path) -> None:
+def test_tags_are_as_many_as_tokens(tmp_path):
     model = tiny_bundles.tagger(tmp_path / "model")
     sentences = [["a", "b", "zz"], ["b"], [], ["a"] * 9]
     pq.write_table(pa.table({"tokens": sentences}), tmp_path / "t.parquet")
@@ -172,7 +167,7 @@ def test_tags_are_as_many_as_tokens(tmp_path: Path) -> None:
     assert (result.found["rows_truncated"], result.reasons) == (1, {2: "the text has no tokens"})
 
 
-def test_a_label_without_a_name_is_the_bundles_fault(tmp_path: Path) -> None:
+def test_a_label_without_a_name_is_the_bundles_fault(tmp_path):
     model = tiny_bundles.tagger(tmp_path / "model")
     card = json.loads((model / "card.json").read_text())
     (model / "card.json").write_text(json.dumps(card | {"labels": ["O"]}))

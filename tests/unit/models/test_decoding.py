@@ -5,9 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from small_networks import VOCABULARY, close, language_model, sequences, translator
+from small_networks import VOCABULARY, language_model, sequences, translator
 
-from unroll.features.random import uniforms as seeded
 from unroll.features.special_tokens import EOS, NEVER_GENERATED, PAD
 from unroll.models.decoding import decode
 
@@ -93,30 +92,6 @@ def test_narrow_beams_follow_the_same_hypotheses(make, beams, length_penalty):
         assert scores[row].tolist() == pytest.approx([value for _, value in expected], abs=1e-5)
 
 
-@every_network
-@pytest.mark.parametrize(
-    ("max_length", "settings"),
-    [
-        (1, {"beams": 4}),
-        (9, {"beams": 4, "temperature": 1.5}),
-        (40, {"beams": len(POSSIBLE), "length_penalty": 10.0}),
-    ],
-)
-def test_only_possible_tokens_and_then_padding(make, max_length, settings):
-    inputs, lengths = sequences("tokens", [7, 1, 4, 6, 2, 3, 5, 5])
-    uniforms = torch.rand(8, 4, max_length, generator=torch.Generator().manual_seed(0))
-    tokens, scores = decode(make(), inputs, lengths, max_length=max_length, uniforms=uniforms, **settings)
-    assert tokens.shape[:2] == scores.shape == (8, settings["beams"])
-    assert 1 <= tokens.shape[2] <= max_length
-    for written in tokens.flatten(0, 1).tolist():
-        end = written.index(EOS) + 1 if EOS in written else len(written)
-        assert not set(written[:end]) & set(NEVER_GENERATED)
-        assert not any(written[end:])
-    if "temperature" not in settings:
-        assert (scores.diff(dim=1) <= 0).all()
-        assert all(len({tuple(one) for one in row.tolist()}) == settings["beams"] for row in tokens)
-
-
 # Sampling
 
 
@@ -148,22 +123,3 @@ def test_sampling_against_a_plain_loop(make, temperature, top_k):
         assert without_padding(tokens[row]) == expected
         values = [score(network, own, written) / len(written) ** 0.5 for written in expected]
         assert scores[row].tolist() == pytest.approx(values, abs=1e-5)
-
-
-@every_network
-def test_equal_numbers_give_equal_tokens_in_any_batch(make):
-    network = make()
-    inputs, lengths = sequences("tokens")
-
-    def sampled(rows, seed, beams=2):
-        noise = torch.from_numpy(seeded(seed, rows, 2, 6))[:, :beams]
-        return decode(network, inputs[rows], lengths[rows], max_length=6, beams=beams, temperature=1.0, uniforms=noise)
-
-    tokens, scores = sampled([0, 1, 2, 3], 3)
-    again, again_scores = sampled([2, 0, 3], 3)
-    assert torch.equal(again, tokens[[2, 0, 3], :, : again.shape[2]])
-    close(again_scores, scores[[2, 0, 3]])
-    first, _ = sampled([0, 1, 2, 3], 3, beams=1)
-    assert torch.equal(first[:, 0], tokens[:, 0, : first.shape[2]])
-    other, _ = sampled([0, 1, 2, 3], 4)
-    assert other.shape != tokens.shape or not torch.equal(other, tokens)

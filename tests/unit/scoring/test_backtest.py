@@ -1,9 +1,6 @@
 """The back-test: rows are matched, metrics are those computed by hand, and each row left out is reported."""
 
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,15 +12,14 @@ from inboxes import Inbox
 
 from unroll import cli
 from unroll.errors import DataError, FormatError
-from unroll.inference.bundle import load_bundle
 from unroll.inference.predict import predict
 from unroll.inference.writing import METADATA_KEY
-from unroll.scoring.backtest import BacktestReport, compare_with_truth
+from unroll.scoring.backtest import compare_with_truth
 
 VERSION = "tiny@0123456789ab"
 
 
-def predictions(path: Path, kind: str, source: str = "in.parquet", metrics: Any = None, **columns: Any) -> Path:
+def predictions(path, kind, source="in.parquet", metrics=None, **columns):
     """Write a file as `unroll predict` does."""
     table = pa.table({"model_version": [VERSION] * len(columns["row_id"]), **columns})
     about = {"task": tiny_bundles.task(kind), "source": source, "metrics": metrics or {}}
@@ -32,33 +28,33 @@ def predictions(path: Path, kind: str, source: str = "in.parquet", metrics: Any 
     return path
 
 
-def truth(path: Path, **columns: Any) -> Path:
+def truth(path, **columns):
     write = pa_csv.write_csv if path.suffix == ".csv" else pq.write_table
     write(pa.table(columns), path)
     return path
 
 
 @pytest.fixture
-def compare(tmp_path: Path) -> Callable[..., BacktestReport]:
+def compare(tmp_path):
     """`compare(kind, truth columns, **columns)`: the report for predictions in one file."""
 
-    def compare(kind: str, true: dict[str, Any], metrics: Any = None, **columns: Any) -> BacktestReport:
+    def compare(kind, true, metrics=None, **columns):
         path = predictions(tmp_path / "p.parquet", kind, metrics=metrics, **columns)
         return compare_with_truth(path, truth(tmp_path / "t.parquet", **true))
 
     return compare
 
 
-def figures(report: BacktestReport) -> dict[str, float]:
+def figures(report):
     (one,) = report.live
     return dict(one.figures)
 
 
-def unmatched(report: BacktestReport) -> list[str]:
+def unmatched(report):
     return list(map(str, report.unmatched))
 
 
-def test_accuracy_beside_that_of_the_test_split(compare: Callable[..., BacktestReport]) -> None:
+def test_accuracy_beside_that_of_the_test_split(compare):
     metrics = {"metric": "accuracy", "test": 0.9, "baseline": {"majority": 0.25}}
     true = {"row_id": [4, 3, 2, 1], "truth": [0, 1, 3, 7]}
     report = compare("digits", true, metrics=metrics, row_id=[1, 2, 3, 4], prediction=[7, 7, 1, 0])
@@ -74,7 +70,7 @@ def test_accuracy_beside_that_of_the_test_split(compare: Callable[..., BacktestR
     assert unmatched(report) == []
 
 
-def test_rows_that_are_not_compared_are_reported(compare: Callable[..., BacktestReport]) -> None:
+def test_rows_that_are_not_compared_are_reported(compare):
     true = {"row_id": [1, 2, 3, 3, 5, 8, 9], "truth": [0.0, 0.0, 0.0, 0.0, None, 0.0, 0.0]}
     report = compare("digits", true, row_id=[1, 2, 2, 3, 4, 5], prediction=[0, 0, 0, 0, 0, 0])
     # Integers that came as floats are integers.
@@ -88,7 +84,7 @@ def test_rows_that_are_not_compared_are_reported(compare: Callable[..., Backtest
     ]
 
 
-def test_ids_are_compared_as_they_are_written(tmp_path: Path) -> None:
+def test_ids_are_compared_as_they_are_written(tmp_path):
     path = predictions(tmp_path / "p.parquet", "digits", row_id=["007", "8"], prediction=[1, 1])
     (tmp_path / "t.csv").write_text("row_id,truth\n7,1\n8,1\n")
     report = compare_with_truth(path, tmp_path / "t.csv")
@@ -96,7 +92,7 @@ def test_ids_are_compared_as_they_are_written(tmp_path: Path) -> None:
     assert unmatched(report) == ["1 predictions without a truth: 007", "1 rows of the truth without a prediction: 7"]
 
 
-def test_rows_of_several_inputs_are_matched_by_file(tmp_path: Path) -> None:
+def test_rows_of_several_inputs_are_matched_by_file(tmp_path):
     folder = tmp_path / "predictions"
     for name, label in (("a", 1), ("b", 2)):
         predictions(folder / f"{name}.csv.parquet", "digits", f"{name}.csv", row_id=[0, 1], prediction=[label] * 2)
@@ -146,9 +142,7 @@ TEXTS = ["je suis là .", "il fait très beau aujourd'hui ."]
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_metrics_of_each_domain(
-    compare: Callable[..., BacktestReport], kind: str, columns: Any, true: Any, expected: dict[str, float]
-) -> None:
+def test_metrics_of_each_domain(compare, kind, columns, true, expected):
     found = figures(compare(kind, {"row_id": [1, 2], "truth": true}, row_id=[1, 2], **columns))
     assert {name: found[name] for name in expected} == pytest.approx(expected)
 
@@ -162,14 +156,12 @@ def test_metrics_of_each_domain(
         ("price", [2.0], ["inf"], "row_id 1: .*'inf'"),
     ],
 )
-def test_values_that_cannot_be_compared(
-    compare: Callable[..., BacktestReport], kind: str, prediction: Any, true: Any, part: str
-) -> None:
+def test_values_that_cannot_be_compared(compare, kind, prediction, true, part):
     with pytest.raises(DataError, match=part):
         compare(kind, {"row_id": [1], "truth": true}, row_id=[1], prediction=prediction, score=[0.0])
 
 
-def test_the_column_of_the_truth(tmp_path: Path) -> None:
+def test_the_column_of_the_truth(tmp_path):
     path = predictions(tmp_path / "p.parquet", "digits", row_id=[1], prediction=[5])
     true = truth(tmp_path / "t.parquet", row_id=[1], label=[5], other=[4])
     with pytest.raises(DataError, match="label, other"):
@@ -179,7 +171,7 @@ def test_the_column_of_the_truth(tmp_path: Path) -> None:
         compare_with_truth(path, true, column="size")
 
 
-def test_files_that_cannot_be_compared(tmp_path: Path) -> None:
+def test_files_that_cannot_be_compared(tmp_path):
     path = predictions(tmp_path / "p.parquet", "digits", row_id=[1], prediction=[5])
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 nothing")
     (tmp_path / "empty").mkdir()
@@ -193,7 +185,7 @@ def test_files_that_cannot_be_compared(tmp_path: Path) -> None:
         compare_with_truth(truth(tmp_path / "u.parquet", row_id=[1], truth=[5]), path)
 
 
-def test_the_folders_of_a_job_and_of_predict_are_read(tmp_path: Path) -> None:
+def test_the_folders_of_a_job_and_of_predict_are_read(tmp_path):
     """Their markers and quarantined rows are not predictions."""
     tiny_bundles.digits(tmp_path / "bundle")
     inbox = Inbox(tmp_path)
@@ -206,18 +198,7 @@ def test_the_folders_of_a_job_and_of_predict_are_read(tmp_path: Path) -> None:
     assert (figures(report)["rows"], figures(report)["accuracy"], unmatched(report)) == (2, 1, [])
 
 
-def test_predictions_in_csv_need_the_model(tmp_path: Path) -> None:
-    card = load_bundle(tiny_bundles.digits(tmp_path / "b")).card
-    path = truth(tmp_path / "p.csv", row_id=[1, 2], prediction=[5, 6], model_version=[VERSION] * 2)
-    true = truth(tmp_path / "t.csv", row_id=[1, 2], truth=[5, 5])
-    with pytest.raises(DataError, match="name it with --model"):
-        compare_with_truth(path, true)
-    assert figures(compare_with_truth(path, true, card=card))["accuracy"] == 0.5
-
-
-def test_predictions_of_unroll_predict_are_compared_and_logged(
-    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_predictions_of_unroll_predict_are_compared_and_logged(here, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here}/mlflow.db")
     tiny_bundles.digits(tmp_path / "model" / "bundle")
     grays = np.array([0, 50, 200, 100])

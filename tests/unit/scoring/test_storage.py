@@ -11,7 +11,7 @@ from unroll.scoring.storage import Storage, TryLaterError
 
 
 @pytest.fixture(params=["local", "memory"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+def storage(request, tmp_path):
     if request.param == "local":
         return Storage(str(tmp_path / "place"))
     found = Storage(f"memory://{tmp_path.name}/place")
@@ -19,12 +19,12 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     return found
 
 
-def put(storage: Storage, folder: Path, name: str, content: bytes = b"x") -> None:
+def put(storage, folder, name, content=b"x"):
     (folder / "staged").write_bytes(content)
     storage.put(folder / "staged", name)
 
 
-def test_files_are_put_listed_fetched_and_removed(storage: Storage, tmp_path: Path) -> None:
+def test_files_are_put_listed_fetched_and_removed(storage, tmp_path):
     assert storage.files() == []
     for name in ("b/c.csv", "a.csv", "_scored/a.csv@1.json"):
         put(storage, tmp_path, name, name.encode())
@@ -39,7 +39,7 @@ def test_files_are_put_listed_fetched_and_removed(storage: Storage, tmp_path: Pa
     assert len(storage.files()) == 2
 
 
-def test_each_write_is_a_new_version(storage: Storage, tmp_path: Path) -> None:
+def test_each_write_is_a_new_version(storage, tmp_path):
     put(storage, tmp_path, "a.csv")
     (file,) = storage.files()
     storage.require_unchanged(file)
@@ -53,13 +53,13 @@ def test_each_write_is_a_new_version(storage: Storage, tmp_path: Path) -> None:
         storage.require_unchanged(file)
 
 
-def test_json_that_is_missing_or_damaged_is_none(storage: Storage, tmp_path: Path) -> None:
+def test_json_that_is_missing_or_damaged_is_none(storage, tmp_path):
     for name, content in (("a.json", b'{"x": 1}'), ("b.json", b'{"x": '), ("c.json", b"[]")):
         put(storage, tmp_path, name, content)
     assert [storage.read_json(f"{name}.json") for name in "abcd"] == [{"x": 1}, None, None, None]
 
 
-def test_a_file_is_replaced_whole_across_file_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_replaced_whole_across_file_systems(tmp_path, monkeypatch):
     storage = Storage(str(tmp_path / "place"))
     put(storage, tmp_path, "a.csv", b"old")
     other = Path("/dev/shm")  # noqa: S108 -- another file system
@@ -77,12 +77,12 @@ def test_a_file_is_replaced_whole_across_file_systems(tmp_path: Path, monkeypatc
     staged.unlink(missing_ok=True)
 
 
-def test_a_folder_that_may_not_be_read_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_may_not_be_read_is_a_problem(tmp_path, monkeypatch):
     (tmp_path / "shut").mkdir()
     put(Storage(str(tmp_path)), tmp_path, "a.csv")
     real = os.scandir
 
-    def scandir(path: str) -> object:
+    def scandir(path):
         if str(path).endswith("shut"):
             raise PermissionError(13, "Permission denied", str(path))
         return real(path)
@@ -97,13 +97,13 @@ def test_a_folder_that_may_not_be_read_is_a_problem(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("address", ["s3://user:secret@bucket/x", "zip://a::file://b", "nothing://x"])
-def test_addresses_that_are_refused(address: str) -> None:
+def test_addresses_that_are_refused(address):
     with pytest.raises(ParameterError) as caught:
         Storage(address)
     assert "secret" not in str(caught.value)
 
 
-def test_one_folder_has_one_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_folder_has_one_address(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "link").symlink_to("data")
@@ -128,12 +128,12 @@ def test_one_folder_has_one_address(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("a//b/../~c", "a/%/b/%%2E%2E/%7Ec"),
     ],
 )
-def test_safe_names(name: str, safe: str) -> None:
+def test_safe_names(name, safe):
     assert safe_name(name) == safe
     assert shown_name(name) == (name if name.isprintable() else safe)
 
 
-def test_long_names_stay_short_and_different() -> None:
+def test_long_names_stay_short_and_different():
     long, deep = "x" * 240 + ".csv.gz", "/".join(["y" * 100] * 20) + "/a.csv"
     assert safe_name(long).endswith(".csv.gz")
     assert max(len(part.encode()) for part in safe_name(f"{long}/{long}").split("/")) <= 120

@@ -183,11 +183,6 @@ def test_data_that_failed_its_expectations_is_not_used(featurized):
     assert not paths.features("price").exists()
 
 
-def test_a_dataset_of_another_domain(featurized):
-    with pytest.raises(ParameterError, match=r"'prices'.*'digits'"):
-        featurized("price", dataset_domain="digits")
-
-
 @pytest.mark.parametrize(("kind", "vocabulary", "word"), [("text_class", "text", "film"), ("tags", "token", "met")])
 def test_vectors_are_saved_with_the_samples(featurized, kind, vocabulary, word):
     with pytest.raises(DataError, match=rf"tasks\.{kind}\.vectors"):

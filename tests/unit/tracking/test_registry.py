@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -144,14 +143,6 @@ def test_what_is_not_there(here):
         registry.promote("digit-rows", "7")
     with pytest.raises(TrackingError, match="registered model"):
         registry.version_of("a' OR name = 'b", "1")
-
-
-def test_files_that_are_gone(here):
-    one, _ = register(here / "one")
-    shutil.rmtree(here / "mlruns")
-    with pytest.raises(VersionError, match=f"cannot be downloaded from .*{one.run_id}"):
-        registry.resolve("models:/digit-rows/1")
-    assert not Path(".unroll/models/digit-rows/1").exists()
 
 
 def test_files_that_exist_and_cannot_be_downloaded(here, monkeypatch):

@@ -109,17 +109,6 @@ def test_targets_of_whole_sequences_are_not_cut(targets):
     assert torch.equal(data.at(torch.tensor([0])).targets, targets[:1])
 
 
-def test_batches_of_a_split_have_its_samples(tiny):
-    samples, task = tiny.samples("translation"), tiny.task("translation")
-    index = samples.shipped.test
-    data = make_batches(samples, task, index, CPU)
-    for name in ("inputs", "targets", "lengths", "target_lengths"):
-        assert torch.equal(getattr(data, name), torch.from_numpy(samples.tensors[name][index]))
-    assert not data.stateful
-    assert make_batches(tiny.samples("language_model"), tiny.task("language_model"), index[:3], CPU).stateful
-    assert make_batches(tiny.samples("price"), tiny.task("price"), index, CPU).lengths is None
-
-
 def test_devices():
     assert pick_device("cpu") == CPU
     if not torch.cuda.is_available():
