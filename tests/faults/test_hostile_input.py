@@ -221,16 +221,6 @@ UNEXPECTED: dict[str, tuple[Bundle, Callable[[], bytes], str]] = {
         "'date'|date is missing or repeated",
     ),
     "struct-for-pixels": (digits, lambda: parquet({"pixels": pa.array([{"a": 1}])}), "pixels is struct<a: int64>"),
-    "decimal-pixels": (
-        digits,
-        lambda: parquet({"pixels": lists([784], pa.array(ONE.reshape(-1)).cast(pa.decimal128(5, 2)))}),
-        "pixels are decimal",
-    ),
-    "struct-for-prices": (
-        prices,
-        lambda: days("2020-01-01", "2020-01-02", close=pa.array([{"a": 1}, {"a": 2}])),
-        "cannot be read after row 0",
-    ),
     "no-columns": (digits, lambda: parquet({}), "has no column 'pixels'.*it has none"),
     "no-rows": (digits, lambda: parquet({"pixels": pa.array([], pa.list_(pa.uint8()))}), "has no rows"),
 }

@@ -31,12 +31,6 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
     paths.PARAMS.write_text(yaml.safe_dump(parameters, sort_keys=False))
 
 
-@pytest.mark.parametrize(("cores", "slots"), [(16, 5), (2, 1)])
-def test_slots_are_cores_by_threads(cores, slots, monkeypatch):
-    monkeypatch.setattr(training, "_cores", lambda: cores)
-    assert training.default_slots() == slots
-
-
 @pytest.mark.parametrize(
     ("script", "devices", "slots"),
     [("echo 'GPU 0: Any'", None, 1), ("echo 'GPU 0: Any'", "", 5), ("echo 'No devices were found'; exit 6", None, 5)],

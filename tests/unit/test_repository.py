@@ -10,8 +10,6 @@ import tempfile
 import pytest
 import tiny_bundles
 
-from unroll import cli
-
 PAGES = ["README.md", "CONTRIBUTING.md", "docs", "data/README.md", "models/README.md"]
 
 
@@ -86,10 +84,6 @@ def run(*arguments):
 def test_help(command):
     arguments = [command, "--help"] if command else ["--help"]
     assert not run(*arguments) & (HEAVY | NUMERIC | (set() if command in WITH_DECODING else {"pydantic"}))
-
-
-def test_every_command_with_decoding_options_is_known():
-    assert set(cli.GROUPS["use a model"]) - {"classify"} == WITH_DECODING
 
 
 def test_generate_needs_neither_torch_nor_the_like(here):

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import tiny_bundles
 
-from unroll.errors import DataError, FormatError
+from unroll.errors import DataError
 from unroll.inference.batches import open_file
 from unroll.inference.bundle import load_bundle
 
@@ -154,12 +154,3 @@ def test_rows_of_a_parquet_that_cannot_be_scored(tmp_path, digits):
     column = pa.array([bytes(784), None, bytes(784)], pa.binary(784))
     pq.write_table(pa.table({"pixels": column}), tmp_path / "b.parquet")
     assert rows_of(tmp_path / "b.parquet", digits)["reason"].to_pylist() == [None, "the pixels are missing", None]
-
-
-def test_a_file_cut_short_in_the_middle_of_its_rows(tmp_path, digits):
-    path = write_parquet(tmp_path / "a.parquet", tiny_bundles.images(50))
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
-    path.write_bytes(content)
-    with pytest.raises(FormatError, match=r"a\.parquet cannot be read after row \d+"):
-        rows_of(path, digits)

@@ -172,18 +172,14 @@ def _table(ratios, ticker="X"):
     return pa.table({"ticker": [ticker] * len(ratios), "date": dates, "low": low, "high": high, "close": close})
 
 
-def test_two_splits_make_two_stretches_of_their_own_ratios():
-    table = _table([28.0] * 30 + [4.0] * 40 + [1.0] * 50)
-    assert [(one.rows, round(one.ratio)) for one in price_scale.find(table)] == [(30, 28), (40, 4)]
-
-
-def test_tickers_are_looked_at_one_by_one():
-    table = pa.concat_tables([_table([1.0] * 20 + [0.5] * 20, "A"), _table([0.5] * 20 + [1.0] * 20, "B")])
-    assert [(one.ticker, one.rows, one.start) for one in price_scale.find(table)] == [("A", 20, 20), ("B", 20, 40)]
-
-
-def test_single_wrong_closes_are_no_other_scale():
+def test_stretches_on_another_scale():
+    two_splits = _table([28.0] * 30 + [4.0] * 40 + [1.0] * 50)
+    assert [(one.rows, round(one.ratio)) for one in price_scale.find(two_splits)] == [(30, 28), (40, 4)]
+    tickers = pa.concat_tables([_table([1.0] * 20 + [0.5] * 20, "A"), _table([0.5] * 20 + [1.0] * 20, "B")])
+    assert [(one.ticker, one.rows, one.start) for one in price_scale.find(tickers)] == [("A", 20, 20), ("B", 20, 40)]
+    # Single wrong closes are none, and a day at the edge of a wide range does not end one.
     assert price_scale.find(_table([1.0] * 50 + [2.0] * 4 + [1.0] * 50 + [0.5] + [1.0] * 9)) == []
+    assert [one.rows for one in price_scale.find(_same_range([22.0] * 10 + [24.9] + [22.0] * 10))] == [21]
 
 
 def test_rescaling_puts_every_close_into_its_days_range_and_nothing_else_moves():
@@ -224,8 +220,3 @@ def test_a_close_wrong_by_itself_neither_moves_the_ratio_nor_is_hidden():
     assert record["ratio"] == 2.0
     assert record["rounded_rows"] == 1
     assert rescaled.column("close").to_pylist()[-2:] == [11.5, 10.8]
-
-
-def test_a_day_at_the_edge_of_a_wide_range_does_not_end_the_stretch():
-    table = _same_range([22.0] * 10 + [24.9] + [22.0] * 10)
-    assert [one.rows for one in price_scale.find(table)] == [21]

@@ -9,10 +9,8 @@ import torch
 from scipy.stats import t
 
 from unroll.evaluation.evaluation import evaluate, evaluate_seeds
-from unroll.evaluation.inspection import gradient_reach, prompt_rows
+from unroll.evaluation.inspection import gradient_reach
 from unroll.evaluation.statistics import Interval, p_value, paired_bootstrap
-from unroll.features.samples import PROMPT_STEPS
-from unroll.features.special_tokens import EOS, PAD, UNK
 from unroll.models.encoders import RecurrentEncoder
 from unroll.models.heads import LinearHead
 from unroll.models.network import SequenceNetwork
@@ -86,18 +84,6 @@ def test_rows_stay_paired():
     hard = np.random.default_rng(0).normal(0, 100, 300)
     assert paired_bootstrap(hard + 0.01, hard).worse
     assert not paired_bootstrap(np.random.default_rng(1).permutation(hard) + 0.01, hard).worse
-
-
-def test_prompts_contain_no_end_no_padding_and_no_unknown_token():
-    rows = torch.full((9, PROMPT_STEPS + 2), 7)
-    rows[0, 2] = EOS
-    rows[3, PROMPT_STEPS - 1] = PAD
-    rows[4, 1] = UNK
-    rows[5, PROMPT_STEPS] = EOS  # after the prompt
-    data = Batches(rows, rows)
-    assert prompt_rows(data, 99) == [1, 2, 5, 6, 7, 8]
-    assert prompt_rows(data, 3) == [1, 5, 8]
-    assert prompt_rows(Batches(rows[:1], rows[:1]), 3) == []
 
 
 def test_gradient_reach_of_a_linear_recurrence():

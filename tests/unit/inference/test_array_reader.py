@@ -48,13 +48,6 @@ def test_files_of_no_known_form(tmp_path, name, content, message):
         form_of(tmp_path / "nothing")
 
 
-def test_a_form_that_the_model_does_not_read(tmp_path):
-    bundle = load_bundle(tiny_bundles.last_price(tmp_path / "bundle"))
-    (tmp_path / "images").write_bytes(struct.pack(">I", 0x803))
-    with pytest.raises(FormatError, match="images is IDX; tiny-price reads prices from Parquet or CSV"):
-        open_file(tmp_path / "images", bundle, 10)
-
-
 def test_rebatching_cuts_and_joins_without_losing_a_row():
     batches = [pa.record_batch({"x": list(range(a, b))}) for a, b in [(0, 5), (5, 5), (5, 9), (9, 10), (10, 31)]]
     for rows in (1, 3, 4, 100):
@@ -146,12 +139,6 @@ def test_a_row_that_does_not_fit_is_rejected(tmp_path, strips, row, part):
     assert "row 3 of the file" in last
     assert table["inputs"].to_pylist() == [[1, 2] * 4, [], [3, 4] * 4, []]
     assert table["row_id"].to_pylist() == ["a", "b", "c", None]
-
-
-def test_rows_of_an_open_but_equal_number_of_steps(tmp_path):
-    bundle = load_bundle(tiny_bundles.strips(tmp_path / "free", columns="time"))
-    table = rows_of(tmp_path, bundle, [[[1, 2]] * 3, [], [[3, 4]] * 3, [[3, 4]] * 2])
-    assert table["reason"].is_null().to_pylist() == [True, False, True, False]
 
 
 @pytest.mark.parametrize(

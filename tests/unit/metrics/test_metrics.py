@@ -122,16 +122,6 @@ def test_bigram_by_hand():
     assert found[2] == pytest.approx(0.5 * 2 / 2 * unigram[C])
 
 
-def test_an_unknown_context_leaves_the_lower_order():
-    train = rows([A, B, A, B, A])
-    known = probabilities(train, rows([B, C, A]), 2)[0]
-    low = probabilities(train, rows([C]), 2)
-    # c is never followed by anything: a after c is as likely as the unigram says, whatever precedes c.
-    again = probabilities(train, rows([C, A]), 2)[0]
-    assert known[2] == pytest.approx(again[1])
-    assert (low > 0).all()
-
-
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_probabilities_of_all_tokens_sum_to_one(order):
     rng = np.random.default_rng(0)

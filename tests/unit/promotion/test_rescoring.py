@@ -35,10 +35,6 @@ def test_only_the_last_folds_rows_are_judged(tiny):
     assert len(rescoring.test_rows(samples)["targets"]) == len(samples.folds[-1].test)
 
 
-def test_recordings_of_the_last_fold_count(tiny):
-    assert rescoring.test_rows(tiny.samples("recording_class"))["held_out"].all()
-
-
 class TestDifferences:
     @pytest.fixture
     def new(self, tmp_path):
