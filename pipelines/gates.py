@@ -44,12 +44,15 @@ def examine(names: Sequence[str]) -> None:
     """
     # Imported here: this takes seconds, and most runs have nothing new.
     from unroll.promotion import promote
+    from unroll.tracking import send_results
 
     def report(line: str) -> None:
         print_line(f"gates | {line}")
         get_run_logger().info(redacted(line))
 
     try:
+        # The stage `compare` has sent them already, unless the run was for some experiments only.
+        send_results(names)
         promote.gate(names, report)
     except UnrollError as error:
         # Prefect keeps the message and the causes of what a task raises.

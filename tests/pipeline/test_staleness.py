@@ -96,6 +96,7 @@ PLUMBING = {
     "redaction",
     "stages.progress",
     "tracking.provenance",
+    "tracking.results",
     "tracking.runs",
     "tracking.store",
 }

@@ -10,6 +10,7 @@ from unroll import paths
 from unroll.config.reading import entry_names
 from unroll.files import read_json, require, write_text
 from unroll.plotting.figures import figure, save
+from unroll.tracking import send_results
 
 COLUMNS = (
     "experiment",
@@ -46,14 +47,16 @@ value, a small one means significantly worse.</p>
 
 
 def run(_: str = "") -> None:
-    """Write the leaderboard and the gradient picture."""
-    results = [read_json(require(paths.result(name), f"export {name}")) for name in entry_names("experiments")]
+    """Write the leaderboard and the gradient picture, and send the results to MLflow."""
+    names = entry_names("experiments")
+    results = [read_json(require(paths.result(name), f"export {name}")) for name in names]
     results.sort(key=lambda result: (result["task"], result["experiment"]))
     frame = pd.DataFrame(results, columns=COLUMNS)
     write_text(paths.LEADERBOARD, frame.to_csv(index=False, lineterminator="\n"))
     table = frame.map(_cell).rename(columns=lambda name: name.replace("_", " ")).to_html(index=False, border=0)
     write_text(paths.LEADERBOARD_PAGE, _PAGE.format(table=table))
     _draw_reach(results)
+    send_results(names)
     print(f"{len(frame)} experiments: {paths.LEADERBOARD}")
 
 

@@ -23,14 +23,13 @@ from unroll.evaluation.inspection import (
     prompt_rows,
 )
 from unroll.features.samples import Samples, linspace_indices
-from unroll.files import digest_of, read_json, replacing, require, write_json
+from unroll.files import replacing, require, write_json
 from unroll.models.generators import EncoderDecoder, LanguageModel, Network
 from unroll.models.network import SequenceNetwork
 from unroll.plotting.attention import attention_maps
 from unroll.plotting.figures import learning_curves
 from unroll.plotting.results import Results
 from unroll.plotting.tables import neighbor_table
-from unroll.tracking import Run
 from unroll.training.batches import Batches, make_batches
 from unroll.training.build import build_model
 from unroll.training.fit import fit_preprocessing
@@ -59,40 +58,32 @@ def run(name: str) -> None:
     baselines = require(paths.baselines(experiment.task), f"baseline {experiment.task}")
     with paths.history(name).open(encoding="utf-8", newline="") as file:
         history = [_numbers(row) for row in csv.DictReader(file)]
-    with Run.resume(name, experiment, section, task.metrics.headline) as tracked:
-        tracked.send_history(history)
-        prediction = predict_test(task, experiment.model, samples, weights, seeds)
-        evaluation: dict[str, Any] = {
-            "experiment": name,
-            "task": experiment.task,
-            "topology": topology_of(task, experiment.model),
-            "metric": task.metrics.headline,
-            **evaluate(task.metrics, prediction, load_file(baselines / "predictions.safetensors"), rows),
-        }
-        single = {seed: predict_test(task, experiment.model, samples, weights, (seed,)) for seed in seeds}
-        evaluation |= evaluate_seeds(task.metrics, single, rows)
-        if isinstance(experiment.model, RecurrentModel) and task.input_steps and task.features:
-            evaluation["gradient_reach"] = _reach(task, experiment, samples, weights)
-        with replacing(paths.model(name) / "predictions.parquet") as part:
-            pq.write_table(_as_table(task, prediction, rows), part)
-        plots = domain_of(section.domain).part("plots")
-        plots.plot(Results(paths.plots(name), name, section, samples, prediction, rows, evaluation))
-        (network,) = load_networks(task, experiment.model, weights, samples.shipped, seeds[:1])
-        test = make_batches(samples, task, samples.shipped.test, CPU)
-        _plot_network(paths.plots(name), name, network, task, test)
-        if isinstance(network, LanguageModel) and (texts := _generate(network, task, test)):
-            if task.metrics.score_texts:
-                evaluation["generated"] = task.metrics.score_texts(texts)
-            shown = linspace_indices(len(texts), SHOWN)
-            plots.write_examples(paths.plots(name) / "written", [texts[place] for place in shown])
-        learning_curves(paths.plots(name) / "learning.png", name, history, task.metrics.headline)
-        write_json(paths.evaluation(name), evaluation)
-        logged = ("test", "baseline", "against", "generated")
-        tracked.log_figures({key: evaluation[key] for key in logged if key in evaluation})
-        timing = read_json(paths.timing(name)) if paths.timing(name).exists() else {}
-        if timing.pop("weights_sha256", None) == digest_of(weights):
-            tracked.log_figures({"timing": timing})
-        tracked.log_files(paths.plots(name), "plots")
+    prediction = predict_test(task, experiment.model, samples, weights, seeds)
+    evaluation: dict[str, Any] = {
+        "experiment": name,
+        "task": experiment.task,
+        "topology": topology_of(task, experiment.model),
+        "metric": task.metrics.headline,
+        **evaluate(task.metrics, prediction, load_file(baselines / "predictions.safetensors"), rows),
+    }
+    single = {seed: predict_test(task, experiment.model, samples, weights, (seed,)) for seed in seeds if len(seeds) > 1}
+    evaluation |= evaluate_seeds(task.metrics, single or {seeds[0]: prediction}, rows)
+    if isinstance(experiment.model, RecurrentModel) and task.input_steps and task.features:
+        evaluation["gradient_reach"] = _reach(task, experiment, samples, weights)
+    with replacing(paths.model(name) / "predictions.parquet") as part:
+        pq.write_table(_as_table(task, prediction, rows), part)
+    plots = domain_of(section.domain).part("plots")
+    plots.plot(Results(paths.plots(name), name, section, samples, prediction, rows, evaluation))
+    (network,) = load_networks(task, experiment.model, weights, samples.shipped, seeds[:1])
+    test = make_batches(samples, task, samples.shipped.test, CPU)
+    _plot_network(paths.plots(name), name, network, task, test)
+    if isinstance(network, LanguageModel) and (texts := _generate(network, task, test)):
+        if task.metrics.score_texts:
+            evaluation["generated"] = task.metrics.score_texts(texts)
+        shown = linspace_indices(len(texts), SHOWN)
+        plots.write_examples(paths.plots(name) / "written", [texts[place] for place in shown])
+    learning_curves(paths.plots(name) / "learning.png", name, history, task.metrics.headline)
+    write_json(paths.evaluation(name), evaluation)
     print(f"{name}: test {task.metrics.headline} {evaluation['test'][task.metrics.headline]:.5g}", end="")
     print("".join(f"; {key} {figures[task.metrics.headline]:.5g}" for key, figures in evaluation["baseline"].items()))
 

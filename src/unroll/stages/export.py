@@ -15,12 +15,12 @@ from unroll.export.decoding import export_generator
 from unroll.export.onnx import export
 from unroll.export.parity import ROWS, example, parity, parity_cases
 from unroll.features.samples import Samples, linspace_indices
-from unroll.files import read_json, replacing, require, sha256_of, write_json
+from unroll.files import read_json, replacing, require, write_json
 from unroll.inference.bundle import load_bundle
 from unroll.inference.describe import describe
 from unroll.inference.reference import EXPECTATIONS, REFERENCE
 from unroll.models.generators import EncoderDecoder, LanguageModel
-from unroll.tracking import Run, data_hashes
+from unroll.tracking import data_hashes
 from unroll.training.batches import Batches, make_batches
 from unroll.training.build import combine
 from unroll.training.members import load_networks
@@ -53,18 +53,13 @@ def run(name: str) -> None:
             "baseline": {key: metrics[metric] for key, metrics in evaluation["baseline"].items()},
         },
     )
-    with Run.resume(name, experiment, section, metric) as tracked:
-        with replacing(paths.bundle(name)) as folder:
-            folder.mkdir(parents=True)
-            found = _export(name, model, task, data, folder / "model.onnx", dynamic_time=dynamic_time)
-            write_card(folder, card, task)
-            reference, expectations = describe(load_bundle(folder), samples.tensors, fold)
-            kept = [one.model_dump(exclude_defaults=True) for one in expectations]
-            add_files(folder, {REFERENCE: reference.model_dump(), EXPECTATIONS: kept})
-        mark = {"model_sha256": sha256_of(paths.graph(name))}
-        write_json(paths.provenance(name), read_json(paths.provenance(name)) | mark)
-        tracked.log_figures({"parity": {key: found[key] for key in ("max_abs_error", "max_relative_error")}})
-        tracked.log_model(paths.bundle(name), card)
+    with replacing(paths.bundle(name)) as folder:
+        folder.mkdir(parents=True)
+        found = _export(name, model, task, data, folder / "model.onnx", dynamic_time=dynamic_time)
+        write_card(folder, card, task)
+        reference, expectations = describe(load_bundle(folder), samples.tensors, fold)
+        kept = [one.model_dump(exclude_defaults=True) for one in expectations]
+        add_files(folder, {REFERENCE: reference.model_dump(), EXPECTATIONS: kept})
     write_json(paths.result(name), _result(task, evaluation, found))
     tried = len(found["shapes_tried"])
     print(f"{name}: bundle written; ONNX and torch agree to {found['max_relative_error']:.1e} over {tried} shapes")

@@ -70,8 +70,6 @@ def run(name: str) -> None:
         mark = {"weights_sha256": digest_of(paths.weights(name))}
         write_json(paths.timing(name), _timing(results, history) | mark)
         write_json(paths.provenance(name), read_json(paths.provenance(name)) | mark)
-        if not tracked.send_history(history):
-            print(f"{name}: the MLflow store is not available; `unroll evaluate {name}` sends the metrics later")
     paths.progress(name).unlink(missing_ok=True)
     shutil.rmtree(paths.checkpoints(name), ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""One MLflow experiment per task, one run per training: `train` starts the run, `evaluate` and `export` resume it."""
+"""One MLflow experiment per task, one run per training: `train` starts the run, `send_results` resumes it."""
 
 import logging
 import time
@@ -84,16 +84,16 @@ class Run:
         self._try(lambda: self._client.set_terminated(self.run_id, "FINISHED" if kind is None else "FAILED"))
 
     def log_epoch(self, prefix: str, row: Mapping[str, Any]) -> None:
-        """Log the metrics of an epoch. If the store is away, `send_history` sends them later."""
+        """Log the metrics of an epoch. If the store is away, `send_results` sends them later."""
         self._try(lambda: self._log_metrics(self._metrics_of(prefix, row)))
 
-    def send_history(self, history: Sequence[Mapping[str, Any]]) -> bool:
-        """Log all rows of `history.csv`, of which MLflow keeps those that it lacks; return False if it is away."""
-        self._away = False
+    def log_history(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Log all rows of `history.csv`, of which MLflow keeps those that it lacks."""
         alone = len({(row["fold"], row["seed"]) for row in history}) == 1
         prefixes = [member_prefix(row["fold"], row["seed"], alone) for row in history]
         metrics = [one for pair in zip(prefixes, history, strict=True) for one in self._metrics_of(*pair)]
-        return self._try(lambda: self._log_metrics(metrics))
+        with translated_errors():
+            self._log_metrics(metrics)
 
     def log_figures(self, figures: Mapping[str, Any]) -> None:
         """Log nested numbers as metrics with dotted names, and texts (such as a metric's signature) as tags."""
@@ -111,11 +111,12 @@ class Run:
         with translated_errors():
             self._client.log_artifacts(self.run_id, str(folder), destination)
 
-    def log_model(self, bundle: Path, card: Mapping[str, Any]) -> None:
+    def log_model(self, bundle: Path) -> None:
         """Log the ONNX model with its signature, and the bundle as it is shipped."""
         import mlflow
         import onnx
 
+        card = read_json(bundle / "card.json")
         with translated_errors():
             self._client.log_artifacts(self.run_id, str(bundle), "bundle")
             provenance = paths.provenance(card["name"])
@@ -146,19 +147,17 @@ class Run:
         for start in range(0, len(metrics), _METRICS_PER_CALL):
             self._client.log_batch(self.run_id, metrics[start : start + _METRICS_PER_CALL])
 
-    def _try(self, call: Callable[[], object]) -> bool:
-        """Call the store; once it was away, do not ask it again before `send_history`."""
+    def _try(self, call: Callable[[], object]) -> None:
+        """Call the store; once it was away, do not ask it again."""
         if self._away:
-            return False
+            return
         try:
             call()
         except mlflow_errors() as error:
             self._away = True
             logging.getLogger(__name__).warning(
-                "the MLflow store is away, metrics will be sent later: %s", redacted(one_line(error))
+                "the MLflow store is away, `unroll compare` will send the metrics: %s", redacted(one_line(error))
             )
-            return False
-        return True
 
 
 def member_prefix(fold: str, seed: int | str, alone: bool) -> str:

@@ -80,8 +80,8 @@ class TestStore:
         with started as run:
             run.log_epoch("", HISTORY[0])
             assert client().get_run(run_id).info.status == "RUNNING"
-            assert run.send_history(HISTORY)
-            assert run.send_history(HISTORY)
+            run.log_history(HISTORY)
+            run.log_history(HISTORY)
         assert steps(run_id) == [1, 2, 3]
         assert client().get_run(run_id).data.metrics["valid_rmse"] == 1.0
         assert client().get_run(run_id).info.status == "FINISHED"
@@ -123,14 +123,14 @@ class TestStore:
         history = [
             {**row, "fold": fold, "seed": seed} for fold in ("2013", "2014") for seed in (0, 1) for row in HISTORY
         ]
-        assert started.send_history(history)
+        started.log_history(history)
         for prefix in ("2013.seed0.", "2013.seed1.", "2014.seed0.", "2014.seed1."):
             assert steps(started.run_id, f"{prefix}train_loss") == [1, 2, 3]
         assert steps(started.run_id) == []
 
     def test_rows_without_validation(self, started):
         history = [{**row, "valid_loss": None, "valid_metric": None} for row in HISTORY]
-        assert started.send_history(history)
+        started.log_history(history)
         assert steps(started.run_id) == [1, 2, 3]
         assert steps(started.run_id, "valid_rmse") == []
 
@@ -153,10 +153,9 @@ class TestStore:
             run.log_epoch("", HISTORY[1])
             run.log_epoch("", HISTORY[2])
             assert calls == ["log_batch"]
-            assert not run.send_history(HISTORY)
             assert len([record for record in caplog.records if "away" in record.message]) <= 2
             started._client = real
-            assert run.send_history(HISTORY)
+            run.log_history(HISTORY)
         assert steps(started.run_id) == [1, 2, 3]
 
 
