@@ -29,7 +29,7 @@ from unroll.models.generators import EncoderDecoder
 from unroll.training.batches import Batches, make_batches
 from unroll.training.members import load_networks
 
-EXPERIMENT = "translate-gru-attention"
+EXPERIMENT = "translate-lstm-attention"
 PAIRS = 6_400
 SENTENCES = 256
 LONGEST = 40

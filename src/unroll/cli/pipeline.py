@@ -1,10 +1,13 @@
 """Commands of the training pipeline: one for each stage of `dvc.yaml`."""
 
 import argparse
+import ctypes
 import importlib
 import os
 from collections.abc import Callable
 
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""Options of glibc's mallopt."""
 STAGES = {
     "ingest": ("DATASET", "fetch a dataset and write it as typed Parquet"),
     "validate": ("DATASET", "check a dataset against its expectations; writes a verdict and a page"),
@@ -31,7 +34,17 @@ def _run_stage(options: argparse.Namespace) -> None:
     # A stage's result must not depend on the number of cores; training.threads is set where it counts.
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    if options.command == "train":
+        _keep_freed_memory()
     importlib.import_module(f"unroll.stages.{options.command}").run(options.name)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep large blocks: otherwise each step maps its largest tensors anew, and the kernel clears them."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 COMMANDS = {name: (summary, _configure(argument)) for name, (argument, summary) in STAGES.items()}

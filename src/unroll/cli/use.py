@@ -39,7 +39,7 @@ def _configure_predict(command: argparse.ArgumentParser) -> None:
 
 
 def _configure_translate(command: argparse.ArgumentParser) -> None:
-    _add_model(command, "models/translate-gru-attention")
+    _add_model(command, "models/translate-lstm-attention")
     command.add_argument("text", metavar="TEXT")
     _add_decoding(command)
 

@@ -139,7 +139,7 @@ def test_predict_takes_decoding_options(capsys, here):
 
 
 def test_translate_prints_a_line_an_answer(capsys, here):
-    tiny_bundles.translator(here / "models/translate-gru-attention/bundle")
+    tiny_bundles.translator(here / "models/translate-lstm-attention/bundle")
     code, out, err = run(capsys, "translate", "a b", "--n-best", "2", "--beams", "4", "--length-penalty", "1.5")
     assert (code, out, err) == (0, "   0.0000  a b\n  -1.5000  a\n", "")
 
