@@ -53,7 +53,7 @@ class RecurrentModel(Section):
     tie_weights: bool = False
     """Use the embedding as output weights of a language model (arXiv 1608.05859)."""
     sampled_softmax: SampledSoftmax | None = None
-    """Train a language model with a part of its vocabulary, which is faster; evaluation has the whole."""
+    """Train a language model with a part of a large vocabulary, which is faster; evaluation has the whole."""
     layers: Annotated[tuple[Layer, ...], Field(min_length=1)]
     bidirectional: bool = False
     nonlinearity: Literal["tanh", "relu"] = "tanh"
@@ -107,7 +107,7 @@ class EncoderDecoderModel(Section):
     reverse_source: bool = False
     """Read the source from its end (arXiv 1409.3215)."""
     sampled_softmax: SampledSoftmax | None = None
-    """Train with a part of the vocabulary, which is faster; evaluation has the whole."""
+    """Train with a part of a large vocabulary, which is faster; evaluation has the whole."""
     dropout: Share = 0.0
 
     @model_validator(mode="after")

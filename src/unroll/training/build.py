@@ -28,7 +28,9 @@ def build_model(task: Task, model: Model, *, seed: int = 0, vectors: Tensor | No
     torch.manual_seed(seed)
     preprocessing = task.make_preprocessing()
     part = None if isinstance(model, DenseModel) else model.sampled_softmax
-    sampled_softmax = (part.first, part.sampled) if part else None
+    # A small vocabulary is used whole.
+    large = part is not None and part.first + part.sampled < task.target_vocab_size
+    sampled_softmax = (part.first, part.sampled) if part and large else None
     if isinstance(model, EncoderDecoderModel):
         target = _embedding(task, model.embedding, task.target_vocab_size, model.dropout, vectors)
         # Source and target share a vocabulary, so they share the vectors.

@@ -204,6 +204,11 @@ def test_pretrained_vectors_and_seeds(tiny, kind):
         ("language_model", ("model", "gru", {"bidirectional": True}), ["bidirectional", "language_model"]),
         ("tags", ("model", "gru", {"pooling": "max"}), ["pooling is max", "tags"]),
         ("text_class", ("model", "gru", {"tie_weights": True}), ["tie_weights", "text_class"]),
+        (
+            "text_class",
+            ("model", "gru", {"sampled_softmax": {"first": 9, "sampled": 9}}),
+            ["sampled_softmax", "text_class"],
+        ),
         ("digits", ("model", "gru", EMBEDDING), ["no tokens", "embedding"]),
         ("text_class", ("model", "gru", {"embedding": {"size": 5, "init": "pretrained"}}), ["init", "vectors"]),
     ],
