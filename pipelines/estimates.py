@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from unroll import paths
@@ -32,12 +32,15 @@ class Estimates:
             self._measured[stage] = round(seconds, 1)
             write_json(_OWN, {**_read(_OWN), **self._measured})
 
-    def left(self, running: Mapping[str, float], waiting: Mapping[str, float], slots: int) -> float:
+    def left(
+        self, running: Mapping[str, float], waiting: Collection[str], to_end: Mapping[str, float], slots: int
+    ) -> float:
         """Return the expected seconds until all stages are done.
 
         Args:
             running: Stage -> the seconds for which it has run.
-            waiting: Stage -> the expected seconds from its start to the end of the graph.
+            waiting: The stages that have not begun.
+            to_end: Stage -> the expected seconds from its start to the end of the graph.
             slots: The number of stages at a time.
         """
         # This machine may be slower or faster than the one of the estimates.
@@ -45,7 +48,9 @@ class Estimates:
         pace = sum(self._measured.values()) / expected if expected else 1.0
         work = sum(max(0.0, pace * self.of(stage) - seconds) for stage, seconds in running.items())
         work += pace * sum(self.of(stage) for stage in waiting)
-        return max(work / slots, pace * max(waiting.values(), default=0.0))
+        chains = [pace * to_end[stage] - seconds for stage, seconds in running.items()]
+        chains += [pace * to_end[stage] for stage in waiting]
+        return max(work / slots, *chains, 0.0)
 
 
 def _read(path: Path) -> dict[str, float]:

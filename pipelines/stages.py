@@ -91,14 +91,14 @@ class Shared:
     def __init__(self, graph: Graph, stages: Collection[str], slots: int) -> None:
         self.estimates = Estimates()
         to_end = seconds_to_end(graph, self.estimates.of)
-        self._waiting = {stage: to_end[stage] for stage in stages}
+        self._waiting = set(stages)
         self.slots = Slots(slots, to_end, seconds_to_result(graph, stages, self.estimates.of))
         self.children = Children()
-        self.display = Display(stages, lambda running: self.estimates.left(running, self._waiting, slots))
+        self.display = Display(stages, lambda running: self.estimates.left(running, set(self._waiting), to_end, slots))
 
     def started(self, stage: str) -> None:
         """Show that a stage runs."""
-        self._waiting.pop(stage, None)
+        self._waiting.discard(stage)
         self.display.started(stage)
 
     def ended(self, stage: str, status: int) -> None:

@@ -75,8 +75,11 @@ def test_estimates_are_measured_ones_of_the_last_run() -> None:
     first.measured("train@new", 30.0)
     assert json.loads((paths.STATE / "seconds.json").read_text()) == {"train@new": 30.0}
     # This machine took half of what was expected: two slots share 5 + 5 seconds of work.
-    assert first.left({"export@new": 0.0}, {"export@other": 10.0}, 2) == 5.0
-    assert first.left({}, {"export@other": 30.0}, 2) == 15.0
+    to_end = {"export@new": 10.0, "export@other": 10.0}
+    assert first.left({"export@new": 0.0}, {"export@other"}, to_end, 2) == 5.0
+    # The longest chain is longer than that.
+    to_end["export@new"] = 60.0
+    assert first.left({"export@new": 4.0}, {"export@other"}, to_end, 2) == 26.0
     paths.STATE.joinpath("seconds.json").write_text("damaged")
     assert Estimates().of("train@new") == 60.0
     first.measured("export@new", 4.0)

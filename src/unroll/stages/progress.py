@@ -22,7 +22,7 @@ class StepReporter:
 
     def __init__(self, name: str, path: Path, epochs: int, networks: int) -> None:
         self._name, self._path, self._epochs, self._networks = name, path, epochs, networks
-        self._number, self._network, self._done = 0, "", 0
+        self._number, self._network, self._done = 0, "", -1
         self._began = self._written = self._printed = time.monotonic()
 
     def next_network(self, label: str) -> None:
@@ -38,7 +38,10 @@ class StepReporter:
         """Report a step, counted from 0 as the epoch is; the loss is read only when it is shown."""
         self._done += 1
         now = time.monotonic()
-        if now - self._written < _FILE_SECONDS:
+        if not self._done:
+            # What came before the first step, and that step itself, says nothing of the pace.
+            self._began = now
+        if now - self._written < _FILE_SECONDS or not self._done:
             return
         self._written = now
         rate = self._done / (now - self._began)
