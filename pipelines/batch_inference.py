@@ -1,4 +1,4 @@
-"""The scoring flow: what is new in the inbox, each file exactly once, with one model."""
+"""The scoring flow: score each new file of the inbox exactly once, with one model."""
 
 import sys
 from typing import Any
@@ -27,13 +27,13 @@ RETRAIN = "Retrain: "
 
 @flow(name="score", timeout_seconds=SCORE_SECONDS)
 def score() -> State[Any]:
-    """Score the inbox with the model that params.yaml names under `scoring`; raises as `score_inbox`.
+    """Score the inbox with the model that params.yaml names under `scoring`; raise what `score_inbox` raises.
 
-    A file that cannot be scored does not fail the run: it is reported, and the others are scored. A file at which the
-    program or the model failed does, at the end.
+    A file that cannot be scored does not fail the run: it is reported, and the others are scored. If the program or
+    the model fails on a file, the run fails after the last file.
 
     Returns:
-        Completed; its name is Drifted if rows or predictions are no longer like those of training.
+        The state Completed, named Drifted if rows or predictions no longer resemble those of training.
     """
     cancel_other_due_runs()
     scoring = load_all().scoring
@@ -50,7 +50,7 @@ def score() -> State[Any]:
 def score_new_files(scoring: Scoring) -> JobReport:
     """Score every file that was not scored before.
 
-    What a try has scored before it breaks off is shown at once: the next try finds these files done.
+    If an attempt breaks off, its results are shown at once: the next attempt skips the files that are done.
     """
     try:
         return score_inbox(scoring, on_file=lambda file: tell(str(file)), on_stop=show)

@@ -1,4 +1,4 @@
-"""What a training shows while it runs: on a terminal a table that grows, elsewhere a line for each stage."""
+"""The display of a running training: a growing table on a terminal, elsewhere one line per stage."""
 
 import json
 import threading
@@ -47,7 +47,7 @@ class Display:
             self._last[stage] = ""
 
     def line(self, stage: str, text: str) -> None:
-        """Show a line that a running stage has printed, but not each one."""
+        """Show some of the lines that a running stage prints."""
         with self._lock:
             self._last[stage] = text
             if not self._live.is_started and time.monotonic() - self._shown[stage] >= QUIET_SECONDS:
@@ -55,7 +55,7 @@ class Display:
                 print_line(f"{stage} | {text}")
 
     def ended(self, stage: str, *, failed: bool = False) -> float:
-        """Show that a stage has ended; returns its seconds."""
+        """Show that a stage has ended, and return its duration in seconds."""
         with self._lock:
             seconds = time.monotonic() - self._began.pop(stage)
             if failed:
@@ -71,12 +71,12 @@ class Display:
         return seconds
 
     def close(self) -> None:
-        """Take the live display away."""
+        """Remove the live display."""
         if self._live.is_started:
             self._live.stop()
 
     def _read_results(self) -> list[dict[str, str]]:
-        """Return the rows of the leaderboard that this run will not replace any more."""
+        """Return the rows of the leaderboard that this run will not change again."""
         return [row for row in read_results() if f"export@{row['experiment']}" not in self._left]
 
     def _render(self) -> RenderableType:
@@ -104,7 +104,7 @@ def duration(seconds: float) -> str:
 
 
 def _progress(stage: str) -> str:
-    """Return how far a training is, which it writes to a file every second; empty for other stages."""
+    """Return the progress that a training writes to a file every second; an empty text for other stages."""
     verb, _, name = stage.partition("@")
     if verb != "train":
         return ""

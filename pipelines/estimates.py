@@ -1,4 +1,4 @@
-"""How long each stage is expected to take: as long as it last took here or, before that, on the machine of the docs."""
+"""Expected duration of each stage: its last duration here or, if there is none, the one that the docs report."""
 
 import json
 import threading
@@ -15,7 +15,7 @@ _UNKNOWN = {"train": 60.0}
 
 
 class Estimates:
-    """Seconds of each stage; what is measured is kept for the next run."""
+    """Expected seconds of each stage; measured durations are kept for the next run."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {**_read(_SHIPPED), **_read(_OWN)}

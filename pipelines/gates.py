@@ -39,7 +39,7 @@ def examine(names: Sequence[str]) -> None:
     """Run the gates, and print and log a line per experiment.
 
     Raises:
-        ServiceUnavailable: The registry was away; another attempt may succeed.
+        ServiceUnavailable: The registry was unavailable; another attempt may succeed.
         UnrollError: A result or the store cannot be used.
     """
     # Imported here: this takes seconds, and most runs have nothing new.

@@ -1,4 +1,4 @@
-"""DVC's graph, read through DVC's command line, and how far each of its stages is from the end and from a result."""
+"""DVC's graph, read through DVC's command line, and the time from each of its stages to the end and to a result."""
 
 import json
 import math
@@ -82,7 +82,7 @@ def seconds_to_end(graph: Graph, seconds: Callable[[str], float]) -> dict[str, f
 
 
 def seconds_to_result(graph: Graph, stages: Container[str], seconds: Callable[[str], float]) -> dict[str, float]:
-    """Return for each of these stages what the quickest result that needs it costs: the seconds of all it needs."""
+    """Return, for each of these stages, the total seconds of all stages that the quickest result behind it needs."""
     nearest: dict[str, float] = {}
     for stage in (stage for stage in graph if stage.startswith("export@")):
         needed = [one for one in needed_for(graph, [stage.partition("@")[2]]) if one in stages]

@@ -47,7 +47,7 @@ class Children:
         """Run a command to its end, and report each line of its output as it comes, without secrets.
 
         Returns:
-            The exit status, negative for a signal, and the last lines. Nothing that the command has started is left.
+            The exit status, negative for a signal, and the last lines. No process that the command started is left.
 
         Raises:
             InterruptedError: `stop` was called before.

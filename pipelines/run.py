@@ -1,6 +1,6 @@
 """`make run`: train everything that has changed.
 
-Needs no server: without PREFECT_API_URL, Prefect starts one for the run. Where nothing has changed, it is not started.
+It needs no server: without PREFECT_API_URL, Prefect starts one for the run, unless nothing has changed.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(options.slots, options.only)
     except KeyboardInterrupt:
-        print("Interrupted. What is done is kept; start again to go on from there.", file=sys.stderr)
+        print("Interrupted. Finished stages are kept; run again to continue.", file=sys.stderr)
         return 130
     except UnrollError as error:
         print(f"error: {redacted(str(error))}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Time limits of scheduled runs, how they do not pile up, and which tasks are retried."""
+"""Time limits of scheduled runs, cancellation of runs that pile up, and retries of tasks."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,7 @@ SCORE_SECONDS = 3 * 60 * 60
 
 
 def may_succeed_later(_task: Any, _task_run: Any, state: Any) -> bool:
-    """Return whether a server was away. Faults of data, parameters or code would only repeat themselves."""
+    """Return whether a server was unavailable. Faults of data, parameters or code would only repeat themselves."""
     return isinstance(state.result(raise_on_failure=False), ServiceUnavailable)
 
 

@@ -37,15 +37,15 @@ class StageError(UnrollError):
 
 
 class Slots:
-    """A limit of stages at a time.
+    """A limit on the number of stages that run at the same time.
 
     One slot works through the longest chain, so that the run ends early; the others go to the stages that are nearest
-    to a result, so that there is something to see early. A single slot is one of the others.
+    to a result, so that results appear early. A single slot works like the others.
 
     Args:
         count: Number of slots, at least 1.
         to_end: Stage -> seconds from its start to the end of the graph.
-        to_result: Stage -> seconds of all that the quickest result needs which needs this stage; may lack stages.
+        to_result: Stage -> total seconds of all stages that the quickest result behind it needs; may lack stages.
     """
 
     def __init__(self, count: int, to_end: Mapping[str, float], to_result: Mapping[str, float]) -> None:
@@ -141,7 +141,7 @@ def run_stage(stage: str, shared: Shared) -> None:
     """Run one DVC stage, and show and log its output line by line.
 
     Raises:
-        ServiceUnavailable: A server was away; another attempt may succeed.
+        ServiceUnavailable: A server was unavailable; another attempt may succeed.
         StageError: The stage failed for another reason.
     """
     logger = get_run_logger()

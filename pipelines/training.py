@@ -30,10 +30,10 @@ def train(slots: int | None = None, only: list[str] | None = None) -> None:
 
     Args:
         slots: The number of stages at a time; by default as many as this machine has room for.
-        only: Experiments; stages that these do not need are left as they are. By default all.
+        only: Experiments to train; stages that they do not need are left as they are. By default all.
 
     Raises:
-        TrainingFlowError: Stages or the gates failed. The message has their last lines.
+        TrainingFlowError: Stages or the gates failed. The message contains their last lines.
     """
     started = time.monotonic()
     cancel_other_due_runs()
@@ -51,7 +51,7 @@ def train(slots: int | None = None, only: list[str] | None = None) -> None:
 
 
 def default_slots() -> int:
-    """Return how many stages fit on this machine: cores / threads of a training, or one where a GPU is shared."""
+    """Return how many stages fit on this machine: cores / threads of a training, or 1 if they share a GPU."""
     if _gpu_is_visible():
         return 1
     threads = max(experiment.training.threads for experiment in load_all().experiments.values())

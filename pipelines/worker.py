@@ -50,7 +50,7 @@ def wait_for_server(client: SyncPrefectClient) -> None:
     deadline = time.monotonic() + SECONDS_TO_ANSWER
     while error := client.api_healthcheck():
         if time.monotonic() > deadline:
-            raise ServiceUnavailable(f"the Prefect server at {client.api_url} does not answer: {error!r}")
+            raise ServiceUnavailable(f"the Prefect server at {client.api_url} does not answer; start it: {error!r}")
         time.sleep(0.5)
 
 

@@ -74,4 +74,4 @@ class VersionError(TrackingError):
 
 
 class ServiceUnavailable(UnrollError):  # noqa: N818 -- as HTTP names it
-    """A server that does not answer, or not completely, in all attempts; the same command may succeed later."""
+    """A server that gave no complete answer in any attempt; the same command may succeed later."""

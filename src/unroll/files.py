@@ -1,4 +1,4 @@
-"""Writing files whole: beside their place first, then moved into it."""
+"""Write files atomically: write them beside their destination, then move them there."""
 
 import contextlib
 import hashlib
@@ -15,7 +15,7 @@ from unroll.errors import DataError
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a path beside `path`; what was written there is moved into place when the block ends well.
+    """Yield a path beside `path`; what was written there is moved into place if the block succeeds.
 
     Works for a file and for a folder. A killed process leaves the old content and a hidden `.NAME.HEX.part` beside it,
     never a half-written `path`. A folder takes two moves: between them, its old content is `.NAME.HEX.old`.
@@ -40,18 +40,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def require(path: Path, made_by: str) -> Path:
-    """Gives `path` back if it is there.
+    """Return `path` if it exists.
 
     Raises:
-        DataError: It is not; the message names the command that makes it.
+        DataError: It does not exist; the message names the command that makes it.
     """
     if not path.exists():
-        raise DataError(f"{path} is not there; run `unroll {made_by}` first, or `dvc repro` for all that is missing")
+        raise DataError(f"{path} does not exist; run `unroll {made_by}` first, or `dvc repro` for all missing files")
     return path
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text whole, with Unix line ends."""
+    """Write UTF-8 text atomically, with Unix line ends."""
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
         file.write(text)
         file.flush()
@@ -59,17 +59,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON with sorted keys, so that equal values are equal bytes. NaN is refused: it is no JSON."""
+    """Write JSON with sorted keys, so that equal values give equal bytes. NaN is refused, as JSON has none."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file."""
+    """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def digest_of(folder: Path) -> str | None:
-    """One SHA-256 for the names and contents of a folder's files, in hex; None where the folder is not there."""
+    """Return one SHA-256 of the names and contents of a folder's files, in hex; None if the folder does not exist."""
     if not folder.is_dir():
         return None
     digest = hashlib.sha256()
@@ -79,7 +79,7 @@ def digest_of(folder: Path) -> str | None:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file's bytes, in hex."""
     digest = hashlib.sha256()
     # Large blocks: beside threads that are busy with Python, each block waits for its turn.
     with path.open("rb", buffering=0) as file:

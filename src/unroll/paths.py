@@ -6,7 +6,7 @@ PARAMS = Path("params.yaml")
 OWN = Path("data/own")
 """The user's own data; DVC watches it."""
 DRIFT = Path("data/drift")
-"""Pages of drift, one a scoring run."""
+"""Drift pages, one per scoring run."""
 RESULTS = Path("models/results")
 LEADERBOARD = Path("models/leaderboard.csv")
 LEADERBOARD_PAGE = Path("models/leaderboard.html")
@@ -18,105 +18,105 @@ STAGING = STATE / "staging"
 
 
 def raw(dataset: str) -> Path:
-    """Typed tables and the record of how they were made."""
+    """Return the folder of a dataset's typed tables, and of the record of how they were made."""
     return Path("data/raw") / dataset
 
 
 def table(dataset: str, kind: str) -> Path:
-    """A dataset's rows, named after its kind: prices.parquet, texts.parquet, …."""
+    """Return the file of a dataset's rows, named after its kind: prices.parquet, texts.parquet, …."""
     return raw(dataset) / f"{kind}.parquet"
 
 
 def validation(dataset: str) -> Path:
-    """Verdict and Data Docs of a dataset."""
+    """Return the folder of a dataset's verdict and Data Docs."""
     return Path("data/validation") / dataset
 
 
 def features(task: str) -> Path:
-    """Sample tensors, splits and fitted preprocessing of a task."""
+    """Return the folder of a task's sample tensors, splits and fitted preprocessing."""
     return Path("data/features") / task
 
 
 def baselines(task: str) -> Path:
-    """What the baselines of a task predict for its test rows."""
+    """Return the folder of the baselines' predictions for a task's test rows."""
     return Path("data/baselines") / task
 
 
 def model(experiment: str) -> Path:
-    """Everything an experiment leaves."""
+    """Return the folder of all results of an experiment."""
     return Path("models") / experiment
 
 
 def weights(experiment: str) -> Path:
-    """Trained weights, one safetensors file a fold and seed."""
+    """Return the folder of trained weights, one safetensors file per fold and seed."""
     return model(experiment) / "weights"
 
 
 def history(experiment: str) -> Path:
-    """Per-epoch metrics of every fold and seed."""
+    """Return the file of per-epoch metrics of every fold and seed."""
     return model(experiment) / "history.csv"
 
 
 def evaluation(experiment: str) -> Path:
-    """Test metrics beside baselines."""
+    """Return the file of test metrics beside those of the baselines."""
     return model(experiment) / "evaluation.json"
 
 
 def plots(experiment: str) -> Path:
-    """Pictures for people."""
+    """Return the folder of plots."""
     return model(experiment) / "plots"
 
 
 def bundle(experiment: str) -> Path:
-    """The folder that is shipped."""
+    """Return the folder that is shipped."""
     return model(experiment) / "bundle"
 
 
 def graph(experiment: str) -> Path:
-    """The model itself, in its bundle."""
+    """Return the file of the model itself, in its bundle."""
     return bundle(experiment) / "model.onnx"
 
 
 def parity(experiment: str) -> Path:
-    """How far ONNX and torch are apart."""
+    """Return the file of differences between ONNX and torch."""
     return model(experiment) / "parity.json"
 
 
 def timing(experiment: str) -> Path:
-    """Seconds and throughput of the last training; differs from run to run, so DVC does not track it."""
+    """Return the file of the last training's duration and throughput; it varies, so DVC does not track it."""
     return model(experiment) / "timing.json"
 
 
 def progress(experiment: str) -> Path:
-    """How far a training is, while it runs."""
+    """Return the file of a running training's progress."""
     return STATE / "progress" / f"{experiment}.json"
 
 
 def provenance(experiment: str) -> Path:
-    """Git commit and MLflow run of the last training; differs from run to run, so DVC does not track it."""
+    """Return the file of the last training's git commit and MLflow run; it varies, so DVC does not track it."""
     return model(experiment) / "provenance.json"
 
 
 def predictions(experiment: str) -> Path:
-    """Test predictions, row by row."""
+    """Return the file of test predictions, row by row."""
     return model(experiment) / "predictions.parquet"
 
 
 def promotion(experiment: str) -> Path:
-    """What the gates said of its bundle; depends on the registry, so DVC does not track it."""
+    """Return the file of the gates' verdict; it depends on the registry, so DVC does not track it."""
     return model(experiment) / "promotion.json"
 
 
 def registered(name: str, version: str) -> Path:
-    """A version of a registered model, fetched from the MLflow store."""
+    """Return the folder of a registered version that was fetched from the MLflow store."""
     return STATE / "models" / name / version
 
 
 def result(experiment: str) -> Path:
-    """One line of the leaderboard."""
+    """Return the file of an experiment's line in the leaderboard."""
     return RESULTS / f"{experiment}.json"
 
 
 def checkpoints(experiment: str) -> Path:
-    """Checkpoints of an unfinished training."""
+    """Return the folder of checkpoints of an unfinished training."""
     return STATE / "checkpoints" / experiment

@@ -76,7 +76,7 @@ def test_a_card_must_fit_its_task(folder, change, message):
 def test_a_vocabulary_without_a_checksum_is_not_read(with_book):
     sums = (with_book / "SHA256SUMS").read_text().splitlines(keepends=True)
     (with_book / "SHA256SUMS").write_text("".join(line for line in sums if "tokenizer" not in line))
-    with pytest.raises(BundleError, match=r"names the vocabulary text\.tokenizer\.json, of which SHA256SUMS has no"):
+    with pytest.raises(BundleError, match=r"names the vocabulary text\.tokenizer\.json, but SHA256SUMS has no"):
         load_bundle(with_book)
 
 

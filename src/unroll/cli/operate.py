@@ -1,4 +1,4 @@
-"""Commands for models at work: scoring, back-test, registry, lineage."""
+"""Commands for models in use: scoring, back-test, registry, lineage."""
 
 import argparse
 import sys
@@ -128,7 +128,7 @@ def _gate(options: argparse.Namespace) -> None:
     if names:
         results.show(promote.gate(names, report=print))
     elif exported := results.exported():
-        print(f"The gates have examined all {len(exported)} bundles: `unroll models list`")
+        print(f"The gates have examined all {len(exported)} bundles; see `unroll models list`")
     else:
         print("No experiment has a bundle: `make run` trains and exports all, `unroll export EXPERIMENT` one")
 

@@ -40,7 +40,7 @@ def _run_stage(options: argparse.Namespace) -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep large blocks: otherwise each step maps its largest tensors anew, and the kernel clears them."""
+    """Let glibc keep large blocks: otherwise each step maps its largest tensors again, and the kernel clears them."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)

@@ -25,23 +25,23 @@ class DecodingConfig(Section):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     beams: Annotated[int, Field(ge=1, le=1000)] = 4
-    """Hypotheses of the beam search; 1 is greedy decoding. When sampling: sequences that are drawn."""
+    """Number of hypotheses of the beam search (1 is greedy decoding), or of sequences to sample."""
     length_penalty: Annotated[float, Field(ge=0, le=10)] = 1.0
     """Hypotheses are ranked by log probability / length ^ length_penalty."""
     max_length: Annotated[int, Field(ge=1, le=10_000)] = 50
     """Maximum number of tokens to write."""
     temperature: Annotated[float, Field(ge=0, le=100), AfterValidator(_zero_or_drawable)] = 0.0
-    """0 searches for the likeliest text; above 0, tokens are sampled, below 1 more often the likely ones."""
+    """0 searches for the likeliest text; above 0, tokens are sampled, and a value below 1 favors likely ones."""
     top_k: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Sample from the k likeliest tokens; 0 for all."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of the sampling; equal seeds give equal texts."""
     n_best: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Texts to return for each row."""
+    """Number of texts to return for each row."""
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
-        """Build from command-line options, of which those that are None or unknown are ignored.
+        """Build from command-line options; those that are None or unknown are ignored.
 
         Raises:
             ParameterError: A value is out of bounds.

@@ -25,7 +25,7 @@ class Embedding(Section):
     init: Literal["random", "pretrained"] = "random"
     """Initial vectors: random, or those of the task's `vectors` file."""
     freeze: bool = False
-    """Keep the initial vectors as they are."""
+    """Do not train the initial vectors."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -38,13 +38,13 @@ class SampledSoftmax(Section):
     """A softmax over a part of a large vocabulary."""
 
     first: Positive
-    """Number of tokens that are always in it; they are the most frequent ones."""
+    """Number of the most frequent tokens, which are always in it."""
     sampled: Positive
     """Number of other tokens that stand for the rest, sampled anew for each batch."""
 
 
 class RecurrentModel(Section):
-    """A stack of recurrent layers, of one cell or of several."""
+    """A stack of recurrent layers, whose cells may differ."""
 
     kind: Literal["recurrent"]
     embedding: Embedding = Embedding()
@@ -53,7 +53,7 @@ class RecurrentModel(Section):
     tie_weights: bool = False
     """Use the embedding as output weights of a language model (arXiv 1608.05859)."""
     sampled_softmax: SampledSoftmax | None = None
-    """Train a language model with a part of a large vocabulary, which is faster; evaluation has the whole."""
+    """Train a language model on a part of a large vocabulary, which is faster; evaluation uses all of it."""
     layers: Annotated[tuple[Layer, ...], Field(min_length=1)]
     bidirectional: bool = False
     nonlinearity: Literal["tanh", "relu"] = "tanh"
@@ -68,7 +68,7 @@ class RecurrentModel(Section):
     dropout: Share = 0.0
     """Share of features dropped between layers and before the head."""
     tbptt_steps: Positive | None = None
-    """Truncated backpropagation through time: the state is passed on, the gradient is cut after this many steps."""
+    """Truncated backpropagation through time: the state is passed on, but the gradient stops after this many steps."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -92,12 +92,12 @@ class Decoder(Section):
     cell: Cell
     units: Positive
     attention: Literal["none", "additive", "dot"] = "none"
-    """Over the encoder's outputs, with the previous state (additive, arXiv 1409.0473) or the new one (dot, arXiv
-    1508.04025; much faster); without it, the decoder sees the encoder's last state only."""
+    """Attention to the encoder's outputs, from the previous state (additive, arXiv 1409.0473) or the new one (dot,
+    arXiv 1508.04025; much faster); without it, the decoder sees only the encoder's last state."""
 
 
 class EncoderDecoderModel(Section):
-    """A network that reads, and one that writes."""
+    """An encoder that reads, and a decoder that writes."""
 
     kind: Literal["encoder_decoder"]
     encoder: Annotated[RecurrentModel | DenseModel, Field(discriminator="kind")]
@@ -107,7 +107,7 @@ class EncoderDecoderModel(Section):
     reverse_source: bool = False
     """Read the source from its end (arXiv 1409.3215)."""
     sampled_softmax: SampledSoftmax | None = None
-    """Train with a part of a large vocabulary, which is faster; evaluation has the whole."""
+    """Train on a part of a large vocabulary, which is faster; evaluation uses all of it."""
     dropout: Share = 0.0
 
     @model_validator(mode="after")
@@ -138,20 +138,20 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class Training(Section):
-    """Parameters of a training."""
+    """Parameters of the training."""
 
     epochs: Positive
     batch_size: Positive
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)]
-    """The peak, if the schedule has one."""
+    """Learning rate; its peak if the schedule varies it."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     momentum: Share = 0.9
     """Momentum of SGD; other optimizers ignore it."""
     schedule: Literal["constant", "one_cycle", "cosine", "linear"] = "constant"
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     patience: Positive | None = None
-    """Epochs without a better validation metric after which training stops."""
+    """Stop training after this many epochs without a better validation metric."""
     keep: Literal["best", "last"] = "best"
     """The epoch whose weights are kept: the best by validation metric, or the last."""
     seeds: Annotated[tuple[int, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)

@@ -11,11 +11,11 @@ class DriftLimits(Section):
     """Thresholds above which scored rows count as different from the training data."""
 
     psi: Annotated[float, Field(gt=0)] = 0.25
-    """Population stability index of a column."""
+    """Limit of a column's population stability index."""
     ks: Annotated[float, Field(gt=0, le=1)] = 0.2
-    """Kolmogorov–Smirnov statistic of a column of numbers."""
+    """Limit of the Kolmogorov–Smirnov statistic of a column of numbers."""
     min_rows: Annotated[int, Field(ge=1)] = 200
-    """Fewest rows of a run that are compared with the training data."""
+    """Minimum number of scored rows for a verdict on drift."""
     retrain: bool = False
     """Whether drift starts the training flow."""
 
@@ -31,7 +31,7 @@ class Scoring(Section):
     quarantine: Annotated[str, Field(min_length=1)] = "data/quarantine"
     batch_rows: Annotated[int, Field(ge=1)] = 512
     threads: Annotated[int, Field(ge=1)] = 2
-    """Batches scored at the same time, each by one thread; the predictions do not depend on the number."""
+    """Number of batches to score at the same time, each by one thread; it does not change the predictions."""
     memory_mb: Annotated[int, Field(ge=256)] = 768
     """Memory in MiB of the process that scores files; a file that needs more is rejected."""
     file_seconds: Annotated[float, Field(gt=0)] = 3600.0

@@ -9,7 +9,7 @@ from unroll.config.section import Section
 
 
 class Period(Section):
-    """Days of a split, both ends included; without an end it is open."""
+    """Days of a split, both ends included; a missing end leaves that side open."""
 
     first: date | None = None
     last: date | None = None

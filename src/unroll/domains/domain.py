@@ -34,5 +34,5 @@ class Domain:
         return self.made_from or self.name
 
     def part(self, name: Part) -> ModuleType:
-        """Import a module of the domain, not before it is needed: `task` imports torch."""
+        """Import a module of the domain only when it is needed: `task` imports torch."""
         return import_module(f"unroll.domains.{self.name}.{name}")

@@ -171,5 +171,5 @@ def make_task(name: str, section: TaskSection, samples: Samples) -> Task:
 
 
 def topology_of(task: Task, model: Model) -> Topology:
-    """Return the topology of a network: the task's, but a dense one sees its whole input at once."""
+    """Return a network's topology: the task's, or `one_to_one` if it is dense and sees its whole input at once."""
     return "one_to_one" if isinstance(model, DenseModel) else task.topology

@@ -1,4 +1,4 @@
-"""What a trained network shows of itself: attention, reach of gradients, embedding vectors, sampled continuations."""
+"""A look inside a trained network: attention, reach of gradients, embedding vectors, sampled continuations."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -44,7 +44,7 @@ def takes_lengths(task: Task) -> bool:
 
 
 def can_sample(task: Task) -> bool:
-    """Return whether a task's graph can sample tokens: language models can, while a translation is searched for."""
+    """Return whether a task's graph can sample tokens: language models can, but translation models only search."""
     return task.output == "tokens" and task.every_step
 
 
@@ -82,7 +82,7 @@ def write_card(folder: Path, card: Mapping[str, Any], task: Task) -> None:
 
 
 def add_files(folder: Path, contents: Mapping[str, Any]) -> None:
-    """Write more JSON files into a bundle, and its checksums again."""
+    """Write more JSON files into a bundle, and update its checksums."""
     for name, content in contents.items():
         write_json(folder / name, content)
     _write_sums(folder)

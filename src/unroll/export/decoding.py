@@ -85,7 +85,7 @@ class Programs(NamedTuple):
 
 
 def step_programs(network: Generator, example: Tensor, lengths: Tensor | None, *, sampling: bool) -> Programs:
-    """Return the start of a generator and its steps as graphs, that of sampling if it is wanted."""
+    """Return the start of a generator and its steps as graphs; the sampling step only if it is wanted."""
     batch, time, beam, step = (torch.export.Dim(name) for name in ("batch", "time", "beam", "step"))
     with torch.inference_mode():
         ranks = torch.arange(3)

@@ -73,7 +73,7 @@ def parity(path: Path, outputs: Sequence[str], cases: Iterable[Case]) -> dict[st
 
 
 def example(task: Task, data: Batches) -> tuple[Tensor, Tensor | None]:
-    """Return inputs of two rows to trace, of at least two steps, and their lengths if the graph takes them."""
+    """Return example inputs to trace (two rows of at least two steps), and their lengths if the graph takes them."""
     # If there is one row only, it is used twice: the exporter takes an axis of size 1 for a fixed one.
     two = torch.tensor([0, min(1, len(data) - 1)])
     inputs = data.inputs[two]
@@ -87,7 +87,7 @@ def example(task: Task, data: Batches) -> tuple[Tensor, Tensor | None]:
 
 
 def parity_cases(model: nn.Module, task: Task, data: Batches, *, dynamic_time: bool) -> Iterator[Case]:
-    """Yield inputs made of test rows, and torch's outputs; of other lengths, too, if the graph takes such."""
+    """Yield inputs made of test rows, and torch's outputs; with various lengths if the graph accepts them."""
     if task.output == "tokens":
         yield from _decoded_cases(model, task, data)
         return

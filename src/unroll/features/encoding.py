@@ -44,7 +44,7 @@ def encode(
     if too_long.any() and not section.truncation:
         row = int(too_long.argmax())
         raise DataError(
-            f"tasks.{name}: the {side} of row {rows[row]} has {lengths[row]} tokens, max_tokens is "
+            f"tasks.{name}: the {side} of row {rows[row]} has {lengths[row]} tokens, but max_tokens is "
             f"{section.max_tokens} ({too_long.sum():,} rows have more, at most {lengths.max()}): raise max_tokens, "
             "shorten the rows, or set truncation: true"
         )

@@ -53,7 +53,7 @@ def connected(rows: Iterable[Sequence[str]]) -> Groups:
 
 
 def linked(count: int, pairs: Iterable[tuple[int, int]]) -> Groups:
-    """Group `count` rows, of which these pairs are linked."""
+    """Group `count` rows by the pairs that link them."""
     parents = list(range(count))
     for one, other in pairs:
         _join(parents, one, other)

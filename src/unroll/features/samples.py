@@ -166,4 +166,4 @@ def check_splits(folds: tuple[Fold, ...], task: str, *, valid_wanted: bool = Tru
                 )
         together = np.concatenate([fold.train, fold.valid, fold.test])
         if len(np.unique(together)) != len(together):
-            raise SplitError(f"tasks.{task}: fold {fold.name!r} has samples in two of its splits")
+            raise SplitError(f"tasks.{task}: some samples of fold {fold.name!r} are in more than one split")

@@ -90,7 +90,7 @@ class Vocabulary:
             # tokenizers raises Exception itself.
             tokenizer = Tokenizer.from_str(text)
         except Exception as error:
-            raise FormatError(f"{origin} is not a vocabulary: {' '.join(str(error).split())}; write it again") from None
+            raise FormatError(f"{origin} is not a vocabulary: {' '.join(str(error).split())}; recreate it") from None
         kind = next(
             (
                 settings.kind
@@ -100,7 +100,7 @@ class Vocabulary:
             None,
         )
         if kind is None:
-            raise FormatError(f"{origin} is a tokenizer, but not one of unroll's, or it was altered; write it again")
+            raise FormatError(f"{origin} is a tokenizer that unroll did not write, or it was altered; recreate it")
         numbers = sorted(content["model"]["vocab"].items(), key=lambda item: item[1])
         if [number for _, number in numbers] != list(range(len(numbers))):
             raise FormatError(
@@ -113,7 +113,7 @@ class Vocabulary:
             )
         found = _vocabulary(tokenizer, kind)
         if found.to_json() != text:
-            raise FormatError(f"{origin} was altered: it is not formatted as unroll formats it; write it again")
+            raise FormatError(f"{origin} was altered: it is not formatted as unroll formats it; recreate it")
         return found
 
     def to_json(self) -> str:

@@ -71,7 +71,7 @@ def read_csv(path: Path, *, quoted_tabs: bool = True) -> tuple[list[str], list[t
     """
     text = read_text(path)
     if not text.strip():
-        raise FormatError(f"{path} is empty, expected a header and rows")
+        raise FormatError(f"{path} is empty; expected a header and rows")
     header_line = text.lstrip().splitlines()[0]
     delimiter = max(",;\t", key=header_line.count)
     quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" and not quoted_tabs else csv.QUOTE_MINIMAL

@@ -1,8 +1,8 @@
 """Record batches between a file's reader and the scorer.
 
-Columns: `inputs`, a list of each row's values, of one size or of varying sizes; what the predictions carry over,
-`row_id` first; and, from some readers, what `INTERNAL` names. A reader streams: it holds a few batches of a file; of
-prices, it keeps each ticker's last days.
+Columns: `inputs`, a list of each row's values, of fixed or varying size; the columns that predictions carry over,
+`row_id` first; and, from some readers, those that `INTERNAL` names. A reader streams a file and holds only a few
+batches of it; the reader of prices keeps each ticker's last days.
 """
 
 import contextlib
@@ -48,14 +48,14 @@ def open_file(path: Path, bundle: "Bundle", rows: int) -> Iterator[pa.RecordBatc
     """Read a file for a model.
 
     Args:
-        path: Of a form that the model's reader takes; text forms may be gzipped, and IDX, too.
-        bundle: Of the model that will score the rows.
-        rows: Rows of one call of the graph. A batch has rows for `CALLS_PER_BATCH` calls; fewer if rows are long, or at
-            the end.
+        path: File in a form that the model's reader takes; text and IDX may be gzipped.
+        bundle: Bundle of the model that will score the rows.
+        rows: Number of rows per call of the graph. A batch has rows for `CALLS_PER_BATCH` calls; fewer if rows are long
+            or at the end.
 
     Raises:
-        FormatError: The file has another form, is cut short, or lacks columns; perhaps only while batches are read.
-        DataError: It has no rows; while batches are read.
+        FormatError: The file has another form, is cut short, or lacks columns; some faults show only during reading.
+        DataError: It has no rows; raised during reading.
     """
     reader, form = bundle.card.interface.reader, form_of(path)
     if form not in reader.forms:
@@ -103,14 +103,14 @@ def with_reasons(batch: pa.RecordBatch, reasons: Mapping[int, str]) -> pa.Record
 
 
 def count_truncated(batch: pa.RecordBatch) -> int:
-    """Count the rows that can be scored and of which the graph reads only the beginning."""
+    """Count the rows that can be scored but are truncated for the graph."""
     return pc.sum(usable(batch).column("truncated")).as_py() or 0 if "truncated" in batch.schema.names else 0
 
 
 def rebatched(batches: Iterable[pa.RecordBatch], rows: int, size: int = _BATCH_BYTES) -> Iterator[pa.RecordBatch]:
     """Cut and join batches into batches of `rows` rows, so that a file's layout does not affect what is computed.
 
-    Example: at `rows` 3, batches of 5 and 4 rows become batches of 3, 3 and 3. A batch that reaches `size` bytes ends
+    Example: with `rows` 3, batches of 5 and 4 rows become batches of 3, 3 and 3. A batch that reaches `size` bytes ends
     there.
     """
     waiting: list[pa.RecordBatch] = []

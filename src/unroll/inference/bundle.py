@@ -75,7 +75,7 @@ def load_bundle(folder: Path) -> Bundle:
     if not folder.is_dir():
         name = folder.parent.name if folder.name == "bundle" else folder.name
         raise BundleError(
-            f"there is no bundle in {folder}; make it with `unroll export {name}`, or with all that leads to it: "
+            f"there is no bundle in {folder}; make it with `unroll export {name}`, or run all stages that it needs: "
             f"`dvc repro export@{name}`"
         )
     contents = _verified(folder)
@@ -152,14 +152,14 @@ def _read(path: Path) -> bytes:
             f"{path} is missing; a bundle holds {MODEL}, {CARD} and {SUMS}: export the model again"
         ) from None
     except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}") from error
+        raise BundleError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
 
 
 def _card(content: bytes, path: Path) -> Card:
     try:
         raw = json.loads(content)
     except ValueError as error:
-        raise BundleError(f"{path} is not JSON: {error}") from None
+        raise BundleError(f"{path} is not JSON: {error}; export the model again") from None
     found = raw.get("format") if isinstance(raw, dict) else None
     if found != 1:
         raise BundleError(f"{path} has format {found!r}; this unroll reads format 1: export the model again with it")
@@ -181,7 +181,7 @@ def _parsed(kind: Any, content: bytes, path: Path) -> Any:
 def _vocabulary(contents: Mapping[str, bytes], name: str, folder: Path) -> Vocabulary:
     if name not in contents:
         raise BundleError(
-            f"{folder / CARD} names the vocabulary {name}, of which {SUMS} has no checksum; export the model again"
+            f"{folder / CARD} names the vocabulary {name}, but {SUMS} has no checksum of it; export the model again"
         )
     try:
         return Vocabulary.from_json(contents[name].decode("utf-8"), str(folder / name))
@@ -199,6 +199,6 @@ def _provenance(path: Path, model_sha256: str) -> Mapping[str, Any] | None:
     except ValueError as error:
         raise BundleError(f"{path} is not JSON: {error}; remove it or export the model again") from None
     if not isinstance(provenance, dict):
-        raise BundleError(f"{path} must hold a mapping, not {type(provenance).__name__}")
+        raise BundleError(f"{path} must hold a mapping, not {type(provenance).__name__}; export the model again")
     # The file is beside the bundle, and may belong to one that was there before.
     return provenance if provenance.get("model_sha256") == model_sha256 else None

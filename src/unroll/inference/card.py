@@ -155,7 +155,7 @@ class Card(_Part):
 def required(part: _Value | None) -> _Value:
     """Return a part of a card that its kind of model always has."""
     if part is None:
-        raise ValueError("the card lacks this part, which is for another kind of model")
+        raise ValueError("the card lacks this part: it describes another kind of model")
     return part
 
 

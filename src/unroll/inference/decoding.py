@@ -44,7 +44,7 @@ def resolve(bundle: Bundle, overrides: DecodingConfig | None) -> DecodingConfig 
     first_tokens = bundle.vocabularies[required(card.output_vocabulary)].size - len(NEVER_GENERATED)
     if decoding.beams > first_tokens and not decoding.temperature:
         raise ParameterError(
-            f"--beams is {decoding.beams}; {card.name} can begin with {first_tokens} tokens, so it must be at most that"
+            f"--beams is {decoding.beams}, but {card.name} can begin with only {first_tokens} tokens; lower it to that"
         )
     return decoding
 

@@ -32,10 +32,10 @@ def feed(batch: pa.RecordBatch, card: Card, decoding: DecodingConfig | None) -> 
 
 
 def pieces(batch: pa.RecordBatch, card: Card, rows: int) -> Iterator[Piece]:
-    """Yield which rows go through the graph together: at most `rows`, and so many that memory suffices.
+    """Yield the rows that go through the graph together: at most `rows`, and no more than fit into memory.
 
-    Rows of one length are cut in order. Rows of varying length are sorted by it; a piece has no more than 16,384 time
-    steps, padding included, or it is a single row.
+    Rows of one length are cut in order. Rows of varying length are sorted by it; a piece has at most 16,384 time
+    steps, padding included, unless it is a single row.
     """
     if card.decoding:
         rows = min(rows, _WRITTEN_ROWS)
@@ -65,7 +65,7 @@ def steps_of(batch: pa.RecordBatch, card: Card) -> NDArray[np.int64]:
 
 
 def _inputs(batch: pa.RecordBatch, card: Card) -> NDArray[np.generic]:
-    """Values [row, time, …], with zeros, or [PAD], after the end of a row."""
+    """Return values [row, time, …], padded with zeros or [PAD] after the end of a row."""
     column = batch.column("inputs")
     inner = [int(size) for size in card.entry.shape[2:]]
     # Arrow's values are not copied; flatten minds a slice's offset.

@@ -41,9 +41,9 @@ class Scored:
         rows_in: Rows of the file, each either scored or quarantined.
         rows_scored: Rows of `output`.
         rows_quarantined: Rows of `quarantine`.
-        rows_truncated: Scored rows of which the model has read only the beginning.
+        rows_truncated: Scored rows that were truncated: the model has read only their beginning.
         first_fault: The first quarantined row and its reason.
-        counts: What drift is measured from; empty if the bundle has no reference.
+        counts: Counts from which drift is computed; empty if the bundle has no reference.
     """
 
     source: Path
@@ -58,7 +58,7 @@ class Scored:
     counts: "Counts"
 
     def notes(self) -> list[str]:
-        """Return what there is to report besides the number of rows, a line each."""
+        """Return further remarks for the report, one per line."""
         found = []
         if self.quarantine:
             found.append(f"{self.rows_quarantined:,} rows quarantined in {self.quarantine}, first {self.first_fault}")
@@ -78,8 +78,8 @@ class FileScorer:
 
     Args:
         bundle: Folder of the bundle, or the model's folder that holds it.
-        threads: Calls of the graph side by side, each by one thread.
-        batch_rows: Rows of one call of the graph.
+        threads: Number of simultaneous calls of the graph, each by one thread.
+        batch_rows: Number of rows per call of the graph.
         memory_mb: Memory of the worker process, in MiB.
         file_seconds: Time for a file; None for no limit.
         decoding: Settings that replace the card's, for models that write text.
@@ -127,13 +127,13 @@ class FileScorer:
         metadata: Mapping[str, Any],
         max_bad_share: float = 1.0,
     ) -> Scored:
-        """Score a file and move its predictions into place whole.
+        """Score a file and move its predictions into place atomically.
 
         Args:
             source: A file in a form that the model's reader takes.
-            output: Where the Parquet file of predictions goes; replaced if it exists.
-            quarantine: Where the rows go that cannot be scored; removed if there are none.
-            metadata: What else to keep in the metadata of both, as JSON.
+            output: Parquet file for the predictions; replaced if it exists.
+            quarantine: File for the rows that cannot be scored; removed if there are none.
+            metadata: Further metadata for both files, as JSON.
             max_bad_share: Largest share of the rows that may be quarantined.
 
         Raises:
@@ -161,7 +161,7 @@ class FileScorer:
             self._reject(source, error.status)
         except OSError as error:
             raise UnrollError(
-                f"{output} cannot be written: {error.strerror or error}; make room or fix it, and run again"
+                f"{output} cannot be written: {error.strerror or error}; make room or correct the path, and run again"
             ) from error
         finally:
             for part in parts:
@@ -179,7 +179,7 @@ class FileScorer:
         except _DiedError as error:
             raise ParameterError(
                 f"the worker process {_ended(error.status)} while it loaded {self._bundle}; memory_mb is "
-                f"{self._memory_mb}: give it more"
+                f"{self._memory_mb}: raise it"
             ) from None
         except BaseException:
             self._stop()
@@ -192,7 +192,7 @@ class FileScorer:
                 worker.kill()
 
     def _ask(self, **request: Any) -> dict[str, Any]:
-        """Send a request and wait for the reply, or raise the error that it tells of."""
+        """Send a request and wait for the reply, or raise the error that it reports."""
         worker = self._worker
         if worker is None or worker.stdin is None or worker.stdout is None:
             raise RuntimeError("there is no worker")
@@ -214,7 +214,7 @@ class FileScorer:
         raise getattr(errors, kind)(message)
 
     def _reject(self, source: Path, status: int) -> NoReturn:
-        """Raise what a worker's end means for the file that it was at."""
+        """Raise the error that a worker's end means for the file that it was scoring."""
         if -status in _STOPPED:
             raise UnrollError(f"the worker process was stopped from outside ({signal.Signals(-status).name})") from None
         if status == OUT_OF_MEMORY:

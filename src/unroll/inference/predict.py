@@ -21,7 +21,7 @@ def predict(
     memory_mb: int = 768,
     decoding: "DecodingConfig | None" = None,
 ) -> list[Scored]:
-    """Score a file, or every file of a folder but hidden ones, into `output_dir`/STEM.parquet.
+    """Score a file, or every file of a folder except hidden ones, into `output_dir`/STEM.parquet.
 
     Rows that cannot be scored go to `output_dir`/STEM.quarantine.parquet. For the limits see `FileScorer`.
 

@@ -17,11 +17,11 @@ from unroll.inference.tokens import encode
 
 @dataclass(frozen=True)
 class TextResult:
-    """What a model makes of a text.
+    """The predictions of a model for one text.
 
     Attributes:
         predictions: Texts or names of classes, with their scores; the best first.
-        notes: What there is to report besides.
+        notes: Further remarks.
     """
 
     predictions: tuple[tuple[str, float], ...]

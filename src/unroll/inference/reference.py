@@ -67,7 +67,7 @@ class Bounds(_Part):
     strict_max: bool = False
 
     def violated(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return which values are out of bounds, bool [row]. NaN is within any bounds but not within none at all."""
+        """Return which values are out of bounds, bool [row]. NaN is a violation only where no bound is set."""
         low, high = self.min_value, self.max_value
         if low is None and high is None:
             return np.isnan(values)
@@ -171,7 +171,7 @@ class ReferenceCounter:
     """Counts scored rows and their predictions in the cells of a reference, which takes no more memory than a few rows.
 
     Args:
-        reference: Of the bundle.
+        reference: Reference of the bundle.
     """
 
     def __init__(self, reference: Reference) -> None:

@@ -48,7 +48,7 @@ def sample_rows(tensors: Tensors, index: Index, card: Card, *, prompt_steps: int
 def _as_prompts(
     inputs: NDArray[Any], lengths: NDArray[np.int64], spec: TextInput, steps: int
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The first tokens of each sample, after the token that precedes every text."""
+    """Return the first tokens of each sample, after the token that precedes every text."""
     first = spec.first_token
     if first is None or (inputs[:, 0] == first).all():
         return inputs[:, : steps + 1], np.minimum(lengths, steps + 1)

@@ -20,8 +20,8 @@ class Scorer:
     """A bundle, ready to score record batches; pure: it reads and writes no files.
 
     Args:
-        bundle: Verified.
-        batch_rows: Rows of one call of the graph.
+        bundle: A verified bundle.
+        batch_rows: Number of rows per call of the graph.
         decoding: Settings that replace the card's, for models that write text.
 
     Raises:
@@ -38,7 +38,7 @@ class Scorer:
         self._session = open_session(bundle)
 
     def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Score a batch as `batches.open_file` gives it; pure, whatever its size.
+        """Score a batch of `batches.open_file`, or of any other size, without side effects.
 
         Returns:
             As many rows as can be scored, in the same order: row_id and what else the batch carries over (from prices
@@ -69,7 +69,7 @@ class Scorer:
         return dict(zip(names, found, strict=True))
 
     def pieces(self, batch: pa.RecordBatch) -> list[Piece]:
-        """Return the rows of a batch, all of which can be scored, that go through the graph together."""
+        """Return which rows of a batch go through the graph together; every row must be usable."""
         return list(pieces(batch, self.bundle.card, self.batch_rows))
 
     def score_piece(self, batch: pa.RecordBatch, piece: Piece) -> pa.RecordBatch:
@@ -84,7 +84,7 @@ class Scorer:
         return pa.record_batch({**carried, **columns, "model_version": version})
 
     def join(self, parts: Sequence[pa.RecordBatch], rows: Sequence[Piece]) -> pa.RecordBatch:
-        """Return the scored pieces of a batch as one, in the batch's order; an empty one without columns for none."""
+        """Return the scored pieces of a batch as one, in the batch's order; without pieces, it has no columns."""
         if not parts:
             return pa.RecordBatch.from_pylist([], pa.schema([]))
         whole = parts[0] if len(parts) == 1 else pa.concat_batches(parts)

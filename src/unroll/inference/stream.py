@@ -29,10 +29,10 @@ def score_stream(
     metadata: Mapping[str, Any],
     max_bad_share: float,
 ) -> dict[str, Any]:
-    """Score a file with `threads` calls of the graph side by side; see `FileScorer.score_file`.
+    """Score a file with `threads` simultaneous calls of the graph; see `FileScorer.score_file`.
 
     Returns:
-        The fields of `file_scorer.Scored` but the paths.
+        The fields of `file_scorer.Scored` except the paths.
     """
     bundle = scorer.bundle
     counter = ReferenceCounter(bundle.reference) if bundle.reference else None
@@ -76,7 +76,7 @@ def score_stream(
 def checked(
     batches: Iterator[pa.RecordBatch], bundle: Bundle, counter: ReferenceCounter | None
 ) -> Iterator[pa.RecordBatch]:
-    """The batches; rows that fail the bundle's expectations get a reason, and the others are counted."""
+    """Yield the batches; rows that fail the bundle's expectations get a reason, and the others are counted."""
     for batch in batches:
         if bundle.expectations or counter:
             rows = usable(batch)
@@ -94,7 +94,7 @@ def checked(
 def _side_by_side(
     scorer: Scorer, batches: Iterator[pa.RecordBatch], threads: int
 ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
-    """Batches and their predictions. While one batch is scored in threads, the next one is read."""
+    """Yield batches and their predictions. While one batch is scored in threads, the next one is read."""
     running: tuple[pa.RecordBatch, list[Piece], list[Future[pa.RecordBatch]]] | None = None
     with ThreadPoolExecutor(threads) as pool:
         try:

@@ -21,10 +21,10 @@ def encode(ids: pa.Array, cells: Sequence[Any], first: int, bundle: Bundle) -> p
     """Encode a batch of texts as the graph reads them.
 
     Args:
-        ids: One for each cell.
+        ids: An id for each cell.
         cells: Texts; if the card has `pretokenized`, also lists of tokens; None for a missing one.
         first: Row number of the first cell.
-        bundle: Has the settings in its card, and the vocabularies.
+        bundle: Bundle whose card has the settings, with the vocabularies.
 
     Returns:
         row_id, row int64, text string (as in the file), inputs list<int64> (a row's tokens, each with its characters if

@@ -72,7 +72,7 @@ def _score(scorer: "Scorer", threads: int, request: dict[str, Any]) -> dict[str,
 
 
 def _requests() -> Iterator[dict[str, Any]]:
-    """Lines of stdin. They are read in a thread, so that the end of stdin is noticed while a file is scored."""
+    """Yield the requests. Stdin is read in a thread, so that the end of stdin is noticed while a file is scored."""
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def read() -> None:
@@ -99,7 +99,7 @@ def _outcome(action: Callable[[], Any]) -> dict[str, Any]:
 
 
 def _lacks_memory(error: BaseException | None) -> bool:
-    """Whether a lack of memory caused an error: Arrow, zstd and onnxruntime have no one exception for it."""
+    """Return whether a lack of memory caused an error: Arrow, zstd and onnxruntime each raise their own."""
     while error is not None:
         if isinstance(error, MemoryError):
             return True

@@ -24,13 +24,13 @@ def read_metadata(schema: pa.Schema) -> dict[str, Any]:
 
 
 class RowFile:
-    """A Parquet file under way; a context manager. It appears with its first row, and takes its columns from there.
+    """Writer of a Parquet file, a context manager. The first rows create the file and define its columns.
 
     Args:
-        path: Replaced if it exists.
+        path: File to write; replaced if it exists.
 
     Attributes:
-        rows: Number of rows taken.
+        rows: Number of rows given to `write`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,7 +50,7 @@ class RowFile:
                 self._file.close()
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Take some rows."""
+        """Add rows to the file."""
         if not len(batch):
             return
         if not self._writer:
@@ -64,7 +64,7 @@ class RowFile:
             self._flush(self._writer)
 
     def finish(self, metadata: Mapping[str, Any]) -> None:
-        """Write the last rows and the metadata, down to the disk."""
+        """Write the last rows and the metadata, and sync the file to disk."""
         if self._writer:
             self._flush(self._writer)
             self._writer.add_key_value_metadata({METADATA_KEY.decode(): json.dumps(metadata, sort_keys=True)})

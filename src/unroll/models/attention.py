@@ -61,11 +61,11 @@ class DotAttention(nn.Module):
         self.key = nn.Linear(value_size, query_size, bias=False)
 
     def memory(self, values: Tensor, valid: Tensor) -> Memory:
-        """As `AdditiveAttention.memory`."""
+        """See `AdditiveAttention.memory`."""
         return values, self.key(values), valid
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """As `AdditiveAttention.forward`."""
+        """See `AdditiveAttention.forward`."""
         values, keys, valid = memory
         scores = (query @ keys.transpose(1, 2)).masked_fill(~valid.unsqueeze(1), -1e9)
         weights = scores.softmax(-1)

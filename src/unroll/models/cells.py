@@ -11,13 +11,13 @@ in a single step."""
 
 
 def rnn_step(from_input: Tensor, from_hidden: Tensor, state: State, nonlinearity: str) -> State:
-    """Elman 1990."""
+    """Compute a step of the plain RNN (Elman 1990)."""
     total = from_input + from_hidden
     return (total.tanh() if nonlinearity == "tanh" else total.relu(),)
 
 
 def gru_step(from_input: Tensor, from_hidden: Tensor, state: State, nonlinearity: str) -> State:
-    """Cho et al. 2014 (arXiv 1406.1078), with the reset gate applied after the recurrent product, as in cuDNN."""
+    """Compute a GRU step (Cho et al. 2014, arXiv 1406.1078), with cuDNN's reset gate after the recurrent product."""
     reset_input, update_input, new_input = from_input.chunk(3, -1)
     reset_hidden, update_hidden, new_hidden = from_hidden.chunk(3, -1)
     update = (update_input + update_hidden).sigmoid()
@@ -26,7 +26,7 @@ def gru_step(from_input: Tensor, from_hidden: Tensor, state: State, nonlinearity
 
 
 def lstm_step(from_input: Tensor, from_hidden: Tensor, state: State, nonlinearity: str) -> State:
-    """Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000."""
+    """Compute an LSTM step (Hochreiter & Schmidhuber 1997), with the forget gate of Gers et al. 2000."""
     enter, forget, new, out = (from_input + from_hidden).chunk(4, -1)
     cell_state = forget.sigmoid() * state[1] + enter.sigmoid() * new.tanh()
     return out.sigmoid() * cell_state.tanh(), cell_state

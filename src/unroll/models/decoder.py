@@ -58,7 +58,7 @@ class Decoder(nn.Module):
         self.bias = nn.Parameter(torch.zeros(embedding.tokens.num_embeddings))
 
     def initial_state(self, encoding: Tensor) -> State:
-        """float32 [batch, encoding_size] → state before the first token, each tensor float32 [batch, unit]."""
+        """Make the state before the first token, tensors float32 [batch, unit], from float32 [batch, encoding_size]."""
         hidden, *cell_state = self.bridge(encoding).split(self.layer.units, -1)
         # A hidden state is between −1 and 1, a cell state need not be. cuDNN needs contiguous tensors.
         return (torch.tanh(hidden), *(part.contiguous() for part in cell_state))
@@ -87,7 +87,7 @@ class Decoder(nn.Module):
     def _feeding_contexts(
         self, attention: AdditiveAttention, embedded: Tensor, state: State, memory: Memory
     ) -> tuple[Tensor, Tensor]:
-        """As `forward`, step by step: each step reads the context of the previous hidden state."""
+        """Do the same as `forward`, step by step: each step reads the context of the previous hidden state."""
         weight, bias = self.layer.input_parameters
         # The tokens' share of the gates is computed for all steps at once, and unbound once: slicing it in each step
         # would fill a gradient of the whole with zeros each time.
@@ -133,7 +133,7 @@ class Decoder(nn.Module):
         return self.embedding.tokens.weight
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """float32 [..., embedding size] → float32 [..., vocabulary]."""
+        """Return logits float32 [..., vocabulary] for float32 [..., embedding size]."""
         return nn.functional.linear(hidden, self.weight, self.bias)
 
     def _read_out(self, features: Tensor, embedded: Tensor) -> Tensor:

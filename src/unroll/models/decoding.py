@@ -29,7 +29,7 @@ class Start(nn.Module):
     def forward(self, inputs: Tensor, lengths: Tensor | None, ranks: Tensor) -> tuple[Hypotheses, State, Memory]:
         """Return hypotheses without a token yet; see `LanguageModel.start` for the arguments.
 
-        For a search, only the first hypothesis has a finite score, or all of them would find the same.
+        For a search, only the first hypothesis has a finite score: otherwise all would find the same text.
         """
         last, state, memory = self.network.start(inputs, lengths, ranks)
         zeros = torch.zeros_like(last)
@@ -64,7 +64,7 @@ class BeamStep(nn.Module):
     def forward(
         self, hypotheses: Hypotheses, state: State, memory: Memory, length_penalty: Tensor
     ) -> tuple[Hypotheses, State]:
-        """Take one step; returns as many hypotheses as before, best first."""
+        """Take one step; return as many hypotheses as before, best first."""
         last, total, length, finished, tokens = hypotheses
         beams = last.shape[1]
         scores, state = _scores(self.network, last, state, memory)
@@ -156,7 +156,7 @@ def decode(
         max_length: Maximum number of tokens.
         beams: Hypotheses of the search, or sequences to sample; 1 decodes greedily.
         length_penalty: Hypotheses are ranked by log probability / length ^ length_penalty.
-        temperature: 0 searches.
+        temperature: 0 searches; a value above 0 samples.
         top_k: Sample from the k likeliest tokens; 0 for all.
         uniforms: For sampling, float32 [batch, beam, max_length] in [0, 1).
 
@@ -185,7 +185,7 @@ def decode(
 
 
 def _scores(network: Generator, last: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
-    """Log probabilities of the next token, without those that are never generated; and the new state."""
+    """Return log probabilities of the next token, without those that are never generated; and the new state."""
     logits, state = network.step(last, state, memory)
     numbers = torch.arange(logits.shape[-1], device=logits.device)
     never = (numbers == PAD) | (numbers == UNK) | (numbers == BOS)

@@ -54,7 +54,7 @@ class TokenEmbedding(nn.Module):
         self.tokens.weight.requires_grad_(not freeze)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """int64 [batch, time], or [batch, time, 1 + character] → float32 [batch, time, output_size]."""
+        """Map int64 [batch, time], or [batch, time, 1 + character], to float32 [batch, time, output_size]."""
         if not self.reads_characters:
             embedded: Tensor = self.dropout(self.tokens(inputs if inputs.dim() == 2 else inputs[:, :, 0]))
             return embedded

@@ -104,7 +104,7 @@ class RecurrentEncoder(nn.Module):
     def _run_chunk(
         self, inputs: Tensor, remaining: Tensor | None, state: Sequence[State] | None
     ) -> tuple[Tensor, list[State]]:
-        """As `_run`; sequences that ended before this chunk (`remaining` ≤ 0) keep their state."""
+        """Do the same as `_run`; sequences that ended before this chunk (`remaining` ≤ 0) keep their state."""
         if remaining is None:
             return self._run(inputs, None, state)
         # Lengths may be on the CPU while the rest is on a GPU.
@@ -120,7 +120,7 @@ class RecurrentEncoder(nn.Module):
 
 
 class DenseEncoder(nn.Module):
-    """Fully connected layers over a flattened input of fixed size: what a network reaches that sees all of it at once.
+    """Fully connected layers over a flattened input of fixed size: what a network can do that sees it all at once.
 
     Args:
         input_size: Features of the flattened input.
@@ -145,6 +145,6 @@ class DenseEncoder(nn.Module):
         self.output_size = self.state_size = size
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """float32 [batch, time, feature] → float32 [batch, output_size]."""
+        """Map float32 [batch, time, feature] to float32 [batch, output_size]."""
         encoded: Tensor = self.layers(inputs)
         return encoded

@@ -58,7 +58,7 @@ class LanguageModel(SequenceNetwork):
         targets: Tensor | None = None,
         state: States | None = None,
     ) -> tuple[Tensor, States | None]:
-        """As `SequenceNetwork.output`, but `lengths` are ignored, which is faster.
+        """Do the same as `SequenceNetwork.output`, but ignore `lengths`, which is faster.
 
         Padding on the right cannot change what a one-way network predicts before it. Targets mask the outputs there,
         and the state is that after the last step, padded or not.
@@ -70,7 +70,7 @@ class LanguageModel(SequenceNetwork):
         return sampled_logits(hidden, self.head.weight, self.head.bias, targets, *self.sampled_softmax), after
 
     def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
-        """As `SequenceNetwork.encode_target`; positions among the sampled logits where these are used."""
+        """See `SequenceNetwork.encode_target`; targets are positions among the sampled logits where these are used."""
         encoded = super().encode_target(targets, inputs)
         return encoded.clamp_max(self.sampled_softmax[0]) if self.training and self.sampled_softmax else encoded
 
@@ -156,7 +156,7 @@ class EncoderDecoder(nn.Module):
         return sampled_logits(hidden, self.decoder.weight, self.decoder.bias, targets, *self.sampled_softmax), None
 
     def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
-        """As `LanguageModel.encode_target`."""
+        """See `LanguageModel.encode_target`."""
         encoded = self.preprocessing.encode_target(targets, inputs)
         return encoded.clamp_max(self.sampled_softmax[0]) if self.training and self.sampled_softmax else encoded
 
@@ -169,14 +169,14 @@ class EncoderDecoder(nn.Module):
         return reverse_steps(weights.transpose(1, 2), lengths).transpose(1, 2)
 
     def start(self, inputs: Tensor, lengths: Tensor | None, ranks: Tensor) -> tuple[Tensor, State, Memory]:
-        """As `LanguageModel.start`; the first step reads `<bos>`."""
+        """See `LanguageModel.start`; the first step reads `<bos>`."""
         state, memory = self.encode(inputs, lengths)
         beams = ranks.shape[0]
         tokens = torch.full((inputs.shape[0], beams), BOS, dtype=torch.int64, device=inputs.device)
         return tokens, tuple(part.unsqueeze(1).expand(-1, beams, -1) for part in state), memory
 
     def step(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
-        """As `LanguageModel.step`."""
+        """See `LanguageModel.step`."""
         return self.decoder.step(tokens, state, memory)
 
 
@@ -191,5 +191,5 @@ def target_log_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def shift_right(targets: Tensor) -> Tensor:
-    """Targets int64 [batch, time] → what is read before each: `<bos>`, then the previous target."""
+    """Convert targets int64 [batch, time] to what is read before each: `<bos>`, then the previous target."""
     return F.pad(targets[:, :-1].clamp_min(0), (1, 0), value=BOS)

@@ -34,7 +34,7 @@ class TiedHead(nn.Module):
 
     Args:
         input_size: Features of the encoding.
-        embedding: Whose vectors are used.
+        embedding: Embedding whose vectors are used.
 
     Source: Press & Wolf 2017 (arXiv 1608.05859).
     """
@@ -53,14 +53,14 @@ class TiedHead(nn.Module):
         return self.embedding.tokens.weight
 
     def project(self, encoding: Tensor) -> Tensor:
-        """float32 [..., input_size] → float32 [..., embedding size]."""
+        """Map float32 [..., input_size] to float32 [..., embedding size]."""
         if isinstance(self.projection, nn.Identity):
             return encoding
         projected: Tensor = self.dropout(self.projection(encoding))
         return projected
 
     def forward(self, encoding: Tensor) -> Tensor:
-        """float32 [..., input_size] → float32 [..., vocabulary]."""
+        """Map float32 [..., input_size] to float32 [..., vocabulary]."""
         return F.linear(self.project(encoding), self.weight, self.bias)
 
 
@@ -92,7 +92,7 @@ class MonotoneQuantileHead(nn.Module):
             self.linear.bias[self.middle + 1 :] = torch.log(torch.expm1(steps[self.middle :]))
 
     def forward(self, encoding: Tensor) -> Tensor:
-        """float32 [batch, input_size] → float32 [batch, level], rising along the last axis."""
+        """Map float32 [batch, input_size] to float32 [batch, level], rising along the last axis."""
         raw = self.linear(encoding)
         median = raw[:, self.middle : self.middle + 1]
         below = F.softplus(raw[:, : self.middle])
@@ -103,10 +103,10 @@ class MonotoneQuantileHead(nn.Module):
 
 
 def sampled_logits(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, first: int, sampled: int) -> Tensor:
-    """Return logits to train a large vocabulary with, of a part of the tokens.
+    """Return the logits of a part of the tokens, to train with a large vocabulary.
 
-    The softmax's denominator has the first tokens exactly, which are the most frequent ones, and the others as a random
-    sample of them, which stands for all.
+    The softmax's denominator contains all of the first tokens, which are the most frequent ones; a random sample of the
+    other tokens stands for all of these.
 
     Args:
         hidden: float32 [batch, time, feature].
@@ -117,8 +117,8 @@ def sampled_logits(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor
         sampled: Number of other tokens to sample.
 
     Returns:
-        float32 [batch, time, first + 1 + sampled]. Behind the first tokens' logits stands the target's own, where the
-        target is none of them.
+        float32 [batch, time, first + 1 + sampled]. The logit after those of the first tokens is the target's own
+        if the target is not one of them.
 
     Source: Jean et al. 2015 (arXiv 1412.2007, section 3), with strata.
     """

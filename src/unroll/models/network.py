@@ -72,7 +72,7 @@ class SequenceNetwork(nn.Module):
     def from_features(
         self, features: Tensor, lengths: Tensor | None = None, state: States | None = None
     ) -> tuple[Tensor, States | None]:
-        """As `output`, from prepared features, float32 [batch, time, feature]."""
+        """Compute `output` from prepared features, float32 [batch, time, feature]."""
         if isinstance(self.encoder, DenseEncoder):
             return self.head(self.dropout(self.encoder(features))), None
         embedded = features if self.embedding is None else self.embedding(features)
@@ -81,7 +81,7 @@ class SequenceNetwork(nn.Module):
         return self.head(self.dropout(encoding)), after
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Raw inputs [batch, time, feature] → raw outputs, in the task's unit."""
+        """Map raw inputs [batch, time, feature] to raw outputs in the task's unit."""
         output, _ = self.output(inputs, lengths)
         return self.preprocessing.decode(output, inputs)
 
@@ -90,8 +90,8 @@ def pool(outputs: Tensor, state: States, lengths: Tensor | None, pooling: str) -
     """Return one vector per sequence, float32 [batch, direction × unit].
 
     Args:
-        outputs: The top layer's, float32 [batch, time, direction × unit], zero beyond each length.
-        state: Each layer's, after the last valid step.
+        outputs: Outputs of the top layer, float32 [batch, time, direction × unit], zero beyond each length.
+        state: State of each layer after the last valid step.
         lengths: int64 [batch], or None where no sequence is padded.
         pooling: `last`: each direction's last valid state, forward first; `mean` or `max`: of the valid outputs.
     """
@@ -111,7 +111,7 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """As `SequenceNetwork.forward`."""
+        """See `SequenceNetwork.forward`."""
         outputs = [member(inputs, lengths) for member in self.members]
         return outputs[0] if len(outputs) == 1 else torch.stack(outputs).mean(0)
 
@@ -124,7 +124,7 @@ class Classifier(nn.Module):
         self.ensemble = ensemble
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Raw inputs → (class int64 [batch], probabilities float32 [batch, class])."""
+        """Map raw inputs to (class int64 [batch], probabilities float32 [batch, class])."""
         probabilities = self.ensemble(inputs, lengths)
         return probabilities.argmax(-1), probabilities
 
@@ -137,7 +137,7 @@ class TokenClassifier(nn.Module):
         self.ensemble = ensemble
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Raw inputs → (labels int64 [batch, time], their probabilities float32 [batch, time]), 0 beyond lengths."""
+        """Map raw inputs to (labels int64 [batch, time], probabilities float32 [batch, time]), 0 beyond lengths."""
         scores, labels = self.ensemble(inputs, lengths).max(-1)
         valid = valid_steps(inputs, lengths)
         return torch.where(valid, labels, 0), torch.where(valid, scores, 0.0)

@@ -48,6 +48,6 @@ def run_padded(lstm: nn.LSTM, inputs: Tensor, lengths: Tensor, state: State | No
 
 
 def _hold(weight: Tensor) -> Tensor:
-    """Weights of the mark of padding: it closes the input gate and opens the forget gate, so the cell state stays."""
+    """Return weights of the padding mark: it closes the input gate and opens the forget gate; the cell state stays."""
     gates = weight.new_tensor([-_SATURATED, _SATURATED, 0.0, 0.0])  # torch's order: i, f, g, o
     return gates.repeat_interleave(len(weight) // 4).unsqueeze(1)

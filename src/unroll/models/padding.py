@@ -29,5 +29,5 @@ def reverse_steps(inputs: Tensor, lengths: Tensor | None) -> Tensor:
 
 
 def join_directions(state: Tensor) -> Tensor:
-    """[direction, batch, unit] → [batch, direction × unit], forward direction first."""
+    """Convert [direction, batch, unit] to [batch, direction × unit], forward direction first."""
     return state.transpose(0, 1).flatten(1)

@@ -13,19 +13,19 @@ from unroll.models.padding import valid_steps
 
 
 class Preprocessing(Protocol):
-    """What a network needs of its preprocessing; each implementation is an `nn.Module`."""
+    """What a network needs from its preprocessing; each implementation is an `nn.Module`."""
 
     def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
-        """Take statistics from the training split."""
+        """Compute statistics of the training split."""
 
     def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Raw inputs → features, or token numbers."""
+        """Convert raw inputs to features or token numbers."""
 
     def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
-        """Raw targets → what the loss compares."""
+        """Convert raw targets to what the loss compares."""
 
     def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
-        """Network output → raw outputs."""
+        """Convert the network's output to raw outputs."""
 
 
 class _Classes(nn.Module):
@@ -36,7 +36,7 @@ class _Classes(nn.Module):
         return targets
 
     def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
-        """Logits [batch, (time,) class] → probabilities."""
+        """Convert logits [batch, (time,) class] to probabilities."""
         return outputs.softmax(-1)
 
 
@@ -47,7 +47,7 @@ class Tokens(_Classes):
         """Do nothing: the vocabulary is already fitted."""
 
     def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """int64 [batch, time, …], unchanged."""
+        """Return int64 [batch, time, …] unchanged."""
         return inputs
 
 
@@ -63,7 +63,7 @@ class ByteImages(_Classes):
         self.register_buffer("deviation", torch.ones(()))
 
     def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
-        """Take mean and standard deviation of all pixels of uint8 [sample, row, column]."""
+        """Compute the mean and standard deviation of all pixels of uint8 [sample, row, column]."""
         # A histogram is exact and needs no float copy of the whole split.
         counts = torch.bincount(inputs.flatten(), minlength=256).double()
         values = torch.arange(256, dtype=torch.float64, device=inputs.device)
@@ -72,7 +72,7 @@ class ByteImages(_Classes):
         self.deviation.copy_(((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt().clamp_min(1.0))
 
     def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """uint8 [batch, row, column] → float32 of the same shape, mean 0, deviation 1."""
+        """Convert uint8 [batch, row, column] to float32 of the same shape, with mean 0 and deviation 1."""
         return (inputs.float() - self.mean) / self.deviation
 
 
@@ -80,7 +80,7 @@ class Frames(_Classes):
     """Frames of sound features.
 
     Args:
-        features: Of a raw frame.
+        features: Number of features of a raw frame.
         normalize: Standardize each recording's features over its own frames, which removes loudness and much of the
             voice; otherwise by the training split's.
         deltas: Put half the difference between the next and the previous frame beside each feature (Furui 1986).
@@ -96,13 +96,13 @@ class Frames(_Classes):
         self.register_buffer("deviation", torch.ones(features))
 
     def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
-        """Take mean and deviation of each feature over all valid frames of float32 [sample, time, feature]."""
+        """Compute mean and deviation of each feature over all valid frames of float32 [sample, time, feature]."""
         valid = inputs[valid_steps(inputs, lengths)]
         self.mean.copy_(valid.mean(0))
         self.deviation.copy_(valid.std(0).clamp_min(1e-6))
 
     def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """float32 [batch, time, feature] → [batch, time, feature or 2 × feature], zero beyond each length."""
+        """Convert float32 [batch, time, feature] to [batch, time, feature or 2 × feature], zero beyond each length."""
         valid = valid_steps(inputs, lengths).unsqueeze(-1)  # [batch, time, 1]
         if self.normalize:
             count = valid.sum(1, keepdim=True)
@@ -139,21 +139,21 @@ class PriceLevels(nn.Module):
         self.register_buffer("span", torch.ones(features))
 
     def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
-        """Take minimum and maximum of each column of float32 [sample, time, feature]."""
+        """Compute the minimum and maximum of each column of float32 [sample, time, feature]."""
         low, high = inputs.amin((0, 1)), inputs.amax((0, 1))
         self.low.copy_(low)
         self.span.copy_(torch.where(high > low, high - low, 1.0))
 
     def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Raw values → levels between 0 and 1 (beyond them outside the training range)."""
+        """Convert raw values to levels: 0 to 1 within the training range, below or above outside of it."""
         return (inputs - self.low) / self.span
 
     def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
-        """USD → level."""
+        """Convert USD to a level."""
         return (targets - self.low[self.target]) / self.span[self.target]
 
     def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
-        """Level [batch, (time,) 1] → USD [batch, (time)]."""
+        """Convert levels [batch, (time,) 1] to USD [batch, (time)]."""
         return outputs.squeeze(-1) * self.span[self.target] + self.low[self.target]
 
 
@@ -181,22 +181,22 @@ class LogReturns(nn.Module):
         self.register_buffer("target_deviation", torch.ones(()))
 
     def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
-        """Take mean and deviation of each log change, and the deviation of the target's."""
+        """Compute mean and deviation of each column's log changes, and the deviation of the target's log returns."""
         changes = self._changes(inputs)
         self.mean.copy_(changes.mean((0, 1)))
         self.deviation.copy_(changes.std((0, 1)).clamp_min(1e-6))
         self.target_deviation.copy_(torch.log(targets / self._last(inputs)).std().clamp_min(1e-6))
 
     def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Raw values [batch, time, feature] → standardized log changes [batch, time − 1, feature]."""
+        """Convert raw values [batch, time, feature] to standardized log changes [batch, time − 1, feature]."""
         return (self._changes(inputs) - self.mean) / self.deviation
 
     def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
-        """USD → log return over the last known price, in deviations."""
+        """Convert USD to the log return over the last known price, in deviations."""
         return torch.log(targets / self._last(inputs)) / self.target_deviation
 
     def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
-        """Log return in deviations [batch, 1] → USD [batch]."""
+        """Convert log returns in deviations [batch, 1] to USD [batch]."""
         return self._last(inputs) * torch.exp(outputs.squeeze(-1) * self.target_deviation)
 
     def _last(self, inputs: Tensor) -> Tensor:
@@ -232,21 +232,21 @@ class EwmaReturns(nn.Module):
         """Do nothing: the current volatility is the scale."""
 
     def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """USD [batch, time, 1] → standardized returns [batch, time − 1 − volatility_window, 1]."""
+        """Convert USD [batch, time, 1] to standardized returns [batch, time − 1 − volatility_window, 1]."""
         returns = self._returns(inputs)
         volatility = self._volatility(returns)
         return (returns[:, len(self.weights) :] / volatility[:, :-1]).unsqueeze(-1)
 
     def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
-        """Log return [batch] → log return in volatilities."""
+        """Convert log returns [batch] to units of the volatility."""
         return targets / self.last_volatility(inputs)
 
     def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
-        """Quantiles in volatilities [batch, level] → quantiles of the log return."""
+        """Convert quantiles in units of the volatility [batch, level] to quantiles of the log return."""
         return outputs * self.last_volatility(inputs).unsqueeze(-1)
 
     def last_volatility(self, inputs: Tensor) -> Tensor:
-        """USD [batch, time, 1] → volatility after the last day [batch], as log return (1 = 100 %)."""
+        """Return the volatility after the last day [batch], as log return (1 = 100 %), from USD [batch, time, 1]."""
         return self._volatility(self._returns(inputs))[:, -1]
 
     def _returns(self, inputs: Tensor) -> Tensor:

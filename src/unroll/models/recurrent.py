@@ -78,7 +78,7 @@ class RecurrentLayer(nn.Module):
         return self.step_from(F.linear(inputs, *self.input_parameters), state)
 
     def step_from(self, from_input: Tensor, state: State) -> State:
-        """As `step`, given the input's share of the gates, float32 [..., gate × unit], bias included."""
+        """Do the same as `step`, given the input's share of the gates, float32 [..., gate × unit], bias included."""
         weight, bias = self.rnn.get_parameter("weight_hh_l0"), self.rnn.get_parameter("bias_hh_l0")
         return CELLS[self.cell].step(from_input, F.linear(state[0], weight, bias), state, self.nonlinearity)
 
@@ -103,7 +103,7 @@ class RecurrentLayer(nn.Module):
         return outputs, tuple(final[: self.states])
 
     def _onnx_parameter(self, name: str) -> Tensor:
-        """A parameter of all directions with its gates in ONNX's order: [direction, gate × unit, …]."""
+        """Return a parameter of all directions with its gates in ONNX's order: [direction, gate × unit, …]."""
         order = list(CELLS[self.cell].onnx_gates)
         suffixes = ["", "_reverse"][: self.directions]
         tensors = [getattr(self.rnn, f"{name}_l0{suffix}") for suffix in suffixes]

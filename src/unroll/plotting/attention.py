@@ -18,7 +18,7 @@ Example = tuple[Sequence[str], Sequence[str], NDArray[np.floating[Any]]]
 
 
 def attention_maps(path: Path, title: str, examples: Sequence[Example]) -> None:
-    """Plot a heat map below the other for each example, with source tokens across and target tokens down.
+    """Plot the heat maps of the examples one below the other, with source tokens across and target tokens down.
 
     Weights are float [target, source], possibly padded.
     """

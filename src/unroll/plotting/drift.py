@@ -1,4 +1,4 @@
-"""Columns of scored rows beside those of training."""
+"""Plots of the columns of scored rows beside those of training."""
 
 import io
 import warnings
@@ -10,7 +10,7 @@ Panel = tuple[str, Sequence[tuple[str, float, float]], Sequence[tuple[float, flo
 
 
 def drift_png(panels: Sequence[Panel]) -> bytes:
-    """Draw a row a column: the shares of its parts, and of numbers the distribution functions."""
+    """Draw one row per column: the shares of its parts and, for numbers, the distribution functions."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 2.6 * len(panels)))

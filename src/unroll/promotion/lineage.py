@@ -1,4 +1,4 @@
-"""From a prediction back to what made it: version, run, git commit, data; from its file and the registry."""
+"""Lineage of a prediction: its version, run, git commit and data, from its file and the registry."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +18,9 @@ Table = list[tuple[str, str]]
 
 
 def lineage(path: Path, row: str | None = None) -> Table:
-    """Return what is known of a file of predictions, and of one of its rows.
+    """Return what is known about a file of predictions, and about one of its rows.
 
-    If the store cannot be used, what the file itself says is returned all the same.
+    If the store cannot be used, the information in the file itself is still returned.
 
     Raises:
         DataError: The file cannot be read, was not written by unroll, or has no such row.
@@ -46,7 +46,7 @@ def lineage(path: Path, row: str | None = None) -> Table:
 
 
 def describe(version: registry.Version) -> Table:
-    """Return what the registry knows of a version."""
+    """Return what the registry knows about a version."""
     tags = version.tags
     commit = tags.get("unroll.git_commit", "None")
     return [

@@ -37,7 +37,7 @@ def gate(names: Sequence[str], report: Callable[[str], None]) -> list[Verdict]:
 
     Args:
         names: Experiments that have a bundle.
-        report: Is called with a line per experiment.
+        report: Called with a line per experiment.
 
     Raises:
         ServiceUnavailable, TrackingError: The store cannot be used.
@@ -48,7 +48,7 @@ def gate(names: Sequence[str], report: Callable[[str], None]) -> list[Verdict]:
     paths.STATE.mkdir(exist_ok=True)
     # Two processes would each compare with a champion that the other has replaced.
     with FileLock(paths.STATE / "promotion.lock"):
-        # First, before anything is computed, for the store may be away.
+        # First, before anything is computed, for the store may be unavailable.
         finished = {one.model_sha256: one for one in registry.versions() if DECISION in one.tags}
         for name in names:
             if version := finished.get(_sha256(name)):
@@ -75,7 +75,7 @@ def promote(name: str, version: str) -> str:
 
 
 def rollback(name: str) -> str:
-    """Exchange champion and `previous`; return what was done. Raises as `promote`."""
+    """Exchange champion and `previous`; return what was done. Raise what `promote` raises."""
     return promote(name, PREVIOUS)
 
 

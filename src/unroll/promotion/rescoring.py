@@ -43,7 +43,7 @@ class TaskRows:
         self._losses: dict[str, Losses] = {}
 
     def losses_of_version(self, bundle: Bundle) -> Losses | None:
-        """Return the losses of a registered version; None if its graph gives none, and other rows' were saved."""
+        """Return the losses of a registered version; None if its graph gives none and none are saved for these rows."""
         if not gives_losses(bundle.card):
             return load_losses(bundle.folder.parent / LOSSES, self.rows)
         if bundle.sha256 not in self._losses:
@@ -89,7 +89,7 @@ def evaluated_losses(table: Path, metrics: Metrics, rows: Tensors) -> Losses:
     column = pq.read_table(table, columns=["prediction"])["prediction"].combine_chunks()
     count = len(rows["targets"])
     if len(column) < count:
-        raise DataError(f"{table} has {len(column)} rows, the test split {count}; run `unroll evaluate` again")
+        raise DataError(f"{table} has {len(column)} rows, but the test split has {count}; run `unroll evaluate` again")
     # The folds are in order: the last rows are the last fold's.
     last = column.slice(len(column) - count)
     return metrics.per_sample_loss(np.stack(last.to_numpy(zero_copy_only=False)), rows)

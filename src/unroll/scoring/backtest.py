@@ -68,7 +68,7 @@ class BacktestReport:
     """A back-test.
 
     Attributes:
-        live: One entry a model version, sorted by version.
+        live: One entry per model version, sorted by version.
         unmatched: Rows that were left out: a line for each reason.
     """
 
@@ -89,8 +89,8 @@ def compare_with_truth(
     occurs more than once on a side are left out and counted, as are rows that the other side lacks.
 
     Args:
-        predictions: A Parquet or CSV file that unroll wrote, or a folder of such.
-        truth: A Parquet or CSV file, or a folder of such: row_id and the true value. For prices that is the price
+        predictions: A Parquet or CSV file that unroll wrote, or a folder of them.
+        truth: A Parquet or CSV file, or a folder of them: row_id and the true value. For prices that is the price
             itself, for labels a list or a text of them, for translations the text.
         column: Column of the true values; by default `truth`, or the only column besides row_id and file.
         card: Card of the model, for predictions that do not name it.
@@ -131,8 +131,8 @@ def _figures(about: Mapping[str, Any], rows: "pd.DataFrame") -> dict[str, float]
     metrics = domain_of(domain).part("metrics")
     if not hasattr(metrics, "live_metrics"):
         raise DataError(
-            f"a {domain} {kind} model continues a prompt in one of many ways: no text is the truth, so it has no "
-            "back-test"
+            f"a {domain} {kind} model continues a prompt in one of many ways: no text is the only true one, so it has "
+            "no back-test"
         )
     return {**metrics.live_metrics(kind, rows), "rows": float(len(rows))}
 
@@ -181,11 +181,11 @@ def _truths(place: Path, column: str | None) -> tuple["pd.DataFrame", "pd.DataFr
         name = column or (_TRUTH if _TRUTH in others else others[0] if len(others) == 1 else None)
         if name not in others:
             wanted = f"column {column!r}" if column else f"column {_TRUTH!r}, nor only one besides row_id and file"
-            raise DataError(f"{path} has no {wanted}: name the true values with --column; it has {', '.join(others)}")
+            raise DataError(f"{path} has no {wanted}: name the true column with --column; it has {', '.join(others)}")
         kept = table.select([one for one in (*_KEYS, name) if one in table.column_names])
         frames.append(_frame(kept.rename_columns([*kept.column_names[:-1], _TRUTH]), path))
     if len({"file" in frame.columns for frame in frames}) > 1:
-        raise DataError(f"some files of {place} have a column 'file', others have none")
+        raise DataError(f"some files of {place} have a column 'file', others do not; add it to all or remove it")
     true = pd.concat(frames, ignore_index=True)
     empty = true[_TRUTH].isna()
     return true[~empty], true[empty]
@@ -196,7 +196,7 @@ def _files(place: Path) -> list[Path]:
     if place.is_file():
         return [place]
     if not place.is_dir():
-        raise DataError(f"{place} does not exist; give a Parquet or CSV file, or a folder of such")
+        raise DataError(f"{place} does not exist; give a Parquet or CSV file, or a folder of them")
     found = sorted(
         path
         for path in place.rglob("*")
@@ -206,7 +206,7 @@ def _files(place: Path) -> list[Path]:
         and not path.name.endswith(".quarantine.parquet")
     )
     if not found:
-        raise DataError(f"{place} has no Parquet and no CSV files")
+        raise DataError(f"{place} has neither Parquet nor CSV files")
     return found
 
 

@@ -100,7 +100,7 @@ class DriftReport:
         return "drift in " + ", ".join(f"{one.name} ({one.measures(one.exceeded)})" for one in self.drifted)
 
     def table(self) -> list[dict[str, str]]:
-        """Return one row a column, for an artifact or a page."""
+        """Return one row per column, for an artifact or a page."""
         within = "within the limits" if self.enough else "too few rows"
         return [
             {
@@ -125,10 +125,10 @@ class DriftReport:
 
 
 class DriftMonitor:
-    """Sums up what was counted of the files of a job.
+    """Adds up the counts of the files of a job.
 
     Args:
-        bundle: Its reference is compared with.
+        bundle: Bundle whose reference the counts are compared with.
     """
 
     def __init__(self, bundle: Bundle) -> None:

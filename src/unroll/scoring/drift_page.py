@@ -29,7 +29,7 @@ def write_page(report: DriftReport, folder: Path = paths.DRIFT) -> Path:
 
 
 def page(report: DriftReport, title: str) -> str:
-    """Return the page as HTML: verdict, one table row a column, and a picture of every column."""
+    """Return the page as HTML: verdict, one table row per column, and a picture of every column."""
     table = report.table()
     head = "".join(f"<th>{html.escape(name)}</th>" for name in (table[0] if table else ()))
     rows = "".join(f"<tr>{''.join(f'<td>{html.escape(value)}</td>' for value in row.values())}</tr>\n" for row in table)

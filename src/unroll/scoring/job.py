@@ -1,4 +1,4 @@
-"""Score what is new in an inbox, each file exactly once, without a ledger: the output folder is the record.
+"""Score each new file of an inbox exactly once, without a ledger: the output folder is the record.
 
 What a job does to a file depends on the file's bytes and the model alone, and ends with a marker in the output
 (`unroll.scoring.publish`). So a job may be killed anywhere, run twice, or run on two machines at once: the next one
@@ -31,7 +31,7 @@ _STALE_SECONDS = 24 * 60 * 60
 
 
 def find_model(address: str) -> tuple[Path, dict[str, str] | None]:
-    """Return the folder of a model; of an address that begins with `models:/`, also name, version and run_id.
+    """Return the folder of a model; for an address that begins with `models:/`, also name, version and run_id.
 
     Raises:
         ServiceUnavailable, TrackingError: The registry has no such model, or cannot be used.
@@ -65,7 +65,7 @@ def score_inbox(
         TrackingError: The registry does not have the model, or cannot be used.
         ParameterError: An address cannot be used, one of the folders is inside another, or the output is that of
             another inbox.
-        ServiceUnavailable: An object store or the registry is away; what is done is kept.
+        ServiceUnavailable: An object store or the registry is unavailable; what is done is kept.
         UnrollError: A folder cannot be read or written; what is done is kept.
     """
     job = _Job(scoring, on_file, staging)
@@ -156,7 +156,7 @@ def _open_folders(scoring: Scoring) -> tuple[Storage, Storage, Storage]:
         if folders[first].overlaps(folders[second]):
             raise ParameterError(
                 f"scoring.{names[first]} ({folders[first].address}) and scoring.{names[second]} "
-                f"({folders[second].address}) are one inside the other; expected separate folders"
+                f"({folders[second].address}) overlap; expected separate folders"
             )
     return folders
 

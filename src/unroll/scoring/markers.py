@@ -54,7 +54,7 @@ class Markers:
     def renew(self, file: StoredFile, sha256: str, folder: Path) -> bool:
         """Mark a new version of a file whose content was scored before; return whether it was.
 
-        A rejected file is not renewed: touching it has it tried again.
+        A rejected file is not renewed: the next job tries it again if it was touched.
         """
         name = safe_name(file.name)
         old = [self._output.read_json(_path(name, version)) for version in self._versions.get(name, ())]
@@ -74,7 +74,7 @@ class Markers:
         self._remove(name, self._versions.get(name, set()))
 
     def put(self, file: StoredFile, content: Mapping[str, Any], folder: Path) -> None:
-        """Write the marker of a file, by way of a folder of this machine. This comes last."""
+        """Write the marker of a file through a folder on this machine. This is the last step."""
         if self._is_new:
             write_json(folder / "inbox.json", self._owner)
             self._output.put(folder / "inbox.json", f"{FOLDER}/{_OWNER}")

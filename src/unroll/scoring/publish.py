@@ -38,14 +38,14 @@ class FilePublisher:
 
     Attributes:
         scorer: A context manager, within which files are scored.
-        monitor: Of the drift of all files.
+        monitor: Monitor of the drift of all files.
 
     Args:
         scoring: Limits.
         model: Folder of the bundle.
         registered: The model's name, version and run_id in the registry.
         folders: Input, output and quarantine.
-        markers: Of the output.
+        markers: Markers of the output.
 
     Raises:
         BundleError: The bundle is incomplete or altered.
@@ -73,7 +73,7 @@ class FilePublisher:
         self._markers, self._max_bad_share = markers, scoring.max_bad_share
 
     def deal_with(self, file: StoredFile, folder: Path) -> FileReport:
-        """Score a listed file, reject it, or renew its marker if it was only touched, by way of an empty folder.
+        """Score a listed file, reject it, or renew its marker if it was only touched; `folder` is an empty one.
 
         Raises:
             TryLaterError: It changed meanwhile, or may not be read.

@@ -28,7 +28,7 @@ def log_job(report: JobReport, page: Path | None) -> None:
 def backtest(predictions: Path, truth: Path, *, column: str | None = None, model: str | None = None) -> list[str]:
     """Compare predictions with the truth, log the metrics to MLflow, and return the report's lines.
 
-    `model` is the address of the model, for predictions that name none; otherwise as `compare_with_truth`.
+    `model` is the address of the model, for predictions that name none. For the rest see `compare_with_truth`.
 
     Raises:
         DataError: The files cannot be read or compared.

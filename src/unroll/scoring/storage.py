@@ -49,7 +49,7 @@ class StoredFile:
 class Storage:
     """A folder, or a prefix of an object store.
 
-    Every method raises ServiceUnavailable where the store's server is away, and UnrollError where it refuses or the
+    Every method raises ServiceUnavailable if the store's server is unavailable, UnrollError if it refuses or the
     disk is full.
 
     Args:
@@ -230,7 +230,7 @@ class Storage:
                 # How s3fs translates the answers 500 and 503.
                 raise ServiceUnavailable(f"{place} is not available: {_one_line(error)}; run again later") from error
             raise UnrollError(
-                f"{place} cannot be read or written: {_one_line(error)}; fix that and run again, what is done is kept"
+                f"{place} cannot be read or written: {_one_line(error)}; fix this and run again; finished files stay"
             ) from error
 
 
@@ -250,7 +250,7 @@ def _time_of(info: Mapping[str, Any]) -> float:
 
 
 def _client_errors(local: bool) -> tuple[tuple[type[Exception], ...], tuple[type[Exception], ...]]:
-    """Return what fsspec's clients raise if a server is away, and if it refuses."""
+    """Return what fsspec's clients raise if a server is unavailable, and if it refuses."""
     if not local:
         with contextlib.suppress(ImportError):
             from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError

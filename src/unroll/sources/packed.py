@@ -62,8 +62,8 @@ class _Decompressed(io.RawIOBase):
         read = self._compressed.tell()
         if self._count > max(_SMALL, RATIO * read):
             raise FormatError(
-                f"{self._path} is not unpacked further: its first {read:,} bytes grew to {self._count:,}, the limit is "
-                f"{RATIO} times; decompress it yourself if this is intended"
+                f"{self._path} is not unpacked further: its first {read:,} bytes grew to {self._count:,}, more than "
+                f"{RATIO} times as many; decompress it yourself if this is intended"
             )
         buffer[: len(content)] = content
         return len(content)

@@ -1,1 +1,1 @@
-"""One file a DVC stage: read files, call pure functions, write files."""
+"""One file per DVC stage: read files, call pure functions, write files."""

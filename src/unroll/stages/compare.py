@@ -65,10 +65,10 @@ def _cell(value: Any) -> str:
 
 
 def _draw_reach(results: list[dict[str, Any]]) -> None:
-    """Gradient norm at each time step over that at the last one: a line an experiment, a row a task.
+    """Plot the gradient norm of each time step relative to the last step: a line per experiment, a row per task.
 
-    Only many to one, and tasks that several recurrent experiments share: there is something to compare, and all of the
-    loss hangs on the last step.
+    Only many-to-one tasks that several recurrent experiments share are drawn: they can be compared, and their whole
+    loss depends on the last step.
     """
     drawable = [result for result in results if result["gradient_reach"] and result["topology"] == "many_to_one"]
     counts = Counter(result["task"] for result in drawable)

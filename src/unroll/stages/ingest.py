@@ -17,7 +17,7 @@ def run(name: str) -> None:
     section = load_section("datasets", name)
     for source in section.sources:
         if isinstance(source, PathSource) and not (source.sha256 or Path(source.path).is_relative_to(paths.OWN)):
-            print(f"{name}: DVC does not watch {source.path}; move it below {paths.OWN} to have changes ingested")
+            print(f"{name}: DVC does not watch {source.path}; move it below {paths.OWN} so that changes are ingested")
     fetched = [fetch(source) for source in section.sources]
     ingested: Ingested = domain_of(section.domain).part("dataset").read_dataset(fetched, section)
     with files.replacing(paths.raw(name)) as folder:

@@ -1,4 +1,4 @@
-"""Shows how far a training is while an epoch runs."""
+"""Reports the progress of a training while an epoch runs."""
 
 import time
 from pathlib import Path
@@ -26,12 +26,12 @@ class StepReporter:
         self._began = self._written = self._printed = time.monotonic()
 
     def next_network(self, label: str) -> None:
-        """Begin with another network, of which the label says which one; empty for the only one."""
+        """Begin the next network, which `label` names; the label is empty if there is only one."""
         self._number += 1
         self._network = label
 
     def printed(self) -> None:
-        """Say that a line was printed for another reason."""
+        """Note that a line was printed, so that the next line of progress waits."""
         self._printed = time.monotonic()
 
     def step(self, epoch: int, step: int, steps: int, loss: Tensor) -> None:

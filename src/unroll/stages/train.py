@@ -75,7 +75,7 @@ def run(name: str) -> None:
 
 
 def _inputs(task: str, domain: str) -> Iterable[Path]:
-    """Files that determine the result of a training besides params.yaml: features and code."""
+    """Return the files that determine the result of a training besides params.yaml: features and code."""
     yield from sorted(path for path in paths.features(task).iterdir() if path.name != "summary.json")
     for part in CODE:
         path = Path(__file__).parents[1] / part.format(domain=domain)
@@ -85,7 +85,7 @@ def _inputs(task: str, domain: str) -> Iterable[Path]:
 def _report(
     name: str, experiment: Experiment, task: Task, member: Member, alone: bool, tracked: Run, steps: StepReporter
 ) -> Callable[[Row, float], None]:
-    """Return what prints and logs an epoch of a member."""
+    """Return a function that prints and logs an epoch of a member."""
     label = name if alone else f"{name} {member.fold.name} seed {member.seed}"
 
     def report(row: Row, seconds: float) -> None:

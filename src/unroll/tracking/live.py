@@ -1,4 +1,4 @@
-"""Models at work: scoring jobs with their drift, and quality once the truth is known."""
+"""Models in use: scoring jobs with their drift, and quality once the truth is known."""
 
 import contextlib
 from collections.abc import Mapping, Sequence

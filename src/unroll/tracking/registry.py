@@ -94,7 +94,7 @@ def versions(name: str | None = None) -> list[Version]:
     """Return all versions of a model, or of all models: sorted by name, the newest first.
 
     Raises:
-        ServiceUnavailable, TrackingError: The store cannot be used. (So do all functions of this module.)
+        ServiceUnavailable, TrackingError: The store cannot be used. (All functions of this module raise these.)
     """
     found = []
     with open_store() as client:
@@ -150,7 +150,7 @@ def register(name: str, run_id: str, files: Path, tags: Mapping[str, str]) -> Ve
 
 
 def set_alias(name: str, version: str, alias: str) -> None:
-    """Let an alias point at a version."""
+    """Point an alias at a version."""
     with open_store() as client:
         client.set_registered_model_alias(name, alias, version_of(name, version).version)
 
@@ -216,7 +216,7 @@ def resolve(uri: str) -> Version:
     if not re.fullmatch(r"[0-9a-f]{64}", found.model_sha256) or not found.run_id:
         raise VersionError(
             f"{found.name} version {found.version} was not registered by unroll: it has no tag {_SHA256}; "
-            "choose another one of `unroll models list`"
+            "choose another one from `unroll models list`"
         )
     paths.STATE.mkdir(exist_ok=True)
     with FileLock(paths.STATE / "models.lock"):
@@ -270,5 +270,5 @@ def _aliases(client: Any, name: str | None) -> dict[str, dict[str, str]]:
 
 def _quotable(name: str) -> str:
     if "'" in name or "\\" in name:
-        raise TrackingError(f"{name!r} cannot be the name of a registered model")
+        raise TrackingError(f"{name!r} cannot be the name of a registered model; remove quotes and backslashes")
     return name

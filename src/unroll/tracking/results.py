@@ -1,4 +1,4 @@
-"""What evaluations and exports have written, sent to MLflow.
+"""Results of evaluations and exports, sent to MLflow.
 
 One process sends the results of all experiments, because each process that imports MLflow spends seconds on that.
 """

@@ -84,11 +84,11 @@ class Run:
         self._try(lambda: self._client.set_terminated(self.run_id, "FINISHED" if kind is None else "FAILED"))
 
     def log_epoch(self, prefix: str, row: Mapping[str, Any]) -> None:
-        """Log the metrics of an epoch. If the store is away, `send_results` sends them later."""
+        """Log the metrics of an epoch. If the store is unavailable, `send_results` sends them later."""
         self._try(lambda: self._log_metrics(self._metrics_of(prefix, row)))
 
     def log_history(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """Log all rows of `history.csv`, of which MLflow keeps those that it lacks."""
+        """Log all rows of `history.csv`; MLflow keeps those that it lacks."""
         alone = len({(row["fold"], row["seed"]) for row in history}) == 1
         prefixes = [member_prefix(row["fold"], row["seed"], alone) for row in history]
         metrics = [one for pair in zip(prefixes, history, strict=True) for one in self._metrics_of(*pair)]
@@ -148,7 +148,7 @@ class Run:
             self._client.log_batch(self.run_id, metrics[start : start + _METRICS_PER_CALL])
 
     def _try(self, call: Callable[[], object]) -> None:
-        """Call the store; once it was away, do not ask it again."""
+        """Call the store; once it was unavailable, do not call it again."""
         if self._away:
             return
         try:
@@ -156,7 +156,7 @@ class Run:
         except mlflow_errors() as error:
             self._away = True
             logging.getLogger(__name__).warning(
-                "the MLflow store is away, `unroll compare` will send the metrics: %s", redacted(one_line(error))
+                "the MLflow store is unavailable; `unroll compare` will send the metrics: %s", redacted(one_line(error))
             )
 
 

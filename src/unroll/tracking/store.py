@@ -15,7 +15,7 @@ from unroll.errors import ServiceUnavailable, TrackingError
 
 DEFAULT_STORE = "sqlite:///mlflow.db"
 _ARTIFACTS = Path("mlruns")
-# A server that is away must not delay a training: fail within seconds, and send what is missing later.
+# An unavailable server must not delay a training: fail within seconds, and send what is missing later.
 _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",

@@ -33,7 +33,7 @@ class Batches:
         inputs: Raw inputs, [sample, time, …], right-padded where lengths vary.
         targets: Raw targets, [sample, …].
         lengths: Lengths of the inputs, int64 [sample] on the CPU; None without padding.
-        target_lengths: Lengths of the targets, likewise; None if they have the inputs' lengths, or no steps.
+        target_lengths: Lengths of the targets, in the same form; None if they have the inputs' lengths, or no steps.
         stateful: The samples are consecutive windows of one stream: each batch continues where the previous one ended.
     """
 

@@ -89,7 +89,7 @@ def build_model(task: Task, model: Model, *, seed: int = 0, vectors: Tensor | No
 
 
 def combine(task: Task, networks: Sequence[Network]) -> nn.Module:
-    """Return what is evaluated and exported of several networks: their mean with its decision, or the generator."""
+    """Combine networks for evaluation and export into their mean with its decision, or return the generator."""
     if task.output == "tokens":
         return networks[0]
     ensemble = Ensemble(networks)

@@ -25,12 +25,12 @@ class Member:
 
     @property
     def file(self) -> str:
-        """File name of its weights."""
+        """Name of the file with its weights."""
         return f"{self.fold.name}-seed{self.seed}.safetensors"
 
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
-    """Write weights and fitted preprocessing whole."""
+    """Write weights and fitted preprocessing atomically."""
     with replacing(path) as part:
         save_file({name: tensor.contiguous() for name, tensor in weights.items()}, part)
 
@@ -39,7 +39,7 @@ def load_networks(task: Task, model: Model, folder: Path, fold: Fold, seeds: tup
     """Return the trained networks of a fold, in evaluation mode on the CPU.
 
     Raises:
-        DataError: The weights are missing, or of a model with other parameters.
+        DataError: The weights are missing, or belong to a model with other parameters.
     """
     networks: list[Network] = []
     for seed in seeds:

@@ -70,7 +70,7 @@ def predict_test(task: Task, model: Model, samples: Samples, folder: Path, seeds
 
 
 def validate(network: Network, task: Task, data: Batches, rows: Tensors) -> tuple[float, float]:
-    """Return loss and headline metric on a split; of decoded tasks, the metric of some rows, decoded greedily."""
+    """Return loss and headline metric on a split; for generators, the metric of some rows, decoded greedily."""
     total, count = torch.zeros((), dtype=torch.float64), 0
     parts: list[tuple[Tensor, Tensor]] = []
     with torch.inference_mode():
@@ -119,7 +119,7 @@ def _run(network: Network, task: Task, data: Batches) -> Iterator[tuple[Tensor, 
 
 
 def _judged(network: SequenceNetwork, task: Task, output: Tensor, batch: Batch) -> Tensor:
-    """Return what metrics take, from what the loss compares."""
+    """Convert the output that the loss compares to the prediction that the metrics take."""
     if isinstance(network, LanguageModel):
         return target_log_probabilities(output, batch.targets)
     decoded: Tensor = network.preprocessing.decode(output, batch.inputs)
@@ -141,5 +141,5 @@ def _assemble(parts: Sequence[tuple[Tensor, Tensor]], task: Task, data: Batches)
 
 
 def _pad_steps(part: Tensor, steps: int) -> Tensor:
-    """[row, step, …] zero-padded to this many steps."""
+    """Pad [row, step, …] with zeros to this many steps."""
     return torch.cat([part, part.new_zeros((len(part), steps - part.shape[1], *part.shape[2:]))], dim=1)

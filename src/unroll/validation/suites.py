@@ -39,7 +39,7 @@ class Outcome:
         passed: Whether the data fulfills it.
         failed_rows: Number of rows that do not; None if it is about the table as a whole.
         examples: The first of these rows, or what was found.
-        notes: Those of the expectation.
+        notes: Notes of the expectation.
     """
 
     expectation: str

@@ -60,10 +60,10 @@ def test_object_arrays_are_never_unpickled(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"arr_0": X}, "found the arrays arr_0, missing X, y, lengths"),
+        ({"arr_0": X}, "found the arrays arr_0, but not X, y, lengths"),
         (GOOD | {"X": X.reshape(-1)}, r"X is float64 \[12\], expected numbers \[frame, feature\]"),
         (GOOD | {"y": np.array([0, 1, 2])}, "y has 3 classes, lengths 2 recordings"),
-        (GOOD | {"lengths": np.array([2, 3])}, "lengths add up to 5 frames, X has 6"),
+        (GOOD | {"lengths": np.array([2, 3])}, "lengths add up to 5 frames, but X has 6"),
         (GOOD | {"lengths": np.array([8, -2])}, "recording 1 .* has -2 frames"),
         ({"X": X[:0], "y": np.array([], int), "lengths": np.array([], int)}, "has no recordings"),
     ],

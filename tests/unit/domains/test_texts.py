@@ -190,7 +190,7 @@ def test_a_long_text_is_cut_and_counted_or_refused(make):
     assert samples.tensors["inputs"].shape[1] == samples.tensors["lengths"].max() == 20
     # The baselines read the whole text.
     assert samples.tensors["text"][3] == texts[3]
-    with pytest.raises(DataError, match="row 103 has 30 tokens, max_tokens is 20"):
+    with pytest.raises(DataError, match="row 103 has 30 tokens, but max_tokens is 20"):
         make(texts, truncation=False)
 
 

@@ -62,7 +62,7 @@ def test_an_option_out_of_bounds_is_named_with_its_value(option, value):
     ("model", "given", "named"),
     [
         ("writer", DecodingConfig(beams=2, n_best=3), "--beams is 2"),
-        ("writer", DecodingConfig(temperature=0.0, beams=12), "at most that"),
+        ("writer", DecodingConfig(temperature=0.0, beams=12), "lower it to that"),
         ("translator", DecodingConfig(temperature=1.0, seed=3), "--temperature, --seed"),
         ("classifier", DecodingConfig(beams=2), "--beams"),
     ],

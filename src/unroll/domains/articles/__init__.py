@@ -1,4 +1,4 @@
-"""Running text."""
+"""Domain `articles`: running text."""
 
 from unroll.domains.articles.config import ArticleDataset, LanguageTask
 from unroll.domains.domain import Domain

@@ -14,13 +14,13 @@ SAMPLING = DecodingConfig(temperature=0.8, top_k=40)
 
 
 class ArticleDataset(SplitDataset):
-    """Running text: plain text files with one paragraph a line."""
+    """Running text: plain text files with one paragraph per line."""
 
     domain: Literal["articles"]
 
 
 class LanguageTask(TaskSection):
-    """The next word of running text; the state is carried from window to window."""
+    """Predict the next word of running text; the state is carried from window to window."""
 
     domain: Literal["articles"]
     kind: Literal["language_model"]

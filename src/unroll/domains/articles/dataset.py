@@ -1,4 +1,4 @@
-"""Running text: plain files, one paragraph or heading a line, read into one typed table.
+"""Running text: plain files, one paragraph or heading per line, read into one typed table.
 
 Columns of the table: row_id int64 (0, 1, … in the order of the files), split string, text string (NFC, stripped).
 """

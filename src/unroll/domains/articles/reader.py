@@ -1,4 +1,4 @@
-"""Files of prompts, the beginnings of texts."""
+"""Interface of bundles that read prompts, the beginnings of texts."""
 
 from unroll.inference.columns import TEXT
 from unroll.inference.interface import SAMPLE, Interface

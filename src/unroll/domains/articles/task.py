@@ -1,4 +1,4 @@
-"""The next word of running text."""
+"""Task: predict the next word of running text."""
 
 from unroll.domains.articles.config import LanguageTask
 from unroll.domains.articles.metrics import make_metrics

@@ -1,4 +1,4 @@
-"""Images of handwritten digits, read row by row."""
+"""Domain `digits`: images of handwritten digits, read row by row."""
 
 from unroll.domains.digits.config import DigitDataset, DigitTask
 from unroll.domains.domain import Domain

@@ -25,7 +25,7 @@ class DigitDataset(DatasetSection):
 
 
 class DigitTask(TaskSection):
-    """The digit in an image, whose rows are the time steps and whose columns the features."""
+    """Classify the digit in an image; its rows are the time steps, and its columns are the features."""
 
     domain: Literal["digits"]
     kind: Literal["classification"]

@@ -1,4 +1,4 @@
-"""Labelled images of digits: the published pickle or the four official IDX files, read into one typed table.
+"""Labeled images of digits: the published pickle or the four official IDX files, read into one typed table.
 
 Columns of the table: row_id int64 (0, 1, … in the order of the files, training images first), split string ("train"
 or "test"), label uint8, pixels fixed_size_list<uint8>[784] (row by row, 0 = background).
@@ -112,7 +112,7 @@ def read_pickle(source: "Fetched") -> tuple[Parts, dict[str, Any]]:
             raise FormatError(f"{path} is not a pickle of numpy arrays: {' '.join(str(error).split())[:200]}") from None
         # Reading to the end makes gzip check the sum over the whole file.
         if idx.read_plain(file, 1, path):
-            raise FormatError(f"{path} continues after the end of its pickle")
+            raise FormatError(f"{path} continues after the end of its pickle; fetch it again")
     pairs = [_pair(pair, number, path) for number, pair in enumerate(_sequence(content, 3, path, "the pickle"), 1)]
     images, labels = (np.concatenate(arrays) for arrays in zip(*pairs[:2], strict=True))
     record = {
@@ -174,7 +174,7 @@ def _read_idx_files(fetched: Sequence["Fetched"]) -> tuple[Parts, list[dict[str,
             if role is None:
                 continue
             if role in found:
-                raise FormatError(f"{found[role]} and {path} would both be the {role[0]} {role[1]}")
+                raise FormatError(f"{found[role]} and {path} would both be the {role[0]} {role[1]}; keep one of them")
             found[role] = path
             names[" ".join(role)] = path.name
         records.append({**source.record, "format": "IDX", "files": names})

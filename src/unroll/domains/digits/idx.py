@@ -105,11 +105,11 @@ def _iter_idx(path: Path, magic: int, rows: int) -> Iterator[np.ndarray]:
             content = read_plain(file, wanted * item, path)
             if len(content) < wanted * item:
                 held = done + len(content) // item
-                raise FormatError(f"{path} states {count:,} {KINDS[magic]} and has {held:,}")
+                raise FormatError(f"{path} states {count:,} {KINDS[magic]} but has {held:,}; fetch it again")
             done += wanted
             yield np.frombuffer(content, np.uint8)
         if read_plain(file, 1, path):
-            raise FormatError(f"{path} states {count:,} {KINDS[magic]} and has more")
+            raise FormatError(f"{path} states {count:,} {KINDS[magic]} but has more; fetch it again")
 
 
 def _exactly(file: BinaryIO, size: int, path: Path, what: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Files of digits, ready for the graph: Parquet, CSV or IDX."""
+"""Reader of images of digits from Parquet, CSV or IDX files."""
 
 import csv
 import io
@@ -39,8 +39,8 @@ def read_digits(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBat
     """Read images, batch by batch.
 
     Yields:
-        Batches of `SCHEMA` (row_id int64, inputs uint8 [784]) and reason string: why a row cannot be scored. That is so
-        if its id or a pixel is missing, if it has not 784 pixels, or if one is outside 0–255; its inputs are zeros.
+        Batches of `SCHEMA` (row_id int64, inputs uint8 [784]) and reason string: why a row cannot be scored (its id or
+        a pixel is missing, it does not have 784 pixels, or one is outside 0–255); the inputs of such a row are zeros.
 
     Raises:
         FormatError: The file is cut short, or its columns are not pixels.
@@ -72,8 +72,8 @@ def _read_csv(path: Path) -> Iterator[pa.RecordBatch]:
     pixels = [i for i in range(len(names)) if i not in ids and i not in labels]
     if len(pixels) != PIXELS or len(ids) > 1 or len(labels) > 1:
         raise FormatError(
-            f"{path} has {len(columns)} columns, {len(pixels)} of them pixels; expected {PIXELS} pixel columns, row by "
-            "row of the image, and besides at most one of row_id or id and one of label, digit or class"
+            f"{path} has {len(columns)} columns, {len(pixels)} of them pixels; expected {PIXELS} pixel columns (row by "
+            "row of the image), and optionally one of row_id, id and one of label, digit, class"
         )
     # Columns are renamed, because a header may repeat a name. Pixels are int32, so that a 300 rejects only its row.
     own = [f"c{i}" for i in range(len(names))]
@@ -101,7 +101,7 @@ def _read_csv(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _csv_header(path: Path) -> tuple[bool, list[str]]:
-    """Whether a CSV has a header, and the fields of its first line."""
+    """Return whether a CSV has a header, and the fields of its first line."""
     with open_plain(path) as stream:
         start = stream.read(_HEADER_LIMIT)
     line, _, _ = start.lstrip(b"\xef\xbb\xbf").partition(b"\n")
@@ -119,7 +119,7 @@ def _read_idx(path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _digit_batch(values: np.ndarray, reasons: Reasons, ids: pa.Array | None, path: Path, first: int) -> pa.RecordBatch:
-    """One batch of `SCHEMA` and reason from uint8 [rows, 784]; without ids, rows are numbered from `first`."""
+    """Return one batch of `SCHEMA` and reason from uint8 [rows, 784]; without ids, rows are numbered from `first`."""
     if ids is None:
         ids = pa.array(np.arange(first, first + len(values), dtype=np.int64))
     elif not pa.types.is_integer(ids.type):
@@ -133,7 +133,7 @@ def _digit_batch(values: np.ndarray, reasons: Reasons, ids: pa.Array | None, pat
 
 
 def _pixels(column: pa.Array, path: Path) -> tuple[np.ndarray, Reasons]:
-    """uint8 [rows, 784] of a column of lists, or of 784 bytes each, which are not copied."""
+    """Return uint8 [rows, 784] from a column of lists, or of 784 bytes each, which are not copied."""
     kind = column.type
     missing = column.is_null().to_numpy(zero_copy_only=False)
     reasons = {int(row): "the pixels are missing" for row in np.flatnonzero(missing)}
@@ -169,7 +169,7 @@ def _pixels(column: pa.Array, path: Path) -> tuple[np.ndarray, Reasons]:
 
 
 def _bytes(values: np.ndarray) -> tuple[np.ndarray, Reasons]:
-    """uint8 [rows, 784] of whole numbers; rows with one outside 0–255 become zeros."""
+    """Return whole numbers as uint8 [rows, 784]; a row with a number outside 0–255 becomes zeros."""
     if values.dtype == np.uint8:
         return values, {}
     outside = (values < 0) | (values > 255)

@@ -13,7 +13,7 @@ def make_samples(table: pa.Table, section: DigitTask, name: str) -> Samples:
 
     Args:
         table: Columns split, label, pixels (uint8 [784]).
-        section: The task.
+        section: Parameters of the task.
         name: Name of the task, for error messages.
 
     Returns:

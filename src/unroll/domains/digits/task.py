@@ -1,4 +1,4 @@
-"""The digit in an image, whose rows are read one after the other."""
+"""Task: classify the digit in an image, whose rows are read one after the other."""
 
 import torch.nn.functional as F
 

@@ -1,4 +1,4 @@
-"""Pairs of sentences in two languages."""
+"""Domain `pairs`: pairs of sentences in two languages."""
 
 from unroll.domains.domain import Domain
 from unroll.domains.pairs.config import PairDataset, TranslationTask

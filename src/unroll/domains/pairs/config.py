@@ -17,7 +17,7 @@ class PairDataset(RowDataset):
 
 
 class TranslationTask(TextTask):
-    """The translation of a sentence, with one tokenizer for both languages."""
+    """Translate a sentence, with one tokenizer for both languages."""
 
     domain: Literal["pairs"]
     kind: Literal["translation"]

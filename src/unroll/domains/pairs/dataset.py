@@ -69,7 +69,7 @@ def read_dataset(fetched: Sequence["Fetched"], section: PairDataset) -> Ingested
 def _has_tab(path: Path) -> bool:
     first = next((line for line in read_lines(path) if line.strip()), None)
     if first is None:
-        raise FormatError(f"{path} is empty, expected sentence pairs")
+        raise FormatError(f"{path} is empty; expected sentence pairs")
     return "\t" in first
 
 

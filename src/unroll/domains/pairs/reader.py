@@ -1,4 +1,4 @@
-"""Files of sentences to translate."""
+"""Interface of bundles that read sentences to translate."""
 
 from unroll.inference.columns import TEXT
 from unroll.inference.interface import SEARCH, Interface

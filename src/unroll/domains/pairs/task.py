@@ -1,4 +1,4 @@
-"""The translation of a sentence."""
+"""Task: translate a sentence."""
 
 from unroll.domains.pairs.config import TranslationTask
 from unroll.domains.pairs.metrics import make_metrics

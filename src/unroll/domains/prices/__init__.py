@@ -1,4 +1,4 @@
-"""Daily prices of stocks."""
+"""Domain `prices`: daily prices of stocks."""
 
 from unroll.domains.domain import Domain
 from unroll.domains.prices.config import LevelTask, LogReturnTask, PriceDataset, QuantileTask

@@ -1,7 +1,7 @@
 """Columns of a price file, converted to dates, numbers, volumes and tickers.
 
-Each function takes a pandas Series: text, or typed values of a Parquet file. The name of its index is what a row is
-called in messages ("line" or "row"), its labels are their numbers. A cell that cannot be converted raises a
+Each function takes a pandas Series: text, or typed values of a Parquet file. Its index holds the numbers of the rows,
+and the index's name is the word for a row in messages ("line" or "row"). A cell that cannot be converted raises a
 FormatError with its row, column and value.
 """
 
@@ -53,7 +53,7 @@ def dates(cells: pd.Series) -> tuple[pd.Series, str]:
 
 
 def _days(text: pd.Series, form: str) -> pd.Series:
-    """Convert days of a format; NaT for what is not one, as in the year 0, which pandas knows and Python does not."""
+    """Convert days of a format; NaT for invalid ones, including the year 0, which pandas knows but Python does not."""
     days = pd.to_datetime(text, format=form, errors="coerce")
     return days.where(days >= pd.Timestamp("0001-01-01"))
 

@@ -45,7 +45,7 @@ class _ColumnTask(TaskSection):
 
 
 class LevelTask(_ColumnTask):
-    """The next price level from a window of past levels."""
+    """Predict the next price level from a window of past levels."""
 
     domain: Literal["prices"]
     kind: Literal["level"]
@@ -56,7 +56,7 @@ class LevelTask(_ColumnTask):
 
 
 class LogReturnTask(_ColumnTask):
-    """The next price as its log return over the last known price."""
+    """Predict the next price as its log return over the last known price."""
 
     domain: Literal["prices"]
     kind: Literal["log_return"]
@@ -71,7 +71,7 @@ class LogReturnTask(_ColumnTask):
 
 
 class QuantileTask(TaskSection):
-    """Quantiles of the next day's log return, in units of its EWMA volatility."""
+    """Predict quantiles of the next day's log return, in units of its EWMA volatility."""
 
     domain: Literal["prices"]
     kind: Literal["return_quantiles"]

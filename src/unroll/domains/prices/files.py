@@ -1,4 +1,4 @@
-"""CSV and Parquet files of daily prices, as finance sites export them, with their columns under our names."""
+"""CSV and Parquet files of daily prices, as finance sites export them, with their columns renamed to ours."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,10 +36,10 @@ def read_frame(path: Path) -> tuple[pd.DataFrame, list[str]]:
         with path.open("rb") as file:
             is_parquet = file.read(4) == b"PAR1"
     except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror}") from None
+        raise FormatError(f"{path} cannot be read: {error.strerror}; check its path and permissions") from None
     frame, ignored = _read_parquet(path) if is_parquet else _read_csv(path)
     if frame.empty:
-        raise FormatError(f"{path} has a header and no rows")
+        raise FormatError(f"{path} has a header but no rows; add rows, or remove the file")
     return frame, ignored
 
 
@@ -66,7 +66,7 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _without_encoding(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column of a type that pandas has, too."""
+    """Return the column as a type that pandas also has."""
     if pa.types.is_dictionary(column.type):
         return column.cast(column.type.value_type)
     if pa.types.is_decimal(column.type) or pa.types.is_null(column.type):

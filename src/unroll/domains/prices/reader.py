@@ -1,4 +1,4 @@
-"""The last days of every ticker in a price file, ready for the graph."""
+"""Reader of the last days of every ticker from files of prices."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -46,11 +46,11 @@ def last_windows(path: Path, parquet: bool, ticker: str, spec: PriceInput) -> pa
     Args:
         path: CSV, or Parquet with the columns date and those of `spec`. Its rows may be in any order.
         parquet: Whether the file is Parquet.
-        ticker: Of a file without a column ticker or symbol.
+        ticker: Ticker of a file without a column ticker or symbol.
         spec: Columns and days.
 
     Returns:
-        One row a ticker, in their order: row_id, ticker, last_date, date (the next business day), last_price float64
+        One row per ticker, in their order: row_id, ticker, last_date, date (the next business day), last_price float64
         (of `spec.known`), inputs float32 [window * columns], oldest day first, and reason string: why a ticker cannot
         be scored; then the price is null and the inputs are zeros.
 
@@ -80,12 +80,12 @@ def last_windows(path: Path, parquet: bool, ticker: str, spec: PriceInput) -> pa
 
 
 def next_business_day(days: np.ndarray) -> np.ndarray:
-    """The Monday to Friday after each day, datetime64[D]: Friday, Saturday and Sunday all give the Monday."""
+    """Return the next business day after each day, datetime64[D]: Friday, Saturday and Sunday give Monday."""
     return np.busday_offset(days, 1, roll="backward")
 
 
 def _fault(dates: np.ndarray, values: np.ndarray, columns: list[str], window: int) -> str | None:
-    """Why one ticker's last days cannot be scored; `dates` has one day more than the window if the file does."""
+    """Return why a ticker's last days cannot be scored; `dates` has one day more than the window if the file does."""
     if np.isnat(dates).any():
         return "has a row without a date"
     if dates[0] < _FIRST or dates[-1] > _LAST:
@@ -125,7 +125,7 @@ def _batch(found: list[tuple[str, np.datetime64, float, np.ndarray]], spec: Pric
 
 
 def _read_days(path: Path, parquet: bool, ticker: str, columns: list[str], rows: int) -> pa.Table:
-    """The last `rows` days of every ticker, by ticker and date: ticker, date, and `columns` as float64."""
+    """Return the last `rows` days of every ticker, sorted: ticker, date, and `columns` as float64."""
     kept = None
     seen = 0
     try:
@@ -176,7 +176,7 @@ def _with_plain_columns(table: pa.Table, ticker: str, columns: list[str], path: 
 
 
 def _within_calendar(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Timestamps, null where date32 cannot represent the day: Arrow would let it wrap around."""
+    """Return timestamps, null where date32 cannot represent the day: Arrow would let it wrap around."""
     if not pa.types.is_timestamp(column.type) or column.type.unit != "ms":
         return column  # Parquet has no seconds, and finer units do not reach so far
     most = 86_400_000 * (2**31 - 1)
@@ -186,13 +186,13 @@ def _within_calendar(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _plain_name(name: str) -> str:
-    """A column's name as in the card."""
+    """Return a column's name as it is in the card."""
     plain = name.strip().lower().replace(" ", "_")
     return "ticker" if plain == "symbol" else plain
 
 
 def _last_rows(table: pa.Table, rows: int) -> pa.Table:
-    """The last `rows` rows of every ticker, sorted by ticker and date."""
+    """Return the last `rows` rows of every ticker, sorted by ticker and date."""
     table = table.sort_by([("ticker", "ascending"), ("date", "ascending")]).combine_chunks()
     if not table.num_rows:
         return table

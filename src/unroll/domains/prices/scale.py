@@ -73,7 +73,7 @@ def find(table: pa.Table) -> list[OtherScale]:
 
 
 def _ratio(low: np.ndarray, high: np.ndarray, close: np.ndarray) -> float:
-    """Return the median ratio, clipped to ratios that put every close into its day's range, if there are any."""
+    """Return the median ratio, clipped to the ratios (if any) that put every close into its day's range."""
     middle = float(np.median(close / ((low + high) / 2)))
     least, most = float(np.max(close / high)), float(np.min(close / low))
     if least <= most:

@@ -1,4 +1,4 @@
-"""The next price: as a level, as a log return over the last known price, or as quantiles of that return."""
+"""Task: predict the next price as a level, as a log return over the last known price, or as quantiles of it."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""Recordings as frames of features."""
+"""Domain `recordings`: recordings as frames of features."""
 
 from unroll.domains.domain import Domain
 from unroll.domains.recordings.config import RecordingDataset, RecordingTask

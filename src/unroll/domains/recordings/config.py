@@ -15,7 +15,7 @@ class RecordingDataset(RowDataset):
 
 
 class RecordingTask(TaskSection):
-    """The class of a recording, tested on voices that are not in training."""
+    """Classify a recording; the test uses voices that are not in training."""
 
     domain: Literal["recordings"]
     kind: Literal["classification"]

@@ -84,7 +84,7 @@ def read_npz(path: Path) -> tuple[Recordings, list[str]]:
             missing = [name for name in _ARRAYS if name not in archive.files]
             if missing:
                 raise FormatError(
-                    f"{path}: found the arrays {', '.join(archive.files) or '(none)'}, missing {', '.join(missing)}; "
+                    f"{path}: found the arrays {', '.join(archive.files) or '(none)'}, but not {', '.join(missing)}; "
                     f"expected: {_EXPECTED}"
                 )
             loaded = {name: archive[name] for name in _ARRAYS}
@@ -111,7 +111,7 @@ def _checked(path: Path, X: np.ndarray, y: np.ndarray, lengths: np.ndarray) -> R
         place = int(np.argmax(lengths < 1))
         raise FormatError(f"{path}: recording {place} (counted from 0) has {lengths[place]} frames; leave it out")
     if lengths.sum() != len(X):
-        raise FormatError(f"{path}: lengths add up to {lengths.sum():,} frames, X has {len(X):,}")
+        raise FormatError(f"{path}: lengths add up to {lengths.sum():,} frames, but X has {len(X):,}")
     return X.astype(np.float32, copy=False), y.astype(np.int64, copy=False), lengths.astype(np.int64, copy=False)
 
 

@@ -1,4 +1,4 @@
-"""Files of recordings."""
+"""Interface of bundles that read recordings."""
 
 from unroll.inference.array_reader import ARRAY_READER
 from unroll.inference.columns import CLASSES

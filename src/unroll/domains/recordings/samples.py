@@ -21,7 +21,7 @@ def make_samples(table: pa.Table, section: RecordingTask, name: str) -> Samples:
 
     Args:
         table: Columns row_id, split, label int64, frames list<fixed_size_list<float32>>.
-        section: Parameters of the section.
+        section: Parameters of the task.
         name: Name of the task, for error messages.
 
     Returns:

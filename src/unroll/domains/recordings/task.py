@@ -1,4 +1,4 @@
-"""The class of a recording."""
+"""Task: classify a recording."""
 
 import torch.nn.functional as F
 

@@ -1,4 +1,4 @@
-"""Strips of several digits side by side, composed from a dataset of the digits domain."""
+"""Domain `strips`: several digits side by side, composed from a dataset of the domain `digits`."""
 
 from unroll.domains.domain import Domain
 from unroll.domains.strips.config import StripCaptionTask, StripColumnTask

@@ -30,13 +30,13 @@ class _StripTask(TaskSection):
 
 
 class StripColumnTask(_StripTask):
-    """The digit that each pixel column of a strip belongs to, if any."""
+    """Label each pixel column of a strip with the digit that it belongs to, if any."""
 
     kind: Literal["column_labels"]
 
 
 class StripCaptionTask(_StripTask):
-    """The digits of a strip as words."""
+    """Write the digits of a strip as words."""
 
     kind: Literal["captions"]
     decoding: BeamSearch = DecodingConfig(max_length=8)

@@ -141,7 +141,7 @@ def column_baselines(samples: Samples) -> dict[str, Prediction]:
 
 
 def surroundings(strips: NDArray[np.uint8], strip: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the pixels of columns and of their neighbors on both sides; beyond the ends of a strip there is paper.
+    """Return the pixels of columns and of their neighbors on both sides; pixels beyond the ends of a strip are blank.
 
     Args:
         strips: uint8 [strip, column, row].

@@ -1,4 +1,4 @@
-"""Files of strips."""
+"""Interface of bundles that read strips."""
 
 from unroll.inference.array_reader import ARRAY_READER
 from unroll.inference.columns import LABELS, TEXT

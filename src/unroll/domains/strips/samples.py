@@ -44,7 +44,7 @@ def make_samples(table: pa.Table, section: StripColumnTask | StripCaptionTask, n
 
     Args:
         table: Columns row_id, split, label, pixels (uint8 [784]).
-        section: Parameters of the section.
+        section: Parameters of the task.
         name: Name of the task, for error messages.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The digits of a strip: a label for each pixel column, or a caption."""
+"""Tasks: label each pixel column of a strip of digits, or caption the strip."""
 
 from unroll.domains.strips.config import StripCaptionTask, StripColumnTask
 from unroll.domains.strips.metrics import CLASSES, make_metrics

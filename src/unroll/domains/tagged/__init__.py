@@ -1,4 +1,4 @@
-"""Sentences with a tag for each token."""
+"""Domain `tagged`: sentences with a tag for each token."""
 
 from unroll.domains.domain import Domain
 from unroll.domains.tagged.config import TaggedDataset, TaggingTask

@@ -15,12 +15,12 @@ class TaggedDataset(SplitDataset):
 
 
 class TaggingTask(TextTask):
-    """An IOB tag for each token of a sentence."""
+    """Predict an IOB tag for each token of a sentence."""
 
     domain: Literal["tagged"]
     kind: Literal["token_classification"]
     characters: Annotated[int, Field(ge=0)] = 12
-    """First characters of each token that the model reads besides the token; 0 for none."""
+    """Number of first characters of each token that the model also reads; 0 for none."""
 
     @model_validator(mode="after")
     def _tokens_as_given(self) -> Self:

@@ -79,7 +79,7 @@ def _read(path: Path) -> tuple[list[Sentence], dict[str, int]]:
 
 
 def read_conll(path: Path) -> list[Sentence]:
-    """Read a file of one token a line: the token first, its tag last, columns between them left out.
+    """Read a file with one token per line: the token first, its tag last, columns between them left out.
 
     Columns are separated by tabs, or by blanks where a line has no tab. A blank line ends a sentence; `-DOCSTART-`
     lines are left out, and so are comments: lines before a sentence that begin with `#` and do not end in a tag.
@@ -115,7 +115,7 @@ def read_conll(path: Path) -> list[Sentence]:
         tokens.append(token)
         tags.append(tag)
     if not sentences:
-        raise FormatError(f"{path} has no tokens, expected CoNLL columns")
+        raise FormatError(f"{path} has no tokens; expected CoNLL columns")
     return sentences
 
 

@@ -1,4 +1,4 @@
-"""Files of sentences to tag."""
+"""Interface of bundles that read sentences to tag."""
 
 from unroll.inference.columns import LABELS
 from unroll.inference.interface import Interface

@@ -20,7 +20,7 @@ def make_samples(table: pa.Table, section: TaggingTask, name: str) -> Samples:
 
     Args:
         table: Columns row_id, split, tokens, tags.
-        section: Parameters of the section.
+        section: Parameters of the task.
         name: Name of the task, for error messages.
 
     Returns:

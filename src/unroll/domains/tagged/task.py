@@ -1,4 +1,4 @@
-"""A tag for each token of a sentence, such as the IOB2 tags of persons and places."""
+"""Task: tag each token of a sentence, such as with the IOB2 tags of persons and places."""
 
 from unroll.domains.tagged.config import TaggingTask
 from unroll.domains.tagged.metrics import make_metrics

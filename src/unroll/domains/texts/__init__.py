@@ -1,4 +1,4 @@
-"""Labelled texts."""
+"""Domain `texts`: labeled texts."""
 
 from unroll.domains.domain import Domain
 from unroll.domains.texts.config import TextClassTask, TextDataset

@@ -1,4 +1,4 @@
-"""Sections of params.yaml for labelled texts."""
+"""Sections of params.yaml for labeled texts."""
 
 from typing import Annotated, Literal, Self
 
@@ -10,7 +10,7 @@ from unroll.config.tokenizer import TextTask
 
 
 class TextDataset(RowDataset):
-    """Labeled texts: CSV, TSV or JSONL, one text a row."""
+    """Labeled texts: CSV, TSV or JSONL, one text per row."""
 
     domain: Literal["texts"]
     text_column: str = "text"
@@ -20,12 +20,12 @@ class TextDataset(RowDataset):
 
 
 class TextClassTask(TextTask):
-    """The class of a text."""
+    """Classify a text."""
 
     domain: Literal["texts"]
     kind: Literal["classification"]
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
-    """Classes in the order of the outputs; of ratings, from low to high."""
+    """Classes in the order of the outputs; for ratings, from low to high."""
     thresholds: tuple[float, ...] | None = None
     """Ratings that separate the classes, one fewer than there are classes. A rating on a threshold belongs to the class
     nearer to the middle."""

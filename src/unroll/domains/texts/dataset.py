@@ -1,4 +1,4 @@
-"""Labelled texts: CSV, TSV or JSON lines, read into one typed table.
+"""Labeled texts: CSV, TSV or JSON lines, read into one typed table.
 
 Columns of the table: row_id int64 (0, 1, … in the order of the files), split string (the source's, or null), text
 string (NFC, stripped), label string (null where labels are numbers), rating float64 (null where they are names).

@@ -1,4 +1,4 @@
-"""What is expected of a table of labelled texts."""
+"""What is expected of a table of labeled texts."""
 
 import great_expectations as gx
 import pyarrow as pa

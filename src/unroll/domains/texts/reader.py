@@ -1,4 +1,4 @@
-"""Files of texts to classify."""
+"""Interface of bundles that read texts to classify."""
 
 from unroll.inference.columns import CLASSES
 from unroll.inference.interface import Interface

@@ -1,4 +1,4 @@
-"""The class of a text: a label, or the range of its rating."""
+"""Task: classify a text by its label, or by the range of its rating."""
 
 import torch.nn.functional as F
 

@@ -1,4 +1,4 @@
-"""Tunes in ABC notation."""
+"""Domain `tunes`: tunes in ABC notation."""
 
 from unroll.domains.domain import Domain
 from unroll.domains.tunes.config import TuneDataset, TuneTask

@@ -20,7 +20,7 @@ class TuneDataset(RowDataset):
 
 
 class TuneTask(TaskSection):
-    """The next token of a tune, from its meter and key on."""
+    """Continue a tune, token by token, from its meter and key."""
 
     domain: Literal["tunes"]
     kind: Literal["language_model"]

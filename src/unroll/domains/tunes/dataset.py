@@ -51,7 +51,7 @@ def read_tunes(path: Path) -> Iterator[str]:
     content = re.sub(r"^%.*\n|[ \t]*%.*", "", "\n".join([*text_files.read_lines(path), ""]), flags=re.MULTILINE)
     tunes = re.split(r"^(?=X:)", content, flags=re.MULTILINE)[1:]
     if not tunes:
-        raise FormatError(f"{path}: no line begins with X:, expected tunes in ABC notation")
+        raise FormatError(f"{path}: no line begins with X:; expected tunes in ABC notation")
     for tune in tunes:
         music = re.split(r"^\s*\n", tune, maxsplit=1, flags=re.MULTILINE)[0]
         header, key, body = [*re.split(r"^(K:.*\n)", music, maxsplit=1, flags=re.MULTILINE), "", ""][:3]

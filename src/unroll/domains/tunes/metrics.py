@@ -44,6 +44,6 @@ def score_texts(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _by_position(rows: Tensors) -> dict[str, NDArray[np.bool_]]:
-    """The targets by their position in the tune."""
+    """Group the targets by their position in the tune."""
     targets = rows["targets"]
     return length_groups(np.broadcast_to(np.arange(1, targets.shape[1] + 1), targets.shape), PARTS)

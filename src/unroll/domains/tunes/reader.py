@@ -1,4 +1,4 @@
-"""Files of prompts: the first tokens of tunes, separated by blanks."""
+"""Interface of bundles that read prompts: the first tokens of tunes, separated by blanks."""
 
 from unroll.inference.columns import TEXT
 from unroll.inference.interface import SAMPLE, Interface

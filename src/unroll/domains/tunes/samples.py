@@ -107,7 +107,7 @@ def near_duplicates(tunes: Sequence[Sequence[str]]) -> Groups:
 
 
 def _melody(tune: Sequence[str]) -> set[tuple[int, ...]]:
-    """Runs of steps; a tune of fewer steps is one run."""
+    """Return the runs of steps; a tune of fewer steps is one run."""
     notes = [found for token in tune if (found := _PITCH.match(token))]
     places = ["CDEFGABcdefgab".index(note[1]) + 7 * (note[2].count("'") - note[2].count(",")) for note in notes]
     steps = [after - before for before, after in itertools.pairwise(places)]

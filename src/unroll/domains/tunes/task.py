@@ -1,4 +1,4 @@
-"""The next token of a tune."""
+"""Task: predict the next token of a tune."""
 
 from unroll.domains.task import GENERATED, Task, TensorSpec, generator_card, step_loss, text_card
 from unroll.domains.tunes.config import TuneTask
