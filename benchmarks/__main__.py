@@ -6,11 +6,12 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from benchmarks import flow, predict, scoring, training, translation
+from benchmarks import flow, layers, predict, scoring, training, translation
 from benchmarks.figures import CORES, machine, section
 from unroll.errors import UnrollError
 
 BENCHMARKS = {
+    "layers": layers.measure,
     "training": training.measure,
     "predict": predict.measure,
     "scoring": scoring.measure,
