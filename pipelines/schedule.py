@@ -11,7 +11,7 @@ from prefect.states import Cancelled
 from unroll.errors import ServiceUnavailable
 
 TRAIN_SECONDS = 12 * 60 * 60
-"""A scheduled training that takes longer is stopped; the next one goes on from what is done."""
+"""A scheduled training that takes longer is stopped; the next one continues from there."""
 SCORE_SECONDS = 3 * 60 * 60
 """A scheduled scoring that takes longer is stopped; the next one scores the rest."""
 

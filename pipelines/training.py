@@ -21,7 +21,7 @@ from unroll.errors import UnrollError
 
 
 class TrainingFlowError(UnrollError):
-    """At least one stage failed, or the gates did; everything else was run."""
+    """At least one stage or the gates failed; everything else was run."""
 
 
 @flow(name="train", timeout_seconds=TRAIN_SECONDS)

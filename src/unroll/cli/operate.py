@@ -50,9 +50,9 @@ def _configure_backtest(command: argparse.ArgumentParser) -> None:
     command.description = BACKTEST
     command.set_defaults(run=_backtest)
     command.add_argument("predictions", metavar="PREDICTIONS", type=Path, help="a file that unroll wrote, or a folder")
-    command.add_argument("truth", metavar="TRUTH", type=Path, help="Parquet or CSV with row_id, or a folder of such")
+    command.add_argument("truth", metavar="TRUTH", type=Path, help="Parquet or CSV with row_id, or a folder of them")
     command.add_argument("--column", metavar="NAME", help="the true values (default: truth, or the only other column)")
-    command.add_argument("--model", metavar="ADDRESS", help="of predictions that name no model: a bundle, or models:/…")
+    command.add_argument("--model", metavar="ADDRESS", help="if the predictions name none: a bundle, or models:/…")
 
 
 def _configure_models(command: argparse.ArgumentParser) -> None:
@@ -60,13 +60,13 @@ def _configure_models(command: argparse.ArgumentParser) -> None:
     actions = command.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="list every version with its aliases")
     listing.set_defaults(run=_list)
-    show = actions.add_parser("show", help="show what is known of a version, or of all versions of a model")
+    show = actions.add_parser("show", help="show what is known about a version, or about all versions of a model")
     show.set_defaults(run=_show)
     show.add_argument("model", metavar="NAME", help="the task's name")
     show.add_argument("version", metavar="VERSION", nargs="?", help="a number or an alias (default: all)")
     gate = actions.add_parser("gate", help="run the gates on trained bundles and register those that pass")
     gate.set_defaults(run=_gate)
-    gate.add_argument("experiments", metavar="EXPERIMENT", nargs="*", help="default: all whose bundle is new")
+    gate.add_argument("experiments", metavar="EXPERIMENT", nargs="*", help="default: all with a new bundle")
     promote = actions.add_parser("promote", help="make a version champion, whatever the gates say")
     promote.set_defaults(run=_promote)
     promote.add_argument("model", metavar="NAME")

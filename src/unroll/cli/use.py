@@ -16,12 +16,12 @@ PREDICT = """\
 Score files with a bundle: each becomes FOLDER/STEM.parquet with row_id, prediction, score and model_version.
 
 What a file holds depends on the model:
-  digits               784 values a row: a column `pixels` (Parquet), 784 columns (CSV), or images (IDX)
-  prices               a row a day: date and the columns that the model reads (Parquet, CSV)
+  digits               784 values per row: a column `pixels` (Parquet), 784 columns (CSV), or images (IDX)
+  prices               one row per day: date and the columns that the model reads (Parquet, CSV)
   text                 a column `text`; for translations `source`, for prompts `prompt`, for tags `tokens`
                        (Parquet, CSV, TSV, JSONL), or plain text with one row per line (.txt)
   recordings, strips   a column of lists of numbers: `frames` or `pixels` (Parquet)
-Text files and IDX may be gzipped. Ids are read from `row_id` (of texts, also `id`), or rows are numbered from 0.
+Text files and IDX may be gzipped. Ids are read from `row_id` (for texts, also `id`), or rows are numbered from 0.
 Rows that cannot be scored (empty texts, missing pixels) go to FOLDER/STEM.quarantine.parquet, with the reason.
 """
 
@@ -33,8 +33,8 @@ def _configure_predict(command: argparse.ArgumentParser) -> None:
     command.add_argument("--input", type=Path, required=True, help="a file, or a folder of files")
     command.add_argument("--output", type=Path, required=True, help="folder for the Parquet files of predictions")
     command.add_argument("--batch-rows", type=int, default=512, help="rows per call of the graph (default: 512)")
-    command.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of onnxruntime (default: all cores)")
-    command.add_argument("--memory-mb", type=int, default=768, help="MiB of the process that scores (default: 768)")
+    command.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads to use (default: all cores)")
+    command.add_argument("--memory-mb", type=int, default=768, help="memory limit of scoring, in MiB (default: 768)")
     _add_decoding(command)
 
 

@@ -65,8 +65,8 @@ def score_inbox(
         TrackingError: The registry does not have the model, or cannot be used.
         ParameterError: An address cannot be used, one of the folders is inside another, or the output is that of
             another inbox.
-        ServiceUnavailable: An object store or the registry is unavailable; what is done is kept.
-        UnrollError: A folder cannot be read or written; what is done is kept.
+        ServiceUnavailable: An object store or the registry is unavailable; finished files are kept.
+        UnrollError: A folder cannot be read or written; finished files are kept.
     """
     job = _Job(scoring, on_file, staging)
     try:

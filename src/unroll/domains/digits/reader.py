@@ -53,7 +53,7 @@ def _read_parquet(path: Path) -> Iterator[pa.RecordBatch]:
     with open_parquet(path) as file:
         names = file.schema_arrow.names
         if "pixels" not in names:
-            raise FormatError(f"{path} has no column 'pixels' (784 values a row); it has {', '.join(names) or 'none'}")
+            raise FormatError(f"{path} has no column 'pixels' (784 values each); it has {', '.join(names) or 'none'}")
         columns = [name for name in ("row_id", "pixels") if name in names]
         first = 0
         for batch in parquet_batches(file, path, columns, _ROWS):
