@@ -14,7 +14,7 @@ HELD_BACK := "fastapi==0.139.2" "SQLAlchemy<2.1"
 
 help:
 	@echo "make run       train everything that has changed, in parallel, and show the leaderboard"
-	@echo "         ONLY=\"mnist-lstm mnist-gru\": only these experiments"
+	@echo "make run ONLY=\"mnist-lstm mnist-gru\"   only what these experiments need"
 	@echo "make ui        compare runs in MLflow"
 	@echo "make serve     MLflow, Prefect and a worker on this machine, with the schedules of prefect.yaml"
 	@echo "make test      the quick tests            make test-all  the slow ones"

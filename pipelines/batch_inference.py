@@ -53,7 +53,7 @@ def score_new_files(scoring: Scoring) -> JobReport:
     If an attempt breaks off, its results are shown at once: the next attempt skips the files that are done.
     """
     try:
-        return score_inbox(scoring, on_file=lambda file: tell(str(file)), on_stop=show)
+        return score_inbox(scoring, on_file=lambda file: report_line(str(file)), on_stop=show)
     except UnrollError as error:
         # Prefect keeps the message and the causes of what a task raises.
         raise type(error)(redacted(str(error))) from None
@@ -61,7 +61,7 @@ def score_new_files(scoring: Scoring) -> JobReport:
 
 def show(report: JobReport) -> None:
     """Show files, totals and drift, and log them to MLflow if something was scored."""
-    tell(report.summary())
+    report_line(report.summary())
     create_table_artifact(key="scored-files", table=report.lines(), description=report.summary())
     if not report.of("scored"):
         return
@@ -70,14 +70,14 @@ def show(report: JobReport) -> None:
         verdict, page = report.drift.verdict(), write_page(report.drift)
         create_table_artifact(key="drift", table=report.drift.table(), description=verdict)
         create_link_artifact(key="drift-page", link=page.resolve().as_uri(), link_text=page.name, description=verdict)
-        tell(f"{verdict}; see {page}")
+        report_line(f"{verdict}; see {page}")
     try:
         log_job(report, page)
     except (ServiceUnavailable, TrackingError) as error:
-        tell(f"the job is not in MLflow: {error}")
+        report_line(f"the job is not in MLflow: {error}")
 
 
-def tell(text: str) -> None:
+def report_line(text: str) -> None:
     """Print a line, and log it to Prefect."""
     text = redacted(text)
     print_line(text)

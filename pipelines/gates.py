@@ -1,6 +1,6 @@
 """The gates of promotion, which examine every bundle that is new after a training."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from prefect import task
 from prefect.artifacts import create_table_artifact
@@ -12,20 +12,23 @@ from pipelines.summary import print_line
 from unroll.errors import UnrollError
 from unroll.promotion import results
 from unroll.redaction import redacted
+from unroll.tracking import send_results, unsent
 
 
-def run_gates() -> UnrollError | None:
-    """Examine the new bundles, and publish the decisions as the table artifact `promotion`.
+def run_gates(only: Collection[str] | None = None) -> UnrollError | None:
+    """Examine the new bundles, of these experiments or of all, and publish the decisions as the artifact `promotion`.
 
     Returns:
         What went wrong, if anything did: a failure here must not hide the results of the training.
     """
-    names = results.undecided()
-    if not names:
+    names = results.undecided(only)
+    to_send = unsent(only or results.exported())
+    if not names and not to_send:
         return None
-    print_line(f"The gates examine {len(names)} new model{'s' * (len(names) > 1)}")
+    if names:
+        print_line(f"The gates examine {len(names)} new model{'s' * (len(names) > 1)}")
     try:
-        examine(names)
+        examine(names, to_send)
     except UnrollError as error:
         return type(error)(f"the gates failed; trained models are kept, and the next run asks again: {error}")
     finally:
@@ -35,8 +38,10 @@ def run_gates() -> UnrollError | None:
 
 
 @task(name="gates", cache_policy=NO_CACHE, **RETRY_WHEN_UNAVAILABLE)
-def examine(names: Sequence[str]) -> None:
-    """Run the gates, and print and log a line per experiment.
+def examine(names: Sequence[str], to_send: Sequence[str]) -> None:
+    """Send results that the stage `compare` has not sent, run the gates, and print and log a line per experiment.
+
+    DVC skips `compare` where the leaderboard stays as it is, and it does not run for some experiments only.
 
     Raises:
         ServiceUnavailable: The registry was unavailable; another attempt may succeed.
@@ -44,16 +49,15 @@ def examine(names: Sequence[str]) -> None:
     """
     # Imported here: this takes seconds, and most runs have nothing new.
     from unroll.promotion import promote
-    from unroll.tracking import send_results
 
     def report(line: str) -> None:
         print_line(f"gates | {line}")
         get_run_logger().info(redacted(line))
 
     try:
-        # The stage `compare` has sent them already, unless the run was for some experiments only.
-        send_results(names)
-        promote.gate(names, report)
+        send_results(to_send)
+        if names:
+            promote.gate(names, report)
     except UnrollError as error:
         # Prefect keeps the message and the causes of what a task raises.
         raise type(error)(redacted(str(error))) from None

@@ -5,14 +5,12 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Container, Mapping
+from collections.abc import Callable, Collection, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 from pipelines.processes import environment
-from unroll import paths
 from unroll.errors import UnrollError
-from unroll.files import digest_of
 from unroll.redaction import redacted
 
 Graph = Mapping[str, frozenset[str]]
@@ -81,26 +79,24 @@ def seconds_to_end(graph: Graph, seconds: Callable[[str], float]) -> dict[str, f
     return chain
 
 
-def seconds_to_result(graph: Graph, stages: Container[str], seconds: Callable[[str], float]) -> dict[str, float]:
-    """Return, for each of these stages, the total seconds of all stages that the quickest result behind it needs."""
+def seconds_to_result(graph: Graph, seconds: Callable[[str], float]) -> dict[str, float]:
+    """Return for each stage what the quickest result behind it costs: the seconds of all stages that it needs."""
     nearest: dict[str, float] = {}
     for stage in (stage for stage in graph if stage.startswith("export@")):
-        needed = [one for one in needed_for(graph, [stage.partition("@")[2]]) if one in stages]
+        needed = needed_for(graph, [stage.partition("@")[2]])
         cost = sum(map(seconds, needed))
         for one in needed:
             nearest[one] = min(cost, nearest.get(one, math.inf))
     return nearest
 
 
-def seconds_of_training(experiment: str) -> float | None:
-    """Return how long the training of the present weights took; None where this machine did not train them."""
-    try:
-        timing = json.loads(paths.timing(experiment).read_text(encoding="utf-8"))
-        # DVC may have restored the weights of another training; it does not track timings.
-        ours = timing["weights_sha256"] == digest_of(paths.weights(experiment))
-        return float(timing["seconds"]) if ours else None
-    except (FileNotFoundError, KeyError, TypeError, ValueError):
-        return None
+def blocked_by(graph: Graph, failed: str) -> set[str]:
+    """Return the stages that depend on a stage, directly or not."""
+    blocked = {failed}
+    for stage in TopologicalSorter(graph).static_order():
+        if graph[stage] & blocked:
+            blocked.add(stage)
+    return blocked - {failed}
 
 
 def _dvc(*arguments: str) -> str:

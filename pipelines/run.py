@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pipelines.graph import DvcError, needed_for, read_graph, read_stale
 from pipelines.summary import print_line, print_results, read_results
 from unroll.errors import ParameterError, UnrollError
-from unroll.promotion.results import undecided
+from unroll.promotion.results import exported, undecided
 from unroll.redaction import redacted
+from unroll.tracking import unsent
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,8 +48,8 @@ def _run(slots: int | None, only: list[str] | None) -> int:
     graph = read_graph()
     wanted = needed_for(graph, only) if only else set(graph)
     stale = read_stale(graph) & wanted
-    if not stale and not undecided():
-        print_results(read_results(only))
+    if not stale and not undecided(only) and not unsent(only or exported()):
+        print_results(read_results(only), complete=only is None)
         print_line(f"Nothing to do: all {len(wanted)} stages are up to date.")
         return 0
     # Prefect takes two seconds to import.

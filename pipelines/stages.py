@@ -17,9 +17,10 @@ from prefect.logging import get_run_logger
 
 from pipelines.display import Display
 from pipelines.estimates import Estimates
-from pipelines.graph import Graph, seconds_to_end, seconds_to_result
+from pipelines.graph import Graph, blocked_by, seconds_to_end, seconds_to_result
 from pipelines.processes import Children
 from pipelines.schedule import RETRY_WHEN_UNAVAILABLE
+from unroll import paths
 from unroll.errors import UNAVAILABLE_EXIT, ServiceUnavailable, UnrollError
 
 # Without DVC's own messages below the level of a warning: the flow reports progress.
@@ -90,15 +91,18 @@ class Shared:
 
     def __init__(self, graph: Graph, stages: Collection[str], slots: int) -> None:
         self.estimates = Estimates()
-        to_end = seconds_to_end(graph, self.estimates.of)
+        self._graph = {stage: graph[stage] & set(stages) for stage in stages}
+        to_end = seconds_to_end(self._graph, self.estimates.of)
         self._waiting = set(stages)
-        self.slots = Slots(slots, to_end, seconds_to_result(graph, stages, self.estimates.of))
+        self.slots = Slots(slots, to_end, seconds_to_result(self._graph, self.estimates.of))
         self.children = Children()
         self.display = Display(stages, lambda running: self.estimates.left(running, set(self._waiting), to_end, slots))
 
     def started(self, stage: str) -> None:
         """Show that a stage runs."""
         self._waiting.discard(stage)
+        # One of an earlier process would be shown until the first step.
+        paths.progress(stage.partition("@")[2]).unlink(missing_ok=True)
         self.display.started(stage)
 
     def ended(self, stage: str, status: int) -> None:
@@ -107,6 +111,8 @@ class Shared:
             seconds = self.display.ended(stage, failed=status != 0)
             if status == 0:
                 self.estimates.measured(stage, seconds)
+            else:
+                self._waiting -= blocked_by(self._graph, stage)
 
 
 def run_stages(graph: Graph, stages: Collection[str], slots: int) -> dict[str, State[Any]]:
@@ -131,8 +137,11 @@ def run_stages(graph: Graph, stages: Collection[str], slots: int) -> dict[str, S
             futures[stage] = run_stage.submit(stage, shared, wait_for=upstream, return_state=False)
         wait(list(futures.values()))
     finally:
-        shared.display.close()
-        shared.children.stop()
+        # First the children: what they print meanwhile is not shown any more.
+        try:
+            shared.children.stop()
+        finally:
+            shared.display.close()
     return {stage: future.state for stage, future in futures.items()}
 
 

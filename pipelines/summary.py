@@ -1,20 +1,20 @@
 """What a training prints: lines of progress, the leaderboard, and where everything is."""
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
-from pipelines.graph import seconds_of_training
+from pipelines.estimates import seconds_of_training
 from unroll import paths
 from unroll.config.reading import entry_names
 from unroll.files import read_json
 from unroll.promotion import results as gates
+from unroll.promotion.results import WIDTH
 from unroll.redaction import redacted
 
 COLUMNS = ("experiment", "task", "metric", "value", "baseline", "baseline_value", "parity", "seconds")
-_WIDTH_OF_FILES = 140
 
 
 def print_line(line: str) -> None:
@@ -22,38 +22,53 @@ def print_line(line: str) -> None:
     print(redacted(line) + "\n", end="", flush=True)
 
 
+def on_terminal() -> bool:
+    """Return whether the output is a terminal that can show more than lines."""
+    return sys.stdout.isatty() and not Console().is_dumb_terminal
+
+
 def read_results(experiments: Collection[str] | None = None) -> list[dict[str, str]]:
     """Return the leaderboard so far, of these experiments or of all, with the seconds of each training."""
-    rows = [read_json(path) for path in paths.RESULTS.glob("*.json")]
-    names = experiments or (entry_names("experiments") if rows else [])
-    rows = sorted((row for row in rows if row["experiment"] in names), key=lambda row: (row["task"], row["experiment"]))
+    names = entry_names("experiments") if experiments is None and paths.RESULTS.is_dir() else experiments or ()
+    rows = [read_json(paths.result(name)) for name in names if paths.result(name).is_file()]
     for row in rows:
         seconds = seconds_of_training(row["experiment"])
         row["seconds"] = "" if seconds is None else f"{seconds:.0f}"
-    return [{column: _short(row.get(column)) for column in COLUMNS} for row in rows]
+    return [{column: _short(row.get(column)) for column in COLUMNS} for row in sorted(rows, key=_order)]
 
 
-def leaderboard_table(results: list[dict[str, str]]) -> Table:
+def leaderboard_table(results: Sequence[Mapping[str, str]]) -> Table:
     """Return the rows as a table for a terminal."""
     table = Table(title="Metrics on the test split, beside the strongest baseline")
     for column in COLUMNS:
-        table.add_column(column.replace("_", " "), justify="left" if column in COLUMNS[:3] else "right")
+        side: JustifyMethod = "left" if column in COLUMNS[:3] else "right"
+        table.add_column(column.replace("_", " "), justify=side, no_wrap=True)
     for row in results:
         table.add_row(*row.values())
     return table
 
 
-def print_results(results: list[dict[str, str]]) -> None:
-    """Print the leaderboard, the decisions of the gates, and where plots and models are."""
+def print_results(results: Sequence[Mapping[str, str]], *, complete: bool = True) -> None:
+    """Print the leaderboard, the decisions of the gates, and where plots and models are.
+
+    Args:
+        results: Rows of the leaderboard.
+        complete: Whether these are all experiments, so that the leaderboard's files show the same.
+    """
     if results:
-        Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES).print(leaderboard_table(results))
+        Console(width=None if on_terminal() else WIDTH).print(leaderboard_table(results))
     shown = {row["experiment"] for row in results} or set(gates.exported())
     if verdicts := [verdict for name in gates.exported() if name in shown and (verdict := gates.decided(name))]:
         gates.show(verdicts)
     if results:
+        page = f" and {paths.LEADERBOARD_PAGE}" if complete else ""
         print_line("Compare the runs:  make ui   (MLflow)")
-        print_line(f"Plots:             {paths.plots('EXPERIMENT')}/ and {paths.LEADERBOARD_PAGE}")
+        print_line(f"Plots:             {paths.plots('EXPERIMENT')}/{page}")
         print_line(f"Models:            {paths.bundle('EXPERIMENT')}/   (model.onnx and its card)")
+
+
+def _order(row: Mapping[str, str]) -> tuple[str, str]:
+    return row["task"], row["experiment"]
 
 
 def _short(value: object) -> str:

@@ -64,8 +64,10 @@ def seconds_of(stage):
 def test_distances_to_the_end_and_to_a_result():
     to_end = graph.seconds_to_end(GRAPH, seconds_of)
     assert (to_end["ingest@b"], to_end["train@short"], to_end["compare"]) == (103, 5, 1)
-    to_result = graph.seconds_to_result(GRAPH, set(GRAPH) - {"ingest@a"}, seconds_of)
-    assert to_result == {"train@short": 4, "export@short": 4, "ingest@b": 102, "train@long": 102, "export@long": 102}
+    to_result = graph.seconds_to_result(GRAPH, seconds_of)
+    short = dict.fromkeys(("ingest@a", "train@short", "export@short"), 5)
+    assert to_result == {**short, **dict.fromkeys(("ingest@b", "train@long", "export@long"), 102)}
+    assert graph.blocked_by(GRAPH, "ingest@a") == {"train@short", "export@short", "compare"}
     assert graph.needed_for(GRAPH, ["short"]) == {"export@short", "train@short", "ingest@a"}
     with pytest.raises(graph.DvcError, match=r"no experiment other; there are: long, short"):
         graph.needed_for(GRAPH, ["short", "other"])
@@ -76,7 +78,7 @@ def test_distances_to_the_end_and_to_a_result():
     [(1, ["ingest@a", "train@short", "ingest@b", "compare"]), (2, ["ingest@b", "ingest@a", "train@short", "compare"])],
 )
 def test_one_slot_takes_the_longest_chain_and_the_others_the_nearest_result(count, expected):
-    to_result = graph.seconds_to_result(GRAPH, GRAPH, seconds_of)
+    to_result = graph.seconds_to_result(GRAPH, seconds_of)
     slots = Slots(count, graph.seconds_to_end(GRAPH, seconds_of), to_result)
     order: list[str] = []
     ended = {name: threading.Event() for name in expected}

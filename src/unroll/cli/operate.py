@@ -123,9 +123,11 @@ def _backtest(options: argparse.Namespace) -> None:
 
 def _gate(options: argparse.Namespace) -> None:
     from unroll.promotion import promote, results
+    from unroll.tracking import send_results
 
     names = list(dict.fromkeys(options.experiments)) or results.undecided()
     if names:
+        send_results(names)
         results.show(promote.gate(names, report=print))
     elif exported := results.exported():
         print(f"The gates have examined all {len(exported)} bundles; see `unroll models list`")

@@ -89,10 +89,19 @@ def load_bundle(folder: Path) -> Bundle:
         provenance=_provenance(folder.parent / PROVENANCE, sha256),
         vocabularies={name: _vocabulary(contents, name, folder) for name in card.vocabularies},
         reference=_parsed(Reference, contents[REFERENCE], folder / REFERENCE) if REFERENCE in contents else None,
-        expectations=_parsed(tuple[Expectation, ...], contents[EXPECTATIONS], folder / EXPECTATIONS)
-        if EXPECTATIONS in contents
-        else (),
+        expectations=_expectations(contents[EXPECTATIONS], card, folder) if EXPECTATIONS in contents else (),
     )
+
+
+def _expectations(content: bytes, card: Card, folder: Path) -> tuple[Expectation, ...]:
+    expectations: tuple[Expectation, ...] = _parsed(tuple[Expectation, ...], content, folder / EXPECTATIONS)
+    known = card.interface.reader.profiled
+    if unknown := {one.column for one in expectations}.difference(known):
+        raise BundleError(
+            f"{folder / EXPECTATIONS} names {', '.join(sorted(unknown))}, but a row of this model is described by "
+            f"{', '.join(known)}; export the model again"
+        )
+    return expectations
 
 
 def open_session(bundle: Bundle) -> onnxruntime.InferenceSession:

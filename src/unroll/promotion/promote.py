@@ -188,6 +188,7 @@ def _decide(name: str, test: TaskRows, *, has_challenger: bool) -> Verdict:
 
 def _register(name: str, run_id: str, sha256: str, test: TaskRows) -> Version:
     provenance = read_json(paths.provenance(name)) | {"model_sha256": sha256}
+    provenance.pop("sent", None)
     with tempfile.TemporaryDirectory() as scratch:
         files = Path(scratch)
         bundle = load_bundle(shutil.copytree(paths.bundle(name), files / "bundle"))

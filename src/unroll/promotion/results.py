@@ -1,7 +1,7 @@
 """The latest verdict on each experiment, in models/EXPERIMENT/promotion.json, and all of them as a table."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
 from pydantic import TypeAdapter
@@ -36,9 +36,9 @@ def exported() -> list[str]:
     return [name for name in names if paths.graph(name).is_file()]
 
 
-def undecided() -> list[str]:
-    """Return the experiments whose bundle the gates have not examined."""
-    return [name for name in exported() if decided(name) is None]
+def undecided(among: Collection[str] | None = None) -> list[str]:
+    """Return the experiments whose bundle the gates have not examined, of these or of all."""
+    return [name for name in exported() if (among is None or name in among) and decided(name) is None]
 
 
 def table(verdicts: Sequence[Verdict]) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ from unroll.export.decoding import export_generator
 from unroll.export.onnx import export
 from unroll.export.parity import ROWS, example, parity, parity_cases
 from unroll.features.samples import Samples, linspace_indices
-from unroll.files import read_json, replacing, require, write_json
+from unroll.files import read_json, replacing, require, sha256_of, write_json
 from unroll.inference.bundle import load_bundle
 from unroll.inference.describe import describe
 from unroll.inference.reference import EXPECTATIONS, REFERENCE
@@ -60,6 +60,9 @@ def run(name: str) -> None:
         reference, expectations = describe(load_bundle(folder), samples.tensors, fold)
         kept = [one.model_dump(exclude_defaults=True) for one in expectations]
         add_files(folder, {REFERENCE: reference.model_dump(), EXPECTATIONS: kept})
+    # DVC may restore another bundle beside this file, which it does not track: it names the graph that it is about.
+    provenance = read_json(paths.provenance(name)) if paths.provenance(name).exists() else {}
+    write_json(paths.provenance(name), provenance | {"model_sha256": sha256_of(paths.graph(name))})
     write_json(paths.result(name), _result(task, evaluation, found))
     tried = len(found["shapes_tried"])
     print(f"{name}: bundle written; ONNX and torch agree to {found['max_relative_error']:.1e} over {tried} shapes")

@@ -1,5 +1,6 @@
 """Tracking with a store of the test's own: SQLite in its folder."""
 
+import csv
 import os
 
 import pytest
@@ -8,8 +9,8 @@ import requests
 from unroll import paths
 from unroll.config.experiments import Experiment
 from unroll.errors import ServiceUnavailable, TrackingError
-from unroll.files import read_json, write_json
-from unroll.tracking import Run, data_hashes, provenance
+from unroll.files import read_json, sha256_of, write_json
+from unroll.tracking import Run, data_hashes, provenance, results
 from unroll.tracking.store import error_for, translated_errors
 
 MD5 = "0123456789abcdef0123456789abcdef.dir"
@@ -86,7 +87,7 @@ class TestStore:
         assert client().get_run(run_id).data.metrics["valid_rmse"] == 1.0
         assert client().get_run(run_id).info.status == "FINISHED"
 
-        # A killed training goes on with its run; evaluation resumes it.
+        # A killed training goes on with its run; sending the results resumes it.
         again = Run.start("an-experiment", experiment, tiny.section("price"), "rmse", here / "note.json")
         assert again.run_id == run_id
         resumed = Run.resume("an-experiment", experiment, tiny.section("price"), "rmse")
@@ -153,7 +154,7 @@ class TestStore:
             run.log_epoch("", HISTORY[1])
             run.log_epoch("", HISTORY[2])
             assert calls == ["log_batch"]
-            assert len([record for record in caplog.records if "away" in record.message]) <= 2
+            assert len([record for record in caplog.records if "unroll compare" in record.message]) == 1
             started._client = real
             run.log_history(HISTORY)
         assert steps(started.run_id) == [1, 2, 3]
@@ -230,3 +231,38 @@ def test_other_weights_belong_to_no_known_run(started, experiment, tiny):
     assert client().get_run(resumed.run_id).data.tags["unroll.restored"] == "true"
     again = Run.resume("an-experiment", experiment, tiny.section("price"), "rmse")
     assert again.run_id == resumed.run_id
+
+
+def test_results_are_sent_once_and_again_when_they_change(started, here, tiny, experiment, monkeypatch):
+    name, run_id, models = "an-experiment", started.run_id, []
+    monkeypatch.setattr(
+        results, "load_section", lambda kind, _: experiment if kind == "experiments" else tiny.section("price")
+    )
+    monkeypatch.setattr(Run, "log_model", lambda self, bundle: models.append(self.run_id))
+    assert results.unsent([name]) == []  # there are none
+    with paths.history(name).open("w") as file:
+        writer = csv.DictWriter(file, HISTORY[0])
+        writer.writeheader()
+        writer.writerows(HISTORY)
+    for folder in (paths.plots(name), paths.bundle(name)):
+        folder.mkdir(parents=True)
+        (folder / "a.txt").write_text("here")
+    paths.graph(name).write_bytes(b"graph")
+    write_json(paths.parity(name), {"max_abs_error": 0.0, "max_relative_error": 1e-7})
+    evaluation = {"metric": "rmse", "test": {"rmse": 1.5}, "baseline": {"persistence": {"rmse": 2.0}}}
+    write_json(paths.evaluation(name), evaluation)
+    assert results.unsent([name]) == [name]
+    results.send_results([name])
+    run = client().get_run(run_id)
+    assert (run.data.metrics["test.rmse"], run.data.metrics["parity.max_relative_error"]) == (1.5, 1e-7)
+    assert steps(run_id) == [1, 2, 3]
+    assert [one.path for one in client().list_artifacts(run_id)] == ["plots"]
+    assert (results.unsent([name]), models) == ([], [run_id])
+    assert read_json(paths.provenance(name))["model_sha256"] == sha256_of(paths.graph(name))
+    results.send_results([name])
+    assert client().get_run(run_id).info.end_time == run.info.end_time
+    write_json(paths.evaluation(name), evaluation | {"test": {"rmse": 1.25}})
+    results.send_results([name])
+    assert client().get_run(run_id).data.metrics["test.rmse"] == 1.25
+    # The model is the one that was sent.
+    assert models == [run_id]
