@@ -46,7 +46,8 @@ class Slots:
     Args:
         count: Number of slots, at least 1.
         to_end: Stage -> seconds from its start to the end of the graph.
-        to_result: Stage -> total seconds of all stages that the quickest result behind it needs; may lack stages.
+        to_result: Stage -> seconds of all stages that are left to the quickest result behind it; may lack stages. It is
+            read anew for each free slot.
     """
 
     def __init__(self, count: int, to_end: Mapping[str, float], to_result: Mapping[str, float]) -> None:
@@ -93,8 +94,9 @@ class Shared:
         self.estimates = Estimates()
         self._graph = {stage: graph[stage] & set(stages) for stage in stages}
         to_end = seconds_to_end(self._graph, self.estimates.of)
-        self._waiting = set(stages)
-        self.slots = Slots(slots, to_end, seconds_to_result(self._graph, self.estimates.of))
+        self._waiting, self._done = set(stages), set[str]()
+        self._to_result = seconds_to_result(self._graph, self.estimates.of)
+        self.slots = Slots(slots, to_end, self._to_result)
         self.children = Children()
         self.display = Display(stages, lambda running: self.estimates.left(running, set(self._waiting), to_end, slots))
 
@@ -111,6 +113,9 @@ class Shared:
             seconds = self.display.ended(stage, failed=status != 0)
             if status == 0:
                 self.estimates.measured(stage, seconds)
+                self._done.add(stage)
+                left = {name: upstream - self._done for name, upstream in self._graph.items() if name not in self._done}
+                self._to_result.update(seconds_to_result(left, self.estimates.of))
             else:
                 self._waiting -= blocked_by(self._graph, stage)
 
