@@ -23,8 +23,8 @@ ROWS = 1000
 """Maximum number of test rows to compare."""
 TOLERANCE = 1e-5
 """Maximum difference, relative to the largest output where that is above 1."""
-_DECODED_ROWS = 100
-"""Batch size of decoding."""
+_DECODED_ROWS, _DECODED_BATCH = 300, 100
+"""Maximum number of rows to decode, which takes many passes over the vocabulary, and batch size."""
 _DECODED_STEPS = 30
 """Maximum number of tokens to decode."""
 
@@ -129,7 +129,7 @@ def _decoded_cases(model: Any, task: Task, data: Batches) -> Iterator[Case]:
         }
     )
     greedy = decoding.model_copy(update={"beams": 1})
-    batches = torch.arange(len(data)).split(_DECODED_ROWS)
+    batches = torch.arange(min(len(data), _DECODED_ROWS)).split(_DECODED_BATCH)
     for index, one in [*((part, greedy) for part in batches), *((part, decoding) for part in batches)]:
         yield _decoded_case(model, task, data, index, one)
     yield _decoded_case(model, task, data, torch.arange(1), decoding)
