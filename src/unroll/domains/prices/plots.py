@@ -37,7 +37,7 @@ def plot(results: Results) -> None:
                 axis.plot(dates(rows["day"][shown]), curve[shown], color, lw=width, label=once)
         axis.set_title(
             f"{name}: RMSE {figures[name]['rmse']:.2f}, MAE {figures[name]['mae']:.2f}, "
-            f"{figures[name]['ratio_to_persistence']:.3f} × persistence",
+            f"{figures[name]['ratio_to_persistence']:.3f} × persistence{_single_networks(results.evaluation, name)}",
             size=9,
         )
         axis.set_ylabel("price")
@@ -55,6 +55,13 @@ def plot(results: Results) -> None:
         axis.set(xlabel="step of the window", ylabel="RMSE / RMSE of persistence", title=f"{title}: error at each step")
         axis.set_xticks([one["step"] for one in steps])
         save(drawn, folder / "by_step.png")
+
+
+def _single_networks(evaluation: Mapping[str, Any], period: str) -> str:
+    """Return mean and sample standard deviation over the seeds, which single networks show; empty for one seed."""
+    figures = [test.get("periods", {period: test})[period] for test in evaluation["per_seed"].values()]
+    ratios = [one["ratio_to_persistence"] for one in figures]
+    return f" (single networks {np.mean(ratios):.3f} ± {np.std(ratios, ddof=1):.3f})" if len(ratios) > 1 else ""
 
 
 def _caption(evaluation: Mapping[str, Any], levels: bool) -> str:
