@@ -5,7 +5,7 @@ import pytest
 from conftest import SECTIONS
 
 from unroll.domains import domain_of
-from unroll.evaluation.evaluation import evaluate
+from unroll.evaluation.evaluation import evaluate, evaluate_seeds
 from unroll.features.samples import Samples
 from unroll.plotting.results import Results
 
@@ -60,6 +60,7 @@ def test_a_baseline_is_evaluated_and_plotted(tiny, tmp_path, kind):
     if kind == "digits":
         prediction = np.eye(10, dtype=np.float32)[prediction]
     found = evaluate(metrics, prediction, baselines, rows)
+    found |= evaluate_seeds(metrics, dict.fromkeys((0, 1), prediction), rows)
     assert np.isfinite(found["test"][metrics.headline])
     assert found["baseline"].keys() == found["against"].keys() == baselines.keys()
     for other in baselines.values():
