@@ -17,8 +17,7 @@ _PARITY = ("max_abs_error", "max_relative_error")
 
 def unsent(names: Iterable[str]) -> list[str]:
     """Return the experiments whose present results were not sent; those that lack a result are left out."""
-    present = {name: _digests(name) for name in names}
-    return [name for name, digests in present.items() if None not in digests.values() and digests != _sent(name)]
+    return list(_unsent(names))
 
 
 def send_results(names: Iterable[str]) -> None:
@@ -27,7 +26,7 @@ def send_results(names: Iterable[str]) -> None:
     Raises:
         ServiceUnavailable, TrackingError: The store cannot be used.
     """
-    for name in unsent(names):
+    for name, present in _unsent(names).items():
         evaluation, parity = read_json(paths.evaluation(name)), read_json(paths.parity(name))
         experiment = load_section("experiments", name)
         section = load_section("tasks", experiment.task)
@@ -36,7 +35,6 @@ def send_results(names: Iterable[str]) -> None:
         timing = read_json(paths.timing(name)) if paths.timing(name).exists() else {}
         if timing.pop("weights_sha256", None) == digest_of(paths.weights(name)):
             figures["timing"] = timing
-        present = _digests(name)
         with Run.resume(name, experiment, section, evaluation["metric"]) as run:
             provenance = read_json(paths.provenance(name))
             sent = provenance.pop("sent", {})
@@ -50,6 +48,14 @@ def send_results(names: Iterable[str]) -> None:
             if sent.get("bundle") != present["bundle"]:
                 run.log_model(paths.bundle(name))
             write_json(paths.provenance(name), provenance | {"sent": present})
+
+
+def _unsent(names: Iterable[str]) -> dict[str, dict[str, str | None]]:
+    """Return the digests of the present results of each experiment in `unsent`: hashing bundles takes time."""
+    present = {name: _digests(name) for name in names}
+    return {
+        name: digests for name, digests in present.items() if None not in digests.values() and digests != _sent(name)
+    }
 
 
 def _digests(name: str) -> dict[str, str | None]:
