@@ -11,7 +11,6 @@ from unroll import paths
 from unroll.config.reading import entry_names
 from unroll.files import read_json
 from unroll.promotion import results as gates
-from unroll.promotion.results import WIDTH
 from unroll.redaction import redacted
 
 COLUMNS = ("experiment", "task", "metric", "value", "baseline", "baseline_value", "parity", "seconds")
@@ -56,7 +55,7 @@ def print_results(results: Sequence[Mapping[str, str]], *, complete: bool = True
         complete: Whether these are all experiments, so that the leaderboard's files show the same.
     """
     if results:
-        Console(width=None if on_terminal() else WIDTH).print(leaderboard_table(results))
+        gates.table_console().print(leaderboard_table(results))
     shown = {row["experiment"] for row in results} or set(gates.exported())
     if verdicts := [verdict for name in gates.exported() if name in shown and (verdict := gates.decided(name))]:
         gates.show(verdicts)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
@@ -11,8 +12,11 @@ from unroll.config.reading import entry_names
 from unroll.files import read_json, sha256_of, write_json
 from unroll.promotion.gates import GATES, Verdict
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 TITLE = "What the gates decided"
-WIDTH = 140
+_WIDTH = 140
 _MARKS = {True: "passed", False: "refused", None: "–"}
 
 
@@ -54,7 +58,6 @@ def table(verdicts: Sequence[Verdict]) -> list[dict[str, str]]:
 
 def show(verdicts: Sequence[Verdict]) -> None:
     """Print the table of verdicts; the reason is wrapped if the terminal is too narrow."""
-    from rich.console import Console
     from rich.table import Table
 
     rows = table(verdicts)
@@ -63,5 +66,11 @@ def show(verdicts: Sequence[Verdict]) -> None:
         shown.add_column(name, no_wrap=name != "reason", overflow="fold")
     for row in rows:
         shown.add_row(*row.values())
-    # A file has no width to fit into.
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(shown)
+    table_console().print(shown)
+
+
+def table_console() -> "Console":
+    """Return a console to print a table on: as wide as the terminal, or of a width of its own in a file."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else _WIDTH)
