@@ -26,6 +26,7 @@ SHARED = (
     experiments.Embedding,
     experiments.Decoder,
     experiments.Training,
+    experiments.Export,
     scoring.DriftLimits,
 )
 """Sections with a table of their own."""
@@ -59,6 +60,7 @@ def render() -> str:
     parts += [_table(f"model of kind {_kind(one)}", one) for one in get_args(get_args(experiments.Model)[0])]
     parts += [_table("layer", experiments.Layer), _table("decoder", experiments.Decoder)]
     parts += [_table("embedding", experiments.Embedding), _table("training", experiments.Training)]
+    parts.append(_table("export", experiments.Export))
     parts.append("## scoring\n")
     parts += [_table("scoring", scoring.Scoring), _table("drift", scoring.DriftLimits)]
     return "\n".join(parts)

@@ -11,18 +11,23 @@ import pytest
 import yaml
 
 from unroll.cli.pipeline import STAGES as COMMANDS
+from unroll.config.experiments import Experiment
 
 ROOT = Path(__file__).parents[2]
 CONTENT = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 STAGES = {name: stage.get("do", stage) for name, stage in CONTENT.items()}
 EXPERIMENT = {"experiments.${key}", "tasks.${item.task}"}
+# How the bundle is made changes no weights. The domain is the task's.
+TRAINED = {"tasks.${item.task}"} | {
+    f"experiments.${{key}}.{name}" for name in Experiment.model_fields.keys() - {"domain", "export"}
+}
 PARAMS = {
     "ingest": {"datasets.${key}"},
     "validate": {"datasets.${key}"},
     "featurize": {"tasks.${key}"},
     "baseline": {"tasks.${key}"},
-    "train": EXPERIMENT,
-    "evaluate": EXPERIMENT,
+    "train": TRAINED,
+    "evaluate": TRAINED,
     "export": EXPERIMENT,
     "compare": {"experiments"},
 }

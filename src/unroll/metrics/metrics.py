@@ -26,7 +26,7 @@ class Metrics:
 
     Attributes:
         headline: The metric that experiments are compared by.
-        higher_is_better: Whether a higher headline metric is better.
+        higher_is_better: Whether a higher headline metric is better; it is a share then, otherwise an error.
         score: (predictions, rows) → metrics by name, some of them nested.
         per_sample_loss: (predictions, rows) → float64 [sample], lower is better; the statistical test compares these.
         baselines: Samples → predictions of each baseline for the test rows, fold after fold.
@@ -35,6 +35,7 @@ class Metrics:
         periods: Rows → masks of the periods of the test split that get metrics of their own. The first one gives the
             headline.
         score_texts: Generated texts → metrics of them by name, where there is something to measure.
+        maximum: Headline metric of a perfect model, where a higher one is better.
     """
 
     headline: str
@@ -45,10 +46,18 @@ class Metrics:
     test: Test
     periods: Callable[[Tensors], Mapping[str, NDArray[np.bool_]]] = _one_period
     score_texts: Callable[[Sequence[str]], dict[str, Any]] | None = None
+    maximum: float = 1.0
 
     def is_better(self, value: float, than: float) -> bool:
         """Return whether one headline value beats another."""
         return value > than if self.higher_is_better else value < than
+
+    def loss(self, value: float, reference: float) -> float:
+        """Return what one headline value loses to another, negative for a gain.
+
+        A share (accuracy, F1, BLEU) loses a part of its maximum, an error (RMSE, perplexity) a part of the reference.
+        """
+        return (reference - value) / self.maximum if self.higher_is_better else (value - reference) / reference
 
     def evaluate(self, prediction: Prediction, rows: Tensors) -> dict[str, Any]:
         """Return the metrics of predictions, and under `periods` those of each period where the task has periods."""

@@ -51,7 +51,8 @@ def run(name: str) -> None:
     samples = Samples.load(require(paths.features(experiment.task), f"featurize {experiment.task}"))
     task = make_task(experiment.task, section, samples)
     check_experiment(name, experiment, task, samples)
-    key = checkpoint_key(f"{experiment!r} {section!r}", _inputs(experiment.task, task.domain))
+    settings = f"{experiment.model!r} {experiment.training!r} {section!r}"
+    key = checkpoint_key(settings, _inputs(experiment.task, task.domain))
     checkpoints = paths.checkpoints(name) / key
     members = [Member(fold, seed) for fold in samples.folds for seed in experiment.training.seeds]
     steps = StepReporter(name, paths.progress(name), experiment.training.epochs, len(members))

@@ -206,7 +206,8 @@ def _create(client: Any, name: str, experiment: Experiment, task: TaskSection, t
             **tags,
         },
     )
-    settings = [*flat(experiment), *flat(task, "task")]
+    # How the bundle is made may change later, without a training.
+    settings = [*flat(experiment.model_dump(mode="json", exclude={"export"})), *flat(task, "task")]
     client.log_batch(run.info.run_id, params=[Param(key, redacted(str(value))[:500]) for key, value in settings])
     hashes = data_hashes(paths.raw(task.dataset), paths.features(experiment.task))
     inputs = [DatasetInput(Dataset(folder, md5, "dvc", f"dvc.lock: {folder}")) for folder, md5 in hashes.items()]

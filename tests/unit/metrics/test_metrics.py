@@ -9,6 +9,7 @@ from unroll.features.samples import Fold, Samples
 from unroll.features.special_tokens import BOS, EOS, IGNORE_INDEX
 from unroll.metrics import classification, next_tokens
 from unroll.metrics.entities import entity_scores, find_entities
+from unroll.metrics.metrics import Metrics
 from unroll.metrics.ngrams import ngram_log_probabilities
 
 
@@ -151,3 +152,12 @@ def test_ngrams_whose_number_does_not_fit_into_64_bits():
     assert np.isfinite(ngram_log_probabilities(train, train, 4, 50_000)).all()
     with pytest.raises(ValueError, match="50000"):
         ngram_log_probabilities(train, train, 5, 50_000)
+
+
+@pytest.mark.parametrize(
+    ("higher_is_better", "maximum", "value", "reference", "loss"),
+    [(True, 1, 0.97, 0.98, 0.01), (True, 100, 29.5, 30, 0.005), (False, 1, 101, 100, 0.01), (False, 1, 99, 100, -0.01)],
+)
+def test_loss_of_a_share_and_of_an_error(higher_is_better, maximum, value, reference, loss):
+    metrics = Metrics("x", higher_is_better, *[None] * 3, "mcnemar", maximum=maximum)
+    assert metrics.loss(value, reference) == pytest.approx(loss)

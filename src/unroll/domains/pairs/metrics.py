@@ -30,6 +30,7 @@ def make_metrics(section: TranslationTask, samples: Samples) -> Metrics:
         per_sample_loss=lambda prediction, rows: per_sample_loss(prediction, rows, vocabulary),
         baselines=baselines,
         test="paired_t_test",
+        maximum=100.0,
     )
 
 
