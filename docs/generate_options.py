@@ -128,7 +128,10 @@ def _type(annotation: Any, field: FieldInfo | None = None) -> str:
     if origin is Annotated:
         return _type(arguments[0])
     if origin is Literal:
-        return ", ".join(f"`{one}`" for one in arguments)
+        # A bar would end a table's cell.
+        return ", ".join(
+            f"`{str(one).replace(chr(9), chr(92) + 't').replace('|', chr(92) + '|')}`" for one in arguments
+        )
     if origin is tuple:
         return f"list of {_type(arguments[0])}"
     if origin is dict:

@@ -62,6 +62,26 @@ class DatasetSection(Section):
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
 
 
+class TableSettings(Section):
+    """How the tables of a dataset are written in text files (CSV, TSV), where the files themselves leave it open."""
+
+    header: bool | None = None
+    """Whether the first row has the names of the columns; null: as the file shows."""
+    column_names: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Names of the columns, for files without a header or in its place. `*`, once, stands for all further columns."""
+    separator: Literal[",", ";", "\t", "|"] | None = None
+    """Character between cells; null: as the file shows."""
+    quotes: bool | None = None
+    """Whether cells may be in double quotes; null: as the file shows. Without, a quotation mark is a character."""
+
+    @field_validator("column_names")
+    @classmethod
+    def _are_distinct(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if names is not None and len(set(names)) != len(names):
+            raise ValueError("a name is listed twice")
+        return names
+
+
 class RowExpectations(Section):
     """Bounds of a table of texts, recordings, tunes or tagged sentences."""
 

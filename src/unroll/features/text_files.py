@@ -1,15 +1,15 @@
 """Text files, plain or gzipped: decoded strictly, split into lines, normalized."""
 
-import csv
-import io
 import unicodedata
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from unroll.errors import FormatError
-from unroll.sources.packed import is_packed, open_plain
+from unroll.sources.forms import require_text
+from unroll.sources.lines import not_utf8, split_lines
+from unroll.sources.packed import open_plain
 
 if TYPE_CHECKING:
     from unroll.sources.fetch import Fetched
@@ -19,19 +19,18 @@ Row = TypeVar("Row")
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u00ad\ufeff"))
 """Zero-width space, soft hyphen and byte-order mark, which split words invisibly. Joiners are letters in Devanagari."""
 
-_CELL = 1 << 24
-"""Characters that a cell of a CSV file may have."""
-
 
 def read_text(path: Path) -> str:
     """Read a UTF-8 file, with or without a byte-order mark, gzipped or not. An empty file is "".
 
     Raises:
-        FormatError: It cannot be read or decompressed, or is not UTF-8; then the message has the byte and its line.
+        FormatError: It cannot be read or decompressed, is not text, or is not UTF-8; then the message has the byte
+            and its line.
     """
     try:
         if not path.stat().st_size:
             return ""
+        require_text(path)
         with open_plain(path) as file:
             raw = file.read()
     except (EOFError, OSError, zlib.error) as error:
@@ -39,61 +38,18 @@ def read_text(path: Path) -> str:
     try:
         return raw.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        where = f"byte offset {error.start:,}" + (" of its unpacked content" if is_packed(path) else "")
-        raise FormatError(
-            f"{path} is not UTF-8: byte 0x{raw[error.start]:02x} at {where}, in line {line:,}; save it as UTF-8"
-        ) from None
+        raise not_utf8(path, raw, error, 0, 1) from None
 
 
 def read_lines(path: Path) -> list[str]:
     """Read the lines of a file. A line ends at LF or CRLF only, as in an editor, not at other Unicode line breaks.
 
+    In a file without LF, a line ends at CR.
+
     Raises:
         FormatError: As `read_text`.
     """
-    lines = read_text(path).replace("\r\n", "\n").split("\n")
-    return lines[:-1] if lines[-1] == "" else lines
-
-
-def read_csv(path: Path, *, quoted_tabs: bool = True) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Read the cells of a CSV file: separated by commas, semicolons or tabs, whichever is most frequent in its header.
-
-    Args:
-        path: The file, gzipped or not.
-        quoted_tabs: Whether cells that are separated by tabs may be in quotes.
-
-    Returns:
-        The titles of the header, and line (from 1) and cells of each row. Blank lines are left out.
-
-    Raises:
-        FormatError: As `read_text`; or the file is empty, a quote is not closed, or a row is not as long as the header.
-    """
-    text = read_text(path)
-    if not text.strip():
-        raise FormatError(f"{path} is empty; expected a header and rows")
-    header_line = text.lstrip().splitlines()[0]
-    delimiter = max(",;\t", key=header_line.count)
-    quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" and not quoted_tabs else csv.QUOTE_MINIMAL
-    csv.field_size_limit(_CELL)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
-    rows: list[tuple[int, list[str]]] = []
-    line = 1
-    try:
-        for cells in reader:
-            # A cell in quotes may have line breaks: a row starts where the last one ended.
-            start, line = line, reader.line_num + 1
-            if not "".join(cells).strip() and len(cells) < 2:
-                continue
-            rows.append((start, cells))
-            if len(cells) != len(rows[0][1]):
-                raise FormatError(
-                    f"{path}, line {start:,}: {len(cells)} cells, expected {len(rows[0][1])} as in the header; "
-                    f"a cell with {delimiter!r} has to be in double quotes"
-                )
-    except csv.Error as error:
-        raise FormatError(f"{path}, line {reader.line_num:,} is not valid CSV: {error}") from None
-    return [title.strip() for title in rows[0][1]], rows[1:]
+    return split_lines(read_text(path))
 
 
 def normal(text: str) -> str:

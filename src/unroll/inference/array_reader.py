@@ -14,9 +14,9 @@ from unroll.inference.batches import is_integer, open_parquet, parquet_batches, 
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card, required
 from unroll.inference.feeds import steps_of
-from unroll.inference.forms import Form
 from unroll.inference.interface import InputReader, Numbers
 from unroll.inference.reference import Expectation, between
+from unroll.sources.forms import Form
 
 _ROWS = 256
 """Rows that are read together; a recording of a minute takes more than 1 MB."""

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from unroll.errors import DataError, FormatError
-from unroll.inference.forms import NAMES, form_of
+from unroll.sources.forms import NAMES, form_of
 
 if TYPE_CHECKING:
     from unroll.inference.bundle import Bundle

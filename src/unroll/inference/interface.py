@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from unroll.inference.forms import Form
+from unroll.sources.forms import Form
 
 if TYPE_CHECKING:
     from unroll.inference.bundle import Bundle

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from unroll.errors import DataError
 from unroll.inference.file_scorer import FileScorer, Scored
-from unroll.inference.forms import stem_of
+from unroll.sources.forms import stem_of
 
 if TYPE_CHECKING:
     from unroll.config.decoding import DecodingConfig

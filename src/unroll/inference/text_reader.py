@@ -1,6 +1,5 @@
 """Reader of texts from Parquet, CSV, TSV, JSON lines, and plain text with a row in each line."""
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -11,20 +10,20 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from unroll.config.sources import TableSettings
 from unroll.errors import FormatError
 from unroll.features.special_tokens import UNK
 from unroll.inference.batches import is_integer, open_parquet, parquet_batches, rebatched, row_ids, with_reasons
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card, required
 from unroll.inference.feeds import steps_of
-from unroll.inference.forms import Form
 from unroll.inference.interface import InputReader, Numbers
 from unroll.inference.reference import Expectation, between
 from unroll.inference.tokens import encode
-from unroll.sources.packed import is_packed, open_plain
+from unroll.sources.forms import Form
+from unroll.sources.lines import iter_lines
+from unroll.sources.tables import layout_of, rows_of
 
-_CELL = 1 << 24
-"""Maximum number of characters of a cell, the same as in training."""
 _ROWS, _BLOCK = 1024, 1 << 18
 """Rows, and about how many characters, that are tokenized together; each token takes about 1 kB during that."""
 _IDS = ("row_id", "id")
@@ -64,9 +63,9 @@ def _rows(path: Path, form: Form, column: str) -> Iterator[Rows]:
     if form == "jsonl":
         return _read_json_lines(path, column)
     if form == "txt":
-        lines = _blocks((line.removesuffix("\n").removesuffix("\r"), len(line)) for line in _lines(path))
+        lines = _blocks((line.rstrip("\r\n"), len(line)) for line in iter_lines(path))
         return ((None, block) for block in lines)
-    return _read_table(path, column, tabs=form == "tsv")
+    return _read_table(path, column, TableSettings())
 
 
 def _read_parquet(path: Path, column: str) -> Iterator[Rows]:
@@ -80,38 +79,12 @@ def _read_parquet(path: Path, column: str) -> Iterator[Rows]:
             first += batch.num_rows
 
 
-def _read_table(path: Path, column: str, *, tabs: bool) -> Iterator[Rows]:
-    lines = _lines(path)
-    header_line = next(lines, "")
-    delimiter = "\t" if tabs else max(",;\t", key=header_line.count)
-    # Tab-separated files have no quoting.
-    csv.field_size_limit(_CELL)
-    table = csv.reader(
-        chain([header_line], lines),
-        delimiter=delimiter,
-        quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL,
-        strict=True,
-    )
-    try:
-        header = next(table, [])
-        name, ids = _columns(header, column, path)
-        index, id_index = header.index(name), header.index(ids) if ids else None
-        for found in _blocks((row, sum(map(len, row))) for row in _table_rows(table, len(header), delimiter, path)):
-            yield None if id_index is None else [row[id_index] for row in found], [row[index] for row in found]
-    except csv.Error as error:
-        raise FormatError(f"{path}, line {table.line_num:,}: not valid CSV: {error}") from None
-
-
-def _table_rows(table: Any, columns: int, delimiter: str, path: Path) -> Iterator[list[str]]:
-    for cells in table:
-        if not cells and columns > 1:
-            continue
-        if max(len(cells), 1) != columns:
-            raise FormatError(
-                f"{path}, line {table.line_num:,}: {len(cells)} cells where the header has {columns}; "
-                f"a text that contains {delimiter!r} has to be in double quotes"
-            )
-        yield cells or [""]
+def _read_table(path: Path, column: str, settings: TableSettings) -> Iterator[Rows]:
+    layout = layout_of(path, settings, (column, "text", *_IDS))
+    name, ids = _columns(layout.names, column, path)
+    index, id_index = layout.names.index(name), layout.names.index(ids) if ids else None
+    for found in _blocks((row, sum(map(len, row))) for _, row in rows_of(path, layout)):
+        yield None if id_index is None else [row[id_index] for row in found], [row[index] for row in found]
 
 
 def _read_json_lines(path: Path, column: str) -> Iterator[Rows]:
@@ -124,7 +97,7 @@ def _read_json_lines(path: Path, column: str) -> Iterator[Rows]:
 
 
 def _objects(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(iter_lines(path), start=1):
         if not line.strip():
             continue
         try:
@@ -174,26 +147,6 @@ def _values(column: pa.Array, path: Path, name: str, first: int) -> list[Any]:
                 raise FormatError(f"{path}, row {first + row}: {name} is not UTF-8 text: {bad}") from None
         raise FormatError(f"{path}: the column {name} is damaged: {' '.join(str(error).split())}") from None
     return list(column.to_pylist())
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """Yield lines with their ends, LF or CRLF, without a byte-order mark.
-
-    Raises:
-        FormatError: The file is not UTF-8.
-    """
-    offset = 0
-    with open_plain(path) as raw:
-        for number, line in enumerate(raw, start=1):
-            try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                where = f"byte offset {offset + error.start:,}{' of its unpacked content' * is_packed(path)}"
-                raise FormatError(
-                    f"{path} is not UTF-8 text: byte 0x{line[error.start]:02x} at {where}, in line {number:,}; "
-                    "save it as UTF-8"
-                ) from None
-            offset += len(line)
 
 
 def _blocks(rows: Iterable[tuple[Any, int]]) -> Iterator[list[Any]]:

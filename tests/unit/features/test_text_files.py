@@ -45,11 +45,12 @@ def test_a_file_that_is_not_utf8_or_cut_short(file, content, where):
         (b"a\r\nb\n", ["a", "b"]),
         (b"a\n\nb\n\n", ["a", "", "b", ""]),
         (b"", []),
+        (b"a\rb\r\rc", ["a", "b", "", "c"]),
         # str.splitlines ends a line at these, which would shift one of two parallel files.
         ("a\u2028b\x0bc\x85d\n".encode(), ["a\u2028b\x0bc\x85d"]),
     ],
 )
-def test_lines_end_at_line_feeds_alone(file, content, lines):
+def test_lines_end_at_line_feeds_or_else_at_carriage_returns(file, content, lines):
     assert text_files.read_lines(file(content)) == lines
 
 
@@ -61,16 +62,6 @@ def test_lines_end_at_line_feeds_alone(file, content, lines):
 def test_text_has_one_form(text, expected):
     assert text_files.normal(text) == expected
     assert text_files.one_line("Ça\u202f va\u00a0? \u3000Oui\u2009!\t") == "Ça va ? Oui !"
-
-
-def test_cells_of_a_csv_file_with_their_lines(file):
-    content = b'\n a ,"b\r\nc"\r1,"2\n"\n \n,4\r\n'
-    assert text_files.read_csv(file(content)) == (["a", "b\r\nc"], [(4, ["1", "2\n"]), (7, ["", "4"])])
-    content = b'a\tb\n"1\t2"\n'
-    assert text_files.read_csv(file(content), quoted_tabs=False)[1] == [(2, ['"1', '2"'])]
-    for content, where in ((b"a,b\n1,2,3", "line 2: 3 cells"), (b'a,b\n1,"2', "line 2"), (b"\n", "empty")):
-        with pytest.raises(FormatError, match=where):
-            text_files.read_csv(file(content))
 
 
 def test_files_of_a_folder_by_name(file, tmp_path):

@@ -13,7 +13,7 @@ import tiny_bundles
 from unroll.errors import DataError, FormatError
 from unroll.inference.batches import open_file, rebatched
 from unroll.inference.bundle import load_bundle
-from unroll.inference.forms import form_of
+from unroll.sources.forms import form_of
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,8 @@ def test_the_form_of_a_file(tmp_path, name, content, form):
     ("name", "content", "message"),
     [
         ("a.parquet", b"%PDF-1.7", "is not Parquet: it starts with b'%PDF'"),
-        ("a.pdf", b"%PDF-1.7", "neither Parquet nor IDX"),
+        ("a.pdf", b"%PDF-1.7", "is a PDF document"),
+        ("a.dat", b"a,b", "neither Parquet nor IDX"),
         ("a.csv", b"", "is empty"),
         ("a.gz", b"\x1f\x8b\x08\x00", "gzip"),
     ],

@@ -138,7 +138,7 @@ NOT_UTF8 = pa.Array.from_buffers(pa.string(), 2, pa.array([b"a", b"b\xff"], pa.b
         ("a.jsonl", b'{"text": "a"}\n{"text": ', "line 2"),
         ("a.txt", b"a\nb\xffc\n", "0xff at byte offset 3, in line 2"),
         ("a.txt.gz", gzip.compress(b"a\n" * 9 + b"\x80", mtime=0), "0x80 at byte offset 18 of its unpacked content"),
-        ("a.txt.gz", gzip.compress(b"a\n" * 5000, mtime=0)[:-9], "after row"),
+        ("a.txt.gz", gzip.compress(b"a\n" * 5000, mtime=0)[:-9], "damaged gzip"),
         ("images", b"\x00\x00\x08\x03", "IDX; tiny-text-class reads texts from Parquet or CSV or TSV"),
         ("a.parquet", NOT_UTF8, "row 1: text .*0xff in position 1"),
     ],

@@ -17,9 +17,9 @@ from unroll.inference.batches import open_parquet, parquet_batches, with_reasons
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card
 from unroll.inference.columns import CLASSES
-from unroll.inference.forms import Form
 from unroll.inference.interface import InputReader, Interface, Numbers
 from unroll.inference.reference import Expectation, between, widened
+from unroll.sources.forms import Form
 from unroll.sources.packed import open_plain
 
 PIXELS = idx.SIDE * idx.SIDE

@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from unroll.config.sources import TableSettings
 from unroll.errors import FormatError
-from unroll.features.text_files import read_csv
+from unroll.sources.tables import read_table
 
 _REQUIRED = ("date", "open", "high", "low", "close", "volume")
 _ALIASES = {
@@ -44,7 +45,7 @@ def read_frame(path: Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
-    titles, rows = read_csv(path)
+    titles, rows = read_table(path, TableSettings(), [alias for names in _ALIASES.values() for alias in names])
     places, ignored = _find_columns(titles, path)
     lines = pd.Index([line for line, _ in rows], name="line")
     cells = {name: pd.Series([row[place] for _, row in rows], lines, dtype="str") for name, place in places.items()}

@@ -13,9 +13,9 @@ from unroll.inference.batches import READ_ERRORS, open_parquet, parquet_batches,
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card, PriceInput, required
 from unroll.inference.columns import PRICE, QUANTILES
-from unroll.inference.forms import Form, stem_of
 from unroll.inference.interface import InputReader, Interface, Numbers
 from unroll.inference.reference import Expectation, between, widened
+from unroll.sources.forms import Form, stem_of
 
 _BATCH_ROWS = 1 << 16
 _TICKER = 100

@@ -4,12 +4,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from unroll.config.sources import RowDataset
+from unroll.config.sources import RowDataset, TableSettings
 from unroll.config.splits import ShareSplits
 from unroll.config.tokenizer import TextTask
 
 
-class TextDataset(RowDataset):
+class TextDataset(TableSettings, RowDataset):
     """Labeled texts: CSV, TSV or JSONL, one text per row."""
 
     domain: Literal["texts"]

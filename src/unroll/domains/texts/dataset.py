@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from unroll.domains.texts.config import TextDataset
 from unroll.errors import FormatError
-from unroll.features.text_files import normal, read_csv, read_files, read_text
+from unroll.features.text_files import normal, read_files, read_text
 from unroll.sources.ingested import Ingested
+from unroll.sources.tables import read_table
 
 if TYPE_CHECKING:
     from unroll.sources.fetch import Fetched
@@ -50,14 +51,13 @@ def _read(path: Path, section: TextDataset) -> Iterator[tuple[str, str | None, f
     names = (section.text_column, section.label_column)
     # JSON lines begin with an object; no header of a table does.
     is_json = read_text(path).lstrip().startswith("{")
-    for line, text, label in (_json_rows if is_json else _csv_rows)(path, names):
+    for line, text, label in _json_rows(path, names) if is_json else _table_rows(path, names, section):
         where = f"{path}, line {line:,}"
         yield (_text(text, f"{where}, {names[0]}"), *_label(label, f"{where}, {names[1]}", section))
 
 
-def _csv_rows(path: Path, names: tuple[str, str]) -> Iterator[tuple[int, Any, Any]]:
-    # Where tabs separate cells, a quotation mark is a character like any other.
-    titles, rows = read_csv(path, quoted_tabs=False)
+def _table_rows(path: Path, names: tuple[str, str], section: TextDataset) -> Iterator[tuple[int, Any, Any]]:
+    titles, rows = read_table(path, section, [name.lower() for name in names])
     _require(names, titles, str(path))
     text, label = map(titles.index, names)
     for line, cells in rows:
@@ -83,7 +83,7 @@ def _require(names: Sequence[str], found: Sequence[str], where: str) -> None:
     if missing:
         raise FormatError(
             f"{where}: missing column {', '.join(missing)}; found {', '.join(found[:12])}; "
-            "text_column and label_column of the dataset name them"
+            "text_column and label_column of the dataset name them, column_names those of a file without a header"
         )
 
 
