@@ -1,11 +1,13 @@
 """Commands that use a bundle on this machine: files of rows, or one text."""
 
 import argparse
+import contextlib
+import json
 import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unroll.redaction import printable
 
@@ -35,6 +37,15 @@ def _configure_predict(command: argparse.ArgumentParser) -> None:
     command.add_argument("--batch-rows", type=int, default=512, help="rows per call of the graph (default: 512)")
     command.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads to use (default: all cores)")
     command.add_argument("--memory-mb", type=int, default=768, help="memory limit of scoring, in MiB (default: 768)")
+    command.add_argument(
+        "--set",
+        dest="settings",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of files that replaces the card's, such as header=false, separator=; or column_names=label,*",
+    )
     _add_decoding(command)
 
 
@@ -70,6 +81,17 @@ def _add_decoding(command: argparse.ArgumentParser) -> None:
         group.add_argument(*names, dest=name, type=number, metavar="N", help=field.description)
 
 
+def _setting(text: str) -> tuple[str, Any]:
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, found {text!r}")
+    with contextlib.suppress(ValueError):
+        return name, json.loads(value)
+    if name == "column_names":
+        return name, value.split(",")
+    return name, value.replace("\\t", "\t")
+
+
 def _decoding(options: argparse.Namespace) -> "DecodingConfig":
     from unroll.config.decoding import DecodingConfig
 
@@ -88,6 +110,7 @@ def _predict(options: argparse.Namespace) -> None:
         batch_rows=options.batch_rows,
         memory_mb=options.memory_mb,
         decoding=_decoding(options),
+        settings=dict(options.settings),
     )
     for file in files:
         for note in (f"{file.rows_scored:,} rows in {file.output}", *file.notes()):

@@ -40,4 +40,6 @@ class Scoring(Section):
     """A file that changed less than this many seconds ago counts as still being written."""
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     """A file is rejected if a larger share of its rows cannot be scored."""
+    settings: dict[str, bool | int | float | str | tuple[str, ...] | None] = {}  # noqa: RUF012 -- a copy is given
+    """Settings of files that replace those of the model's card: those of the dataset's section, such as `header`."""
     drift: DriftLimits = DriftLimits()

@@ -62,8 +62,15 @@ class DatasetSection(Section):
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
 
 
-class TableSettings(Section):
-    """How the tables of a dataset are written in text files (CSV, TSV), where the files themselves leave it open."""
+class FileSettings(Section):
+    """How the files of a dataset are read. The settings travel in the card of a bundle, whose files are read alike.
+
+    A domain has its own, which its dataset section and its reader of files share.
+    """
+
+
+class TableSettings(FileSettings):
+    """How tables are written in text files (CSV, TSV), where the files themselves leave it open."""
 
     header: bool | None = None
     """Whether the first row has the names of the columns; null: as the file shows."""
@@ -80,6 +87,23 @@ class TableSettings(Section):
         if names is not None and len(set(names)) != len(names):
             raise ValueError("a name is listed twice")
         return names
+
+
+class TextSettings(TableSettings):
+    """How texts are read from tables and JSON lines."""
+
+    text_column: str = "text"
+
+
+def settings_of(section: DatasetSection) -> dict[str, object]:
+    """Return the settings of files in a dataset's section, as JSON values, except those that are the defaults."""
+    names = {
+        name
+        for base in type(section).__mro__
+        if issubclass(base, FileSettings) and not issubclass(base, DatasetSection)
+        for name in base.model_fields
+    }
+    return section.model_dump(mode="json", include=names, exclude_defaults=True)
 
 
 class RowExpectations(Section):

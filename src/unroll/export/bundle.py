@@ -49,7 +49,14 @@ def can_sample(task: Task) -> bool:
 
 
 def make_card(
-    name: str, task: Task, topology: str, *, dynamic_time: bool, data: Mapping[str, str], metrics: Mapping[str, Any]
+    name: str,
+    task: Task,
+    topology: str,
+    *,
+    dynamic_time: bool,
+    data: Mapping[str, str],
+    metrics: Mapping[str, Any],
+    settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the card of a bundle; `unroll.inference.card` describes it.
 
@@ -60,6 +67,7 @@ def make_card(
         dynamic_time: Whether sequences of other lengths than the samples' can be scored.
         data: DVC's md5 of the data that it was trained on.
         metrics: The headline metric on the test split, and the baselines'.
+        settings: Settings with which the files of its dataset were read.
     """
     return {
         "format": FORMAT,
@@ -67,6 +75,7 @@ def make_card(
         "task": {"name": task.name, "domain": task.domain, "kind": task.kind, "topology": topology},
         "inputs": [asdict(spec) for spec in graph_inputs(task, dynamic_time=dynamic_time)],
         "outputs": [asdict(spec) for spec in task.outputs],
+        "settings": dict(settings or {}),
         "data": dict(data),
         "metrics": dict(metrics),
         **task.details,

@@ -1,11 +1,14 @@
 """The card of a bundle: the model, its inputs and its outputs."""
 
+import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from unroll.config.decoding import DecodingConfig
 from unroll.domains import domain_of
+from unroll.errors import ParameterError
 from unroll.inference.interface import Interface
 
 _Value = TypeVar("_Value")
@@ -94,6 +97,8 @@ class Card(_Part):
     """File of the vocabulary of generated tokens."""
     decoding: DecodingConfig | None = None
     """The settings that the task was evaluated with."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings with which the files of the dataset were read, and files to score are read, except the defaults."""
     data: dict[str, str] = Field(default_factory=dict)
     """DVC md5 of the data that the model was trained on."""
     metrics: dict[str, Any] = Field(default_factory=dict)
@@ -102,6 +107,25 @@ class Card(_Part):
     def interface(self) -> Interface:
         """The interface of the models of its kind."""
         return interface_of(self.task.domain, self.task.kind)
+
+    @property
+    def file_settings(self) -> Any:
+        """The settings of files as the reader of its kind takes them, an instance of `interface.reader.settings`."""
+        return self.interface.reader.settings.model_validate_json(json.dumps(self.settings))
+
+    def with_settings(self, changes: Mapping[str, Any]) -> "Card":
+        """Return the card with other settings of files.
+
+        Raises:
+            ParameterError: A setting is unknown to models of its kind, or has a value that it cannot have.
+        """
+        card = self.model_copy(update={"settings": {**self.settings, **changes}})
+        try:
+            _ = card.file_settings
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+            raise ParameterError(f"settings of files for {self.title} models: {faults}") from None
+        return card
 
     @property
     def title(self) -> str:
@@ -128,6 +152,7 @@ class Card(_Part):
     def _fits(self) -> Self:
         """Check that the card has what its kind of model reads and gives. Sizes are checked by the tests of exports."""
         interface = self.interface
+        _ = self.file_settings
         generates, labeled = interface.decoding is not None, {"label", "labels"} & interface.output.tensors.keys()
         for section, needed in {
             "prices": interface.reader.section == "prices",

@@ -83,6 +83,7 @@ class FileScorer:
         memory_mb: Memory of the worker process, in MiB.
         file_seconds: Time for a file; None for no limit.
         decoding: Settings that replace the card's, for models that write text.
+        settings: Settings of files that replace the card's, such as `{"header": False}`.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class FileScorer:
         memory_mb: int,
         file_seconds: float | None = None,
         decoding: "DecodingConfig | None" = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         numbers = {"threads": threads, "batch_rows": batch_rows, "memory_mb": memory_mb}
         for name, value in numbers.items():
@@ -103,6 +105,7 @@ class FileScorer:
         self._bundle, self._memory_mb, self._seconds = bundle, memory_mb, file_seconds
         changes = decoding.model_dump(exclude_unset=True) if decoding else {}
         self._settings: dict[str, Any] = {"bundle": str(bundle), **numbers, "decoding": changes}
+        self._settings["file_settings"] = dict(settings or {})
         self._worker: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:

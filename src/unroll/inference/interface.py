@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from unroll.config.sources import FileSettings
 from unroll.sources.forms import Form
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class InputReader:
         profile: (batch, card) → numbers that describe each row, float64 [row] by name, for bounds and drift; NaN if a
             row has no such number.
         bounds: (profile of the training split, card) → bounds that every row has to be within.
+        settings: The settings of files that it takes.
     """
 
     name: str
@@ -61,6 +63,7 @@ class InputReader:
     profiled: tuple[str, ...]
     profile: Callable[[pa.RecordBatch, "Card"], dict[str, Numbers]]
     bounds: Callable[[Mapping[str, Numbers], "Card"], tuple["Expectation", ...]]
+    settings: type[FileSettings] = FileSettings
 
 
 @dataclass(frozen=True)

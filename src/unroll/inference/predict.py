@@ -1,7 +1,8 @@
 """Predictions for a file, or for every file of a folder."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unroll.errors import DataError
 from unroll.inference.file_scorer import FileScorer, Scored
@@ -20,6 +21,7 @@ def predict(
     threads: int = 2,
     memory_mb: int = 768,
     decoding: "DecodingConfig | None" = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> list[Scored]:
     """Score a file, or every file of a folder except hidden ones, into `output_dir`/STEM.parquet.
 
@@ -31,7 +33,8 @@ def predict(
         DataError: A file cannot be scored; the predictions of those before it are kept.
         UnrollError: An output cannot be written.
     """
-    scorer = FileScorer(model, threads=threads, batch_rows=batch_rows, memory_mb=memory_mb, decoding=decoding)
+    limits = {"threads": threads, "batch_rows": batch_rows, "memory_mb": memory_mb}
+    scorer = FileScorer(model, **limits, decoding=decoding, settings=settings)
     planned = _outputs(source, output_dir)
     with scorer:
         return [

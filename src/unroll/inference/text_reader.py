@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from unroll.config.sources import TableSettings
+from unroll.config.sources import TableSettings, TextSettings
 from unroll.errors import FormatError
 from unroll.features.special_tokens import UNK
 from unroll.inference.batches import is_integer, open_parquet, parquet_batches, rebatched, row_ids, with_reasons
@@ -45,7 +45,10 @@ def read_texts(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatc
     """
     first = 0
     whole: bool | None = None
-    for ids, cells in _rows(path, form, required(bundle.card.text).column):
+    settings: TextSettings = bundle.card.file_settings
+    own = [] if settings.text_column == "text" else [settings.text_column.lower()]
+    names = dict.fromkeys([*own, required(bundle.card.text).column, "text"])
+    for ids, cells in _rows(path, form, tuple(names), settings):
         if not cells:
             continue
         if ids is None:
@@ -57,20 +60,20 @@ def read_texts(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatc
         first += len(cells)
 
 
-def _rows(path: Path, form: Form, column: str) -> Iterator[Rows]:
+def _rows(path: Path, form: Form, names: Sequence[str], settings: TableSettings) -> Iterator[Rows]:
     if form == "parquet":
-        return _read_parquet(path, column)
+        return _read_parquet(path, names)
     if form == "jsonl":
-        return _read_json_lines(path, column)
+        return _read_json_lines(path, names)
     if form == "txt":
         lines = _blocks((line.rstrip("\r\n"), len(line)) for line in iter_lines(path))
         return ((None, block) for block in lines)
-    return _read_table(path, column, TableSettings())
+    return _read_table(path, names, settings)
 
 
-def _read_parquet(path: Path, column: str) -> Iterator[Rows]:
+def _read_parquet(path: Path, wanted: Sequence[str]) -> Iterator[Rows]:
     with open_parquet(path) as file:
-        name, ids = _columns(file.schema_arrow.names, column, path)
+        name, ids = _columns(file.schema_arrow.names, wanted, path)
         first = 0
         columns = [one for one in (ids, name) if one]
         for batch in rebatched(parquet_batches(file, path, columns, _ROWS), _ROWS, _BLOCK):
@@ -79,19 +82,19 @@ def _read_parquet(path: Path, column: str) -> Iterator[Rows]:
             first += batch.num_rows
 
 
-def _read_table(path: Path, column: str, settings: TableSettings) -> Iterator[Rows]:
-    layout = layout_of(path, settings, (column, "text", *_IDS))
-    name, ids = _columns(layout.names, column, path)
+def _read_table(path: Path, wanted: Sequence[str], settings: TableSettings) -> Iterator[Rows]:
+    layout = layout_of(path, settings, (*wanted, *_IDS))
+    name, ids = _columns(layout.names, wanted, path)
     index, id_index = layout.names.index(name), layout.names.index(ids) if ids else None
     for found in _blocks((row, sum(map(len, row))) for _, row in rows_of(path, layout)):
         yield None if id_index is None else [row[id_index] for row in found], [row[index] for row in found]
 
 
-def _read_json_lines(path: Path, column: str) -> Iterator[Rows]:
+def _read_json_lines(path: Path, wanted: Sequence[str]) -> Iterator[Rows]:
     names: tuple[str, str | None] | None = None
     for found in _blocks(_objects(path)):
         # A row may lack a key, even the first row.
-        names = names or _columns(list(dict.fromkeys(chain.from_iterable(found))), column, path)
+        names = names or _columns(list(dict.fromkeys(chain.from_iterable(found))), wanted, path)
         name, ids = names
         yield [row.get(ids) for row in found] if ids else None, [row.get(name) for row in found]
 
@@ -121,15 +124,15 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON; write null")
 
 
-def _columns(header: Sequence[str], column: str, path: Path) -> tuple[str, str | None]:
+def _columns(header: Sequence[str], wanted: Sequence[str], path: Path) -> tuple[str, str | None]:
     """Return the names, as in the file, of the column of texts and of the column of ids, if there is one."""
     plain = [name.strip().lower() for name in header]
-    name = next((one for one in (column, "text") if one in plain), None)
+    name = next((one for one in wanted if one in plain), None)
     if name is None or plain.count(name) > 1:
-        wanted = f"{column!r} or 'text'" if column != "text" else "'text'"
+        found = " or ".join(map(repr, wanted)) if name is None else repr(name)
         raise FormatError(
-            f"{path} has {'no' if name is None else 'more than one'} column {wanted if name is None else repr(name)}; "
-            f"it has {', '.join(header)[:200] or 'none'}"
+            f"{path} has {'no' if name is None else 'more than one'} column {found}; it has "
+            f"{', '.join(header)[:200] or 'none'}; `column_names` names the columns of a file without a header"
         )
     ids = next((header[plain.index(one)] for one in _IDS if one in plain), None)
     return header[plain.index(name)], ids
@@ -197,4 +200,5 @@ TEXT_READER = InputReader(
     ("tokens", "unknown_share"),
     _profile,
     _bounds,
+    TextSettings,
 )

@@ -15,6 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,9 @@ def _load(settings: dict[str, Any]) -> "Scorer":
     from unroll.inference.scorer import Scorer
 
     decoding = DecodingConfig(**settings["decoding"])
-    return Scorer(load_bundle(Path(settings["bundle"])), settings["batch_rows"], decoding)
+    bundle = load_bundle(Path(settings["bundle"]))
+    bundle = replace(bundle, card=bundle.card.with_settings(settings["file_settings"]))
+    return Scorer(bundle, settings["batch_rows"], decoding)
 
 
 def _score(scorer: "Scorer", threads: int, request: dict[str, Any]) -> dict[str, Any]:

@@ -68,6 +68,7 @@ class FilePublisher:
             batch_rows=scoring.batch_rows,
             memory_mb=scoring.memory_mb,
             file_seconds=scoring.file_seconds,
+            settings=scoring.settings,
         )
         self._inbox, self._output, self._quarantine = folders
         self._markers, self._max_bad_share = markers, scoring.max_bad_share

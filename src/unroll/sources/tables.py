@@ -82,7 +82,7 @@ def layout_of(
     except csv.Error:
         # The reader of the rows names the line.
         rows = [next(csv.reader(lines, delimiter=separator))]
-    header, names = _names(rows, settings, has_header, path)
+    header, names = _names(rows, settings, known, has_header, path)
     return Layout(separator, quotes, header, names, int(announced is not None))
 
 
@@ -265,11 +265,14 @@ def _fits_quoted(path: Path, skipped: int) -> bool:
 def _names(
     rows: Sequence[Sequence[str]],
     settings: TableSettings,
+    known: Collection[str],
     has_header: Callable[[Sequence[Sequence[str]]], bool],
     path: Path,
 ) -> tuple[bool, tuple[str, ...]]:
     """Return whether the first row has names, and the names of all columns."""
     first = [cell.strip() for cell in rows[0]]
+    if settings.header is None and any(cell.lower() in known for cell in first):
+        return True, tuple(first)
     if settings.column_names is not None:
         names = _expanded(settings.column_names, len(first), path)
         if settings.header is not None:

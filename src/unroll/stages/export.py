@@ -52,6 +52,7 @@ def run(name: str) -> None:
             "test": evaluation["test"][metric],
             "baseline": {key: metrics[metric] for key, metrics in evaluation["baseline"].items()},
         },
+        settings=samples.notes.get("settings"),
     )
     with replacing(paths.bundle(name)) as folder:
         folder.mkdir(parents=True)

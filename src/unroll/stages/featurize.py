@@ -27,6 +27,10 @@ def run(name: str) -> None:
     domain = domain_of(section.domain)
     table = require(paths.table(section.dataset, domain.table), f"ingest {section.dataset}")
     samples: Samples = domain.part("samples").make_samples(pq.read_table(table), section, name)
+    record = table.parent / "ingest.json"
+    if settings := record.exists() and read_json(record).get("settings"):
+        # They travel to the card of the bundle, with which files to score are read.
+        samples = replace(samples, notes={**samples.notes, "settings": settings})
     vectors = {}
     if getattr(section, "vectors", None) is not None:
         samples, vectors["vectors"] = _with_vectors(section, name, samples)

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from unroll import files, paths
 from unroll.config.reading import load_section
-from unroll.config.sources import PathSource
+from unroll.config.sources import PathSource, settings_of
 from unroll.domains import domain_of
 from unroll.sources.fetch import fetch
 from unroll.sources.ingested import Ingested
@@ -24,7 +24,10 @@ def run(name: str) -> None:
         folder.mkdir()
         _write_table(ingested.table, folder / paths.table(name, section.domain).name)
         record = {"domain": section.domain, "sources": ingested.sources, "rows": ingested.table.num_rows}
-        files.write_json(folder / "ingest.json", record | dict(ingested.changes))
+        settings = settings_of(section)
+        files.write_json(
+            folder / "ingest.json", record | ({"settings": settings} if settings else {}) | dict(ingested.changes)
+        )
     columns = ", ".join(ingested.table.column_names)
     print(f"{name}: {ingested.table.num_rows:,} rows of {columns} in {paths.raw(name)}")
     for note in ingested.notes:

@@ -3,13 +3,14 @@
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny_bundles
 
-from unroll.errors import DataError
+from unroll.errors import DataError, ParameterError
 from unroll.inference.batches import open_file
 from unroll.inference.bundle import load_bundle
 
@@ -187,3 +188,30 @@ def test_blank_lines_are_texts_only_where_a_line_is_a_text(tmp_path, bundle):
     ):
         (tmp_path / name).write_text(content)
         assert rows_of(tmp_path / name, bundle)["text"].to_pylist() == texts
+
+
+@pytest.mark.parametrize(
+    ("settings", "content", "texts"),
+    [
+        ({"column_names": ["label", "text"]}, "good,a\nbad,b\n", ["a", "b"]),
+        # A file's own header is a header.
+        ({"column_names": ["label", "text"]}, "text,label\na,good\n", ["a"]),
+        ({"header": False, "column_names": ["text", "*"]}, "a,1,2\n", ["a"]),
+        ({"separator": ";", "text_column": "Review"}, "review;text\na,b;c\n", ["a,b"]),
+        ({"quotes": False}, 'text,n\n"a" b,1\n', ['"a" b']),
+    ],
+)
+def test_files_are_read_with_the_settings_of_the_card(tmp_path, bundle, settings, content, texts):
+    (tmp_path / "a.csv").write_text(content)
+    own = replace(bundle, card=bundle.card.with_settings(settings))
+    assert rows_of(tmp_path / "a.csv", own)["text"].to_pylist() == texts
+
+
+def test_settings_that_do_not_exist_are_named(bundle):
+    for settings, name in (
+        ({"headers": False}, "headers"),
+        ({"header": "no"}, "header"),
+        ({"separator": "."}, "separ"),
+    ):
+        with pytest.raises(ParameterError, match=name):
+            bundle.card.with_settings(settings)

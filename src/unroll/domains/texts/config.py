@@ -4,16 +4,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from unroll.config.sources import RowDataset, TableSettings
+from unroll.config.sources import RowDataset, TextSettings
 from unroll.config.splits import ShareSplits
 from unroll.config.tokenizer import TextTask
 
 
-class TextDataset(TableSettings, RowDataset):
+class TextDataset(TextSettings, RowDataset):
     """Labeled texts: CSV, TSV or JSONL, one text per row."""
 
     domain: Literal["texts"]
-    text_column: str = "text"
     label_column: str = "label"
     labels: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
     """Allowed labels; null if labels are numbers (ratings)."""
