@@ -10,6 +10,7 @@ from unroll.errors import FormatError
 from unroll.sources.forms import require_text
 from unroll.sources.lines import not_utf8, split_lines
 from unroll.sources.packed import open_plain
+from unroll.sources.parquet import is_hidden
 
 if TYPE_CHECKING:
     from unroll.sources.fetch import Fetched
@@ -65,12 +66,21 @@ def one_line(text: str) -> str:
 def files_of(path: Path, endings: Sequence[str]) -> list[Path]:
     """Return a file itself, or the files of a folder that have one of `endings`, with or without `.gz`, by name.
 
+    Those of partitions (folders `NAME=VALUE`) are among them; names that begin with `_` or `.` are left out.
+
     Raises:
         FormatError: The folder has no such file.
     """
     if not path.is_dir():
         return [path]
-    found = sorted(file for file in path.iterdir() if file.name.lower().removesuffix(".gz").endswith(tuple(endings)))
+    found = sorted(
+        file
+        for file in path.rglob("*")
+        if file.name.lower().removesuffix(".gz").endswith(tuple(endings))
+        and file.is_file()
+        and not any(map(is_hidden, file.relative_to(path).parts))
+        and all("=" in folder for folder in file.relative_to(path).parts[:-1])
+    )
     if not found:
         raise FormatError(f"the folder {path} has no file that ends in {', '.join(endings)} (or these with .gz)")
     return found

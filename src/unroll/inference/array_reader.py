@@ -10,13 +10,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from unroll.errors import FormatError
-from unroll.inference.batches import is_integer, open_parquet, parquet_batches, row_ids, with_reasons
+from unroll.inference.batches import with_reasons
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card, required
 from unroll.inference.feeds import steps_of
+from unroll.inference.ids import parquet_ids_are_integers, row_ids
 from unroll.inference.interface import InputReader, Numbers
 from unroll.inference.reference import Expectation, between
 from unroll.sources.forms import Form
+from unroll.sources.parquet import open_parquet, parquet_batches
 
 _ROWS = 256
 """Rows that are read together; a recording of a minute takes more than 1 MB."""
@@ -42,13 +44,12 @@ def read_arrays(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBat
         if names.count(spec.column) != 1:
             raise FormatError(f"{path} needs one column {spec.column!r}; it has {', '.join(names) or 'none'}")
         has_ids = "row_id" in names
-        whole: bool | None = None
+        whole = not has_ids or parquet_ids_are_integers(file, path, "row_id")
         first = 0
         for batch in parquet_batches(file, path, ["row_id", spec.column] if has_ids else [spec.column], _ROWS):
             if not len(batch):
                 continue
             ids = batch.column("row_id").to_pylist() if has_ids else range(first, first + len(batch))
-            whole = is_integer(ids[0]) if whole is None else whole
             column, reasons = row_ids(ids, whole, first)
             _check_type(batch.column(spec.column).type, card, path)
             values: list[NDArray[Any]] = []

@@ -5,18 +5,16 @@ Columns: `inputs`, a list of each row's values, of fixed or varying size; the co
 batches of it; the reader of prices keeps each ticker's last days.
 """
 
-import contextlib
 import csv
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from unroll.errors import DataError, FormatError
@@ -40,8 +38,6 @@ and threads hand over less often."""
 SURROGATE = re.compile("[\ud800-\udfff]")
 """Half of a character outside the basic plane, which JSON can write: "\\ud83d"."""
 _BATCH_BYTES = 1 << 25
-_ID_CHARACTERS = 1000
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
 def open_file(path: Path, bundle: "Bundle", rows: int) -> Iterator[pa.RecordBatch]:
@@ -144,64 +140,3 @@ def guarded(batches: Iterable[pa.RecordBatch], path: Path) -> Iterator[pa.Record
         raise FormatError(f"{path} cannot be read after row {rows}: {found}") from error
     if not rows:
         raise DataError(f"{path} has no rows; expected at least one")
-
-
-@contextlib.contextmanager
-def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file for `parquet_batches`, as a stream that does not read a row group ahead.
-
-    Arrow gets an open file, never a name: it takes some names for addresses, and cannot take those that are not UTF-8.
-    """
-    with path.open("rb") as raw, pq.ParquetFile(raw, buffer_size=1 << 20, pre_buffer=False) as file:
-        yield file
-
-
-def parquet_batches(file: pq.ParquetFile, path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-    """Read some columns of a file from `open_parquet`, `rows` at a time, dictionary-encoded ones decoded.
-
-    Raises:
-        FormatError: The file has two columns of one of these names.
-    """
-    names = file.schema_arrow.names
-    for name in columns:
-        if names.count(name) > 1:
-            raise FormatError(f"{path} has {names.count(name)} columns {name!r}; keep one of them")
-    for batch in file.iter_batches(rows, columns=list(columns), use_threads=False):
-        for place, column in enumerate(batch.columns):
-            if pa.types.is_dictionary(column.type):
-                batch = batch.set_column(place, batch.schema.names[place], column.dictionary_decode())
-        yield batch
-
-
-def is_integer(value: Any) -> bool:
-    """Return whether an id is an integer below 2^63, as a number or as text: `7`, but not `007`."""
-    if isinstance(value, str):
-        return _INTEGER.fullmatch(value) is not None and -(2**63) <= int(value) < 2**63
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def row_ids(values: Sequence[Any], integers: bool, first: int) -> tuple[pa.Array, dict[int, str]]:
-    """Check the ids of a batch that begins at row `first` of its file.
-
-    Returns:
-        The ids, int64 if `integers`, else string; and why a row has none: it is missing, too long, or not of the type
-        of the file's first one.
-    """
-    ids: list[Any] = list(values)
-    reasons = {}
-    for row, value in enumerate(values):
-        if value is None or value == "":
-            reasons[row] = f"row {first + row} of the file has no row_id"
-        elif isinstance(value, str) and len(value) > _ID_CHARACTERS:
-            reasons[row] = (
-                f"row {first + row} of the file has a row_id of {len(value):,} characters; it may have "
-                f"{_ID_CHARACTERS:,}"
-            )
-        elif not (is_integer(value) if integers else isinstance(value, str) and not SURROGATE.search(value)):
-            expected = "an integer below 2^63" if integers else "text"
-            reasons[row] = f"row {first + row} of the file has the row_id {str(value)[:60]!r}, expected {expected}"
-        else:
-            ids[row] = int(value) if integers else value
-            continue
-        ids[row] = None
-    return pa.array(ids, pa.int64() if integers else pa.string()), reasons

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from unroll.errors import DataError
 from unroll.inference.file_scorer import FileScorer, Scored
 from unroll.sources.forms import stem_of
+from unroll.sources.parquet import is_hidden, is_parquet_folder
 
 if TYPE_CHECKING:
     from unroll.config.decoding import DecodingConfig
@@ -24,6 +25,8 @@ def predict(
     settings: Mapping[str, Any] | None = None,
 ) -> list[Scored]:
     """Score a file, or every file of a folder except hidden ones, into `output_dir`/STEM.parquet.
+
+    A folder of Parquet parts is scored like one file.
 
     Rows that cannot be scored go to `output_dir`/STEM.quarantine.parquet. For the limits see `FileScorer`.
 
@@ -43,9 +46,15 @@ def predict(
         ]
 
 
+def _files(folder: Path) -> list[Path]:
+    return sorted(
+        path for path in folder.iterdir() if not is_hidden(path.name) and (path.is_file() or is_parquet_folder(path))
+    )
+
+
 def _outputs(source: Path, output_dir: Path) -> list[tuple[Path, Path, Path]]:
     if source.is_dir():
-        files = sorted(path for path in source.iterdir() if path.is_file() and not path.name.startswith("."))
+        files = [source] if is_parquet_folder(source) else _files(source)
         if not files:
             raise DataError(f"{source} holds no files; expected files to score")
     elif source.is_file():

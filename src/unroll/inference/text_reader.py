@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 from unroll.config.sources import TableSettings, TextSettings
 from unroll.errors import FormatError
 from unroll.features.special_tokens import UNK
-from unroll.inference.batches import is_integer, open_parquet, parquet_batches, rebatched, row_ids, with_reasons
+from unroll.inference.batches import rebatched, with_reasons
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card, required
 from unroll.inference.feeds import steps_of
+from unroll.inference.ids import are_integers, parquet_ids_are_integers, row_ids
 from unroll.inference.interface import InputReader, Numbers
 from unroll.inference.reference import Expectation, between
 from unroll.inference.tokens import encode
 from unroll.sources.forms import Form
 from unroll.sources.lines import iter_lines
+from unroll.sources.parquet import open_parquet, parquet_batches
 from unroll.sources.tables import layout_of, rows_of
 
 _ROWS, _BLOCK = 1024, 1 << 18
@@ -54,10 +56,20 @@ def read_texts(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatc
         if ids is None:
             ids, whole = range(first, first + len(cells)), True
         if whole is None:
-            whole = is_integer(ids[0]) and (form in ("csv", "tsv") or not isinstance(ids[0], str))
+            whole = _ids_are_integers(path, form, tuple(names), settings)
         column, lacking = row_ids(ids, whole, first)
         yield with_reasons(encode(column, cells, first, bundle), lacking)
         first += len(cells)
+
+
+def _ids_are_integers(path: Path, form: Form, names: Sequence[str], settings: TableSettings) -> bool:
+    """Return whether all ids of a file are integers; one that is none makes text of all."""
+    if form == "parquet":
+        with open_parquet(path) as file:
+            ids = _columns(file.schema_arrow.names, names, path)[1]
+            return ids is not None and parquet_ids_are_integers(file, path, ids)
+    blocks = (ids or () for ids, _ in _rows(path, form, names, settings))
+    return all(are_integers(ids, as_text=form != "jsonl") or not any(ids) for ids in blocks)
 
 
 def _rows(path: Path, form: Form, names: Sequence[str], settings: TableSettings) -> Iterator[Rows]:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -206,7 +207,11 @@ class Storage:
 
     def _copy(self, file: StoredFile, folder: Path) -> Path:
         # Readers need the name: its ending is the format, and of prices the stem is the ticker.
-        path = folder / safe_name(file.name).rpartition("/")[2]
+        # So do the names of partitions, the folders NAME=VALUE above it.
+        *folders, name = safe_name(file.name).split("/")
+        kept = list(itertools.takewhile(lambda one: "=" in one, reversed(folders)))[::-1]
+        path = folder.joinpath(*kept, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
         key = f"{self.root}/{file.name}"
         with path.open("wb") as copy, self.fs.open(key, "rb", block_size=_BLOCK, cache_type="none") as source:
             # Some servers refuse a range that ends beyond the object.

@@ -2,8 +2,11 @@
 
 import gzip
 import json
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -76,13 +79,29 @@ def test_ids_are_kept_as_integers_or_as_text(tmp_path, bundle):
         ("a.csv", "id,text\n007,a\n8,b\n", ["007", "8"]),
         ("a.csv", f"id,text\n{2**63},a\n8,b\n", [str(2**63), "8"]),
         ("a.tsv", 'row_id\ttext\nx1\ta\n"\tb\n', ["x1", '"']),
+        # An id that is no integer makes text of all.
+        ("a.csv", "id,text\n1,a\nx2,b\n", ["1", "x2"]),
+        ("a.csv", "id,text\n1.0,a\n,b\n3.0,c\n", ["1.0", None, "3.0"]),
+        ("a.jsonl", '{"id": 7, "text": "a"}\n{"id": "x", "text": "b"}', ["7", "x"]),
         ("a.jsonl", '{"id": 7, "text": "a"}\n{"id": 8, "text": "b"}', [7, 8]),
         ("a.jsonl", '{"id": "7", "text": "a"}\n{"text": "b", "id": "x"}', ["7", "x"]),
     ):
         (tmp_path / name).write_text(content)
         assert rows_of(tmp_path / name, bundle)["row_id"].to_pylist() == ids
-    write_parquet(tmp_path / "a.parquet", ["a", "b"], row_id=["x", "y"])
-    assert rows_of(tmp_path / "a.parquet", bundle)["row_id"].to_pylist() == ["x", "y"]
+    one, other = uuid.UUID(int=1), uuid.UUID(int=2)
+    for column, ids in (
+        (["x", "y"], ["x", "y"]),
+        (["7", "8"], ["7", "8"]),
+        (pa.array([1.0, None]), [1, None]),
+        (pa.array([1.0, 2.5]), ["1", "2.5"]),
+        (pa.array([1, 2**63], pa.uint64()), ["1", str(2**63)]),
+        (pa.array([Decimal("1.00"), Decimal("2.00")]), [1, 2]),
+        (pa.array([one.bytes, other.bytes], pa.uuid()), [str(one), str(other)]),
+        (pa.array([date(2024, 1, 2), None]), ["2024-01-02", None]),
+        (pa.array(["x", "y"]).dictionary_encode(), ["x", "y"]),
+    ):
+        write_parquet(tmp_path / "a.parquet", ["a", "b"], row_id=column)
+        assert rows_of(tmp_path / "a.parquet", bundle)["row_id"].to_pylist() == ids
 
 
 def test_the_column_of_the_card_goes_before_text(tmp_path):
@@ -158,7 +177,7 @@ def test_a_file_that_cannot_be_read(tmp_path, bundle, name, content, where):
     ("name", "content", "part"),
     [
         ("a.csv", "id,text\n1,a\n,b\n", "row 1 of the file"),
-        ("a.csv", "id,text\n1,a\nx,b\n", "row 1 of the file has the row_id 'x'"),
+        ("a.jsonl", '{"id": "x", "text": "a"}\n{"id": [1], "text": "a"}', "row 1 of the file has the row_id '[1]'"),
         ("a.jsonl", '{"id": "x", "text": "a"}\n{"id": "\\ud83d", "text": "a"}', "row 1 of the file"),
         ("a.jsonl", '{"text": "a"}\n{"text": 5}', "'5' (int)"),
         ("a.jsonl", '{"text": "a"}\n{"text": "x\\ud83d"}', "U+D83D"),

@@ -13,7 +13,7 @@ import pyarrow.csv as pa_csv
 
 from unroll.domains.digits import idx
 from unroll.errors import FormatError
-from unroll.inference.batches import open_parquet, parquet_batches, with_reasons
+from unroll.inference.batches import with_reasons
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card
 from unroll.inference.columns import CLASSES
@@ -21,6 +21,7 @@ from unroll.inference.interface import InputReader, Interface, Numbers
 from unroll.inference.reference import Expectation, between, widened
 from unroll.sources.forms import Form
 from unroll.sources.packed import open_plain
+from unroll.sources.parquet import open_parquet, parquet_batches
 
 PIXELS = idx.SIDE * idx.SIDE
 SCHEMA = pa.schema([("row_id", pa.int64()), ("inputs", pa.list_(pa.uint8(), PIXELS))])

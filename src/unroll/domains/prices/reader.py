@@ -9,13 +9,14 @@ import pyarrow.compute as pc
 
 from unroll.domains.prices.dataset import read_prices
 from unroll.errors import DataError, FormatError
-from unroll.inference.batches import READ_ERRORS, open_parquet, parquet_batches, with_reasons
+from unroll.inference.batches import READ_ERRORS, with_reasons
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card, PriceInput, required
 from unroll.inference.columns import PRICE, QUANTILES
 from unroll.inference.interface import InputReader, Interface, Numbers
 from unroll.inference.reference import Expectation, between, widened
 from unroll.sources.forms import Form, stem_of
+from unroll.sources.parquet import open_parquet, parquet_batches
 
 _BATCH_ROWS = 1 << 16
 _TICKER = 100

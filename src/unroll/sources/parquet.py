@@ -1,0 +1,160 @@
+"""Parquet: a file, or a folder of the parts that Spark, DuckDB, Dask, polars or pandas wrote, as one table.
+
+Folders `NAME=VALUE` directly above a file (Hive's partitions) are columns of text. Names that begin with `_` or `.` are
+those of markers and checksums and are left out.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from unroll.errors import FormatError
+from unroll.sources.forms import start_of
+
+_NULL = "__HIVE_DEFAULT_PARTITION__"
+_MARKERS = ("_SUCCESS", "_metadata", "_common_metadata")
+
+
+@dataclass(frozen=True)
+class ParquetTable:
+    """Parts of a table, from `open_parquet`.
+
+    Attributes:
+        path: The file or folder.
+        parts: Its files.
+        schema_arrow: Columns of the first part, and its partitions.
+    """
+
+    path: Path
+    parts: tuple[Path, ...]
+    schema_arrow: pa.Schema
+
+
+@contextlib.contextmanager
+def open_parquet(path: Path) -> Iterator[ParquetTable]:
+    """Open a file or a folder of parts for `parquet_batches`.
+
+    Raises:
+        FormatError: The folder has other files, or none.
+    """
+    parts = tuple(parts_of(path)) if path.is_dir() else (path,)
+    with _opened(parts[0]) as file:
+        schema = file.schema_arrow
+    for name in partitions(parts[0]):
+        if name not in schema.names:
+            schema = schema.append(pa.field(name, pa.string()))
+    yield ParquetTable(path, parts, schema)
+
+
+def parquet_batches(table: ParquetTable, path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """Read some columns of a table from `open_parquet`, `rows` at a time, dictionary-encoded ones decoded.
+
+    Raises:
+        FormatError: A part has two columns of one of these names, or lacks one.
+    """
+    for part in table.parts:
+        with _opened(part) as file:
+            yield from _batches(file, part if len(table.parts) > 1 else path, partitions(part), columns, rows)
+
+
+def read_parquet(path: Path) -> pa.Table:
+    """Read a whole table.
+
+    Raises:
+        FormatError: It cannot be read, or has two columns of one name.
+    """
+    try:
+        with open_parquet(path) as table:
+            names = table.schema_arrow.names
+            return pa.Table.from_batches(parquet_batches(table, path, names, 1 << 16), _decoded(table.schema_arrow))
+    except (pa.ArrowException, OSError) as error:
+        raise FormatError(f"{path} is not a readable Parquet file: {' '.join(str(error).split())[:200]}") from None
+
+
+def is_parquet_folder(path: Path) -> bool:
+    """Return whether a folder is one table: it is called X.parquet, or holds partitions, parts or a writer's marker."""
+    if not path.is_dir():
+        return False
+    children = list(path.iterdir())
+    visible = [one for one in children if not is_hidden(one.name)]
+    return bool(visible) and (
+        path.name.lower().endswith(".parquet")
+        or any(one.name in _MARKERS for one in children)
+        or any(one.is_dir() and "=" in one.name for one in visible)
+        or all(one.name.startswith("part-") and one.name.endswith(".parquet") for one in visible)
+    )
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """Return the files of a folder of parts, in the order of their names.
+
+    Raises:
+        FormatError: It has none, or a file that is not Parquet.
+    """
+    parts = sorted(
+        path for path in folder.rglob("*") if path.is_file() and not any(map(is_hidden, path.relative_to(folder).parts))
+    )
+    if not parts:
+        raise FormatError(f"{folder} holds no files; expected Parquet files")
+    for part in parts:
+        if part.stat().st_size and start_of(part, 4) != b"PAR1":
+            raise FormatError(f"{part} is not Parquet, as the other files of {folder} are; move it elsewhere")
+    return parts
+
+
+def partitions(path: Path) -> dict[str, str | None]:
+    """Return names and values of the folders `NAME=VALUE` directly above a file."""
+    found: dict[str, str | None] = {}
+    for folder in path.parents:
+        name, sign, value = folder.name.partition("=")
+        if not sign or not name:
+            break
+        found = {unquote(name): None if value == _NULL else unquote(value), **found}
+    return found
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is left out by every command: its name begins with `_` or `.`."""
+    return name.startswith(("_", "."))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a file as a stream that does not read a row group ahead.
+
+    Arrow gets an open file, never a name: it takes some names for addresses, and cannot take those that are not UTF-8.
+    """
+    with path.open("rb") as raw, pq.ParquetFile(raw, buffer_size=1 << 20, pre_buffer=False) as file:
+        yield file
+
+
+def _batches(
+    file: pq.ParquetFile, path: Path, above: dict[str, str | None], columns: Sequence[str], rows: int
+) -> Iterator[pa.RecordBatch]:
+    names = file.schema_arrow.names
+    for name in columns:
+        if names.count(name) > 1:
+            raise FormatError(f"{path} has {names.count(name)} columns {name!r}; keep one of them")
+        if name not in names and name not in above:
+            raise FormatError(f"{path} has no column {name!r}, which other parts of the table have")
+    for batch in file.iter_batches(rows, columns=[name for name in columns if name in names], use_threads=False):
+        found = dict(zip(batch.schema.names, map(_decode, batch.columns), strict=True))
+        for name in columns:
+            if name not in found:
+                found[name] = pa.repeat(pa.scalar(above[name], pa.string()), batch.num_rows)
+        yield pa.record_batch(found).select(columns)
+
+
+def _decode(column: pa.Array) -> pa.Array:
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _decoded(schema: pa.Schema) -> pa.Schema:
+    return pa.schema(
+        [(one.name, one.type.value_type if pa.types.is_dictionary(one.type) else one.type) for one in schema]
+    )
