@@ -95,7 +95,8 @@ def prices_card(
     kind: str, outputs: list[dict[str, Any]], columns: Sequence[str], window: int, every_step: bool = False
 ) -> dict[str, Any]:
     prices = {"columns": list(columns), "target": "close", "window": window, "every_step": every_step}
-    return card(kind, [tensor("inputs", "float32", ["batch", "time", len(columns)])], outputs, prices=prices)
+    inputs = [tensor("inputs", "float32", ["batch", "time", len(columns)])]
+    return card(kind, inputs, outputs, prices=prices, settings={"expectations": {"max_daily_move": 1e9}})
 
 
 def last_price(folder: Path, *, columns: Sequence[str] = ("close",), window: int = 3, kind: str = "price") -> Path:

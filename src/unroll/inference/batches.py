@@ -23,12 +23,13 @@ from unroll.sources.forms import NAMES, form_of
 if TYPE_CHECKING:
     from unroll.inference.bundle import Bundle
 
-INTERNAL = frozenset({"inputs", "last_price", "text", "row", "reason", "truncated"})
+INTERNAL = frozenset({"inputs", "last_price", "text", "row", "reason", "set_aside", "truncated"})
 """Columns that the predictions do not carry over.
 
 `last_price` float64: the last known price, in USD. `text` string: as in the file. `row` int64: the row's number in the
-file, from 0. `reason` string: why the row cannot be scored; null if it can. `truncated` bool: whether the graph reads
-only the beginning of the row.
+file, from 0. `reason` string: why the row cannot be scored; null if it can. `set_aside` bool: whether the row is only a
+part of what is scored, such as a day of prices, whose share of the file the reader has checked. `truncated` bool:
+whether the graph reads only the beginning of the row.
 """
 READ_ERRORS = (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error, UnicodeDecodeError)
 """What the libraries raise for a broken file."""
@@ -96,6 +97,11 @@ def with_reasons(batch: pa.RecordBatch, reasons: Mapping[int, str]) -> pa.Record
     for row, reason in reasons.items():
         found[row] = reason
     return batch.set_column(batch.schema.names.index("reason"), "reason", pa.array(found, pa.string()))
+
+
+def count_set_aside(batch: pa.RecordBatch) -> int:
+    """Count the rows whose share of the file the reader has checked."""
+    return pc.sum(batch.column("set_aside")).as_py() or 0 if "set_aside" in batch.schema.names else 0
 
 
 def count_truncated(batch: pa.RecordBatch) -> int:

@@ -9,7 +9,15 @@ import numpy as np
 import pyarrow as pa
 
 from unroll.errors import DataError
-from unroll.inference.batches import count_truncated, is_usable, open_file, quarantined, usable, with_reasons
+from unroll.inference.batches import (
+    count_set_aside,
+    count_truncated,
+    is_usable,
+    open_file,
+    quarantined,
+    usable,
+    with_reasons,
+)
 from unroll.inference.bundle import Bundle
 from unroll.inference.feeds import Piece
 from unroll.inference.interface import Columns
@@ -36,13 +44,14 @@ def score_stream(
     """
     bundle = scorer.bundle
     counter = ReferenceCounter(bundle.reference) if bundle.reference else None
-    rows_in = truncated = 0
+    rows_in = truncated = set_aside = 0
     first_fault = ""
     batches = checked(open_file(source, bundle, scorer.batch_rows), bundle, counter)
     with RowFile(output) as scored, RowFile(quarantine) as refused:
         for batch, predictions in _side_by_side(scorer, batches, threads):
             rows_in += len(batch)
             truncated += count_truncated(batch)
+            set_aside += count_set_aside(batch)
             scored.write(predictions)
             if counter and len(predictions):
                 counter.add("predictions", prediction_profile(predictions, bundle.card))
@@ -52,7 +61,7 @@ def score_stream(
             refused.write(bad)
         if not scored.rows:
             raise DataError(f"{source}: none of {rows_in:,} rows can be scored; the first is {first_fault}")
-        if refused.rows > max_bad_share * rows_in:
+        if refused.rows - set_aside > max_bad_share * (rows_in - set_aside):
             raise DataError(
                 f"{source}: {refused.rows:,} of {rows_in:,} rows cannot be scored, more than the share of "
                 f"{max_bad_share:g} that may be quarantined; the first is {first_fault}"

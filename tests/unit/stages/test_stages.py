@@ -79,7 +79,7 @@ def test_own_files_of_each_domain(domain, capsys):
 
 def test_bad_input_leaves_what_was_there():
     Path("prices.csv").write_text(PRICES)
-    _ingest("prices", "prices.csv", ticker="GOOGL")
+    _ingest("prices", "prices.csv", ticker="GOOGL", max_bad_share=0.0)
     before = _content()
     Path("prices.csv").write_text(PRICES + "2014-04-01,1,1,one,1,1\n")
     with pytest.raises(FormatError, match="line 33, column low: found 'one'"):

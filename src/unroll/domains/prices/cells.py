@@ -1,122 +1,184 @@
-"""Columns of a price file, converted to dates, numbers, volumes and tickers.
+"""Columns of a price file, converted to numbers and tickers.
 
-Each function takes a pandas Series: text, or typed values of a Parquet file. Its index holds the numbers of the rows,
-and the index's name is the word for a row in messages ("line" or "row"). A cell that cannot be converted raises a
-FormatError with its row, column and value.
+Each function takes a pandas Series with an index from 0: text, or typed values of a Parquet file. Cells that cannot be
+converted are empty in the result, and their rows are added to the `Faults`.
 """
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from unroll.domains.prices.config import PriceReading
 from unroll.errors import FormatError
 
-_TIME = r"[ T][0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?( ?[AaPp][Mm])?( ?(Z|UTC|[+-][0-9]{2}:?[0-9]{2}))?$"
-_ISO = r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
-_SLASHED = r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}"
-_NUMBER = r"[+-]?(([0-9]{1,3}(,[0-9]{3})+|[0-9]+)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
-_EMPTY = ("", "null", "none", "nan", "n/a", "na", "-", "--")
-_UNITS = {"k": 1e3, "m": 1e6, "b": 1e9}
+_EMPTY = ("", "null", "none", "nan", "nat", "<na>", "n/a", "na", "#n/a", "-", "--", ".")
+_UNITS = {"k": "e3", "m": "e6", "b": "e9", "t": "e12"}
+_CURRENCY = r"^([+-]?)\s*(?:[$€£¥₹]|USD|EUR)\s*|\s*(?:[$€£¥₹]|USD|EUR)$"
+_BLANKS = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'"})
+_TICKER = 100
+"""Most characters of a ticker's name."""
+_EXACT = 2**53
+"""Whole numbers up to which float64 has every one."""
 
 
-def dates(cells: pd.Series) -> tuple[pd.Series, str]:
-    """Convert a column of dates, with or without a time of day, all in one format.
+class Faults:
+    """Why rows of a file cannot be used, by position: the first reason of each."""
 
-    A single `13/1/2017` decides that the column is d/m/yyyy, a single `1/13/2017` that it is m/d/yyyy. Where all cells
-    fit both, m/d/yyyy is assumed.
+    def __init__(self) -> None:
+        self.reasons: dict[int, str] = {}
 
-    Returns:
-        The days as midnights, and the format: "iso", "m/d/yyyy", "d/m/yyyy", "m/d/yyyy (assumed: …)" or "typed".
+    def add(self, row: int, reason: str) -> None:
+        """Add a row, unless it is there already."""
+        self.reasons.setdefault(row, reason)
+
+
+class Style:
+    """How a file writes numbers.
+
+    Args:
+        decimal: The decimal separator.
+        thousands: All separators that may stand between thousands.
     """
-    if isinstance(cells.dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_dtype(cells):
-        _check(cells.notna(), cells, "a date")
-        return cells.dt.tz_localize(None).dt.normalize(), "typed"
-    text = _text(cells, "a date")
-    day = text.str.replace(_TIME, "", regex=True)
-    is_iso = day.str.fullmatch(_ISO)
-    if is_iso.iloc[0]:
-        _check(is_iso, cells, f"a date in the format of the first row ({text.iloc[0]})")
-        found = _days(day, "%Y-%m-%d")
-        _check(found.notna(), cells, "a day of the calendar")
-        return found, "iso"
-    slashed = day.str.fullmatch(_SLASHED)
-    _check(slashed.iloc[:1], cells, "a date such as 2017-01-31 or 1/31/2017")
-    _check(slashed, cells, f"a date in the format of the first row ({text.iloc[0]})")
-    month_first = _days(day, "%m/%d/%Y")
-    day_first = _days(day, "%d/%m/%Y")
-    _check(month_first.notna() | day_first.notna(), cells, "a day of the calendar")
-    if month_first.notna().all():
-        assumed = bool(day_first.notna().all())
-        return month_first, "m/d/yyyy" + " (assumed: d/m/yyyy fits every row, too)" * assumed
-    other = text.index[month_first.isna()][0]
-    _check(day_first.notna(), cells, f"a date in the format d/m/yyyy of {text[other]!r} ({cells.index.name} {other})")
-    return day_first, "d/m/yyyy"
+
+    def __init__(self, decimal: str, thousands: str) -> None:
+        self.thousands, self.decimal = f"[{re.escape(thousands)}]", decimal
+        point, many = re.escape(decimal), self.thousands
+        # Groups of two digits before the last three: lakh and crore.
+        whole = rf"[1-9]\d{{0,2}}(?:{many}\d{{3}})+|[1-9]\d?(?:{many}\d{{2}})+{many}\d{{3}}|\d+"
+        self.number = rf"[+-]?(?:(?:{whole})(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?"
+
+    def parse(self, text: pd.Series) -> pd.Series:
+        """Return float64, NaN where a text is not a number."""
+        fits = text.str.fullmatch(self.number)
+        plain = text[fits].str.replace(self.thousands, "", regex=True).str.replace(self.decimal, ".", regex=False)
+        # Unlike `pandas.to_numeric`, Python's own conversion rounds to the nearest float64.
+        return plain.astype("float64").reindex(text.index)
 
 
-def _days(text: pd.Series, form: str) -> pd.Series:
-    """Convert days of a format; NaT for invalid ones, including the year 0, which pandas knows but Python does not."""
-    days = pd.to_datetime(text, format=form, errors="coerce")
-    return days.where(days >= pd.Timestamp("0001-01-01"))
+def style_of(columns: Sequence[pd.Series], separator: str, reading: PriceReading) -> Style:
+    """Decide how a file writes numbers, from all of its cells.
+
+    `1.234,5`, `12,34` and `1.234.567` decide it. If no cell does, `.` is the decimal separator, except in a file of
+    cells between semicolons, where whole numbers without any separator, such as 8412021, show that thousands have none.
+
+    Args:
+        columns: Columns of numbers; those that are not text are ignored.
+        separator: What is between cells.
+        reading: `decimal` and `thousands` decide what the file does not.
+
+    Raises:
+        FormatError: `12,345` may be 12345 or 12.345.
+    """
+    decimal = reading.decimal or {",": ".", ".": ","}.get(reading.thousands or "")
+    if decimal is None:
+        decimal = _decimal_of([one for one in columns if pd.api.types.is_string_dtype(one)], separator, reading)
+    return Style(decimal, reading.thousands or ".,".replace(decimal, "") + " '")
 
 
-def numbers(cells: pd.Series, *, optional: bool = False) -> pd.Series:
+def _decimal_of(columns: Sequence[pd.Series], separator: str, reading: PriceReading) -> str:
+    if not columns:
+        return "."
+    text = pd.concat([_plain(one) for one in columns])
+    text = text.str.replace(r"[kmbt]$|e[+-]?\d+$", "", regex=True).str.lstrip("+-")
+    text = text[text.str.fullmatch(r"[\d., ']*\d[\d., ']*")]
+    # Cells of one shape decide alike; of zeros only a leading one matters, as in 0,123.
+    shapes = text.str.replace(r"[1-9]|(?<=[\d., '])0", "9", regex=True)
+    counts: Counter[str] = Counter()
+    for shape, count in shapes.value_counts().items():
+        counts[_evidence(str(shape))] += int(count)
+    if counts["."] or counts[","]:
+        least, decimal = min(((counts[one], other) for one, other in (".,", ",.")))
+        if least > reading.max_bad_share * (counts["."] + counts[","]):
+            examples = " and ".join(repr(text[shapes.map(_evidence) == one].iloc[0]) for one in ".,")
+            raise FormatError(f"{examples} have different decimal separators; set `decimal`")
+        return decimal
+    semicolons = separator == ";"
+    if counts["?,"] and not counts["?."] and semicolons and counts["whole"]:
+        return ","
+    if counts["?,"] or (counts["?."] and semicolons and not counts["whole"]):
+        example = text[shapes.map(_evidence) == ("?," if counts["?,"] else "?.")].iloc[0]
+        one, other = example.replace(",", "").replace(".", ""), example.replace(",", ".")
+        raise FormatError(f"{example!r} may be {one} or {other}, and no cell decides it; set `decimal`")
+    return "."
+
+
+def _evidence(shape: str) -> str:
+    """Return the decimal separator of a number, `?.` or `?,` where `.` or `,` may be either, or `whole` of 4 digits."""
+    marks = [one for one in shape if one in ".,"]
+    if not marks:
+        return "whole" if len(shape) > 3 and shape.isdigit() else ""
+    last = marks[-1]
+    if len(set(marks)) == 2:
+        return last if marks.count(last) == 1 else ""
+    if len(marks) > 1:
+        return ".,".replace(last, "")
+    before, _, after = shape.partition(last)
+    return f"?{last}" if before in ("9", "99", "999") and after == "999" else last
+
+
+def numbers(
+    cells: pd.Series, style: Style, faults: Faults, *, optional: bool = False, units: bool = False
+) -> NDArray[np.float64]:
     """Convert a column of finite numbers, such as `1,234.50`, `$12.3` or `7e-3`, to float64.
 
     Args:
         cells: The column.
-        optional: Keep nulls of a typed column. Text is never null: an empty cell is an error.
+        style: How the file writes numbers.
+        faults: Rows whose cell is no number are added, and unless `optional` those whose cell is empty.
+        optional: Whether cells may be empty.
+        units: Whether a suffix such as `M` in `3.4M` is part of a number.
     """
-    if pd.api.types.is_numeric_dtype(cells):
-        found = cells.astype("float64")
-        _check((found.abs() < np.inf) | (found.isna() & optional), cells, "a number")
-        return found
-    text = _text(cells, "a number")
-    _check(~text.str.lower().isin(_EMPTY), cells, "a number; remove the row if it has no data")
-    found = _parsed(text.str.replace(r"^\$\s*", "", regex=True), cells, "a number such as 1234.5 or 1,234.5")
-    _check(found.abs() < np.inf, cells, "a finite number")
+    if pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells):
+        found = cells.to_numpy(dtype="float64", na_value=np.nan)
+        empty, valid = np.isnan(found), np.isfinite(found)
+        if pd.api.types.is_integer_dtype(cells):
+            valid &= np.abs(found) <= _EXACT
+    else:
+        text = _plain(text_of(cells, "a number"))
+        empty = text.isin(_EMPTY).to_numpy()
+        if units:
+            text = text.str.replace(r"(?<=[\d.,])\s*([kmbt])$", lambda unit: _UNITS[unit[1]], regex=True)
+        found = style.parse(text).to_numpy()
+        valid = np.isfinite(found)
+    for row in np.flatnonzero(~valid & ~(empty & optional)).tolist():
+        faults.add(row, f"column {cells.name}: {shown(cells.iloc[row])}, expected a number")
+    return np.where(valid, found, np.nan)
+
+
+def tickers(cells: pd.Series, faults: Faults) -> list[str]:
+    """Return a column of tickers as text, without blanks around them: `600519` for the number."""
+    if pd.api.types.is_float_dtype(cells) and (cells.dropna() % 1 == 0).all():
+        cells = cells.astype("Int64")
+    text = cells.astype("str").str.strip().fillna("").where(cells.notna(), "")
+    for row in np.flatnonzero((text == "").to_numpy() | (text.str.len() > _TICKER).to_numpy()).tolist():
+        faults.add(
+            row, f"column {cells.name}: {shown(cells.iloc[row])}, expected a ticker of at most {_TICKER} characters"
+        )
+    found: list[str] = text.tolist()
     return found
 
 
-def volumes(cells: pd.Series) -> pd.Series:
-    """Convert a column of shares traded, such as `3433700`, `3,433,700` or `3.4M`, to Int64; empty cells to null."""
-    if pd.api.types.is_numeric_dtype(cells):
-        found = cells.dropna().astype("float64")
-    else:
-        text = _text(cells, "a number of shares", optional=True).str.lower()
-        text = text[~text.isin(_EMPTY)]
-        unit = text.str[-1:].map(_UNITS).astype("float64")
-        plain = text.where(unit.isna(), text.str[:-1])
-        found = _parsed(plain, cells, "a number of shares such as 3433700 or 3.4M") * unit.fillna(1.0)
-    whole = found.round()
-    near = (found - whole).abs() <= 1e-6 * found.abs().clip(lower=1)
-    _check(near & (found.abs() < 2**63), cells, "a whole number of shares")
-    return whole.astype("Int64").reindex(cells.index)
+def text_of(cells: pd.Series, expected: str) -> pd.Series:
+    """Return stripped text, "" for nulls."""
+    if not (pd.api.types.is_string_dtype(cells) or cells.isna().all()):
+        raise FormatError(
+            f"column {cells.name} has values such as {shown(cells.dropna().iloc[0])}, expected {expected}"
+        )
+    return cells.astype("str").str.strip().fillna("").where(cells.notna(), "")
 
 
-def tickers(cells: pd.Series) -> pd.Series:
-    """Return a column of tickers, stripped; none may be empty."""
-    return _text(cells, "a ticker")
+def shown(value: Any) -> str:
+    """Return what was found in a cell, for a message."""
+    if pd.isna(value) or value == "":
+        return "the cell is empty"
+    return f"found {value[:60]!r}" if isinstance(value, str) else f"found {value}"
 
 
-def _text(cells: pd.Series, expected: str, *, optional: bool = False) -> pd.Series:
-    """Return stripped text, "" for nulls; unless `optional`, none may be empty."""
-    is_text = pd.api.types.is_string_dtype(cells) or cells.isna().all()
-    _check(pd.Series(is_text, cells.index), cells, f"{expected} as text")
-    text = cells.astype("str").str.strip().fillna("")
-    _check((text != "") | optional, cells, f"{expected}; remove the row if it has no data")
-    return text
-
-
-def _parsed(text: pd.Series, cells: pd.Series, expected: str) -> pd.Series:
-    _check(text.str.fullmatch(_NUMBER), cells, expected)
-    # Unlike `pandas.to_numeric`, Python's own conversion rounds to the nearest float64.
-    return text.str.replace(",", "").astype("float64")
-
-
-def _check(valid: pd.Series, cells: pd.Series, expected: str) -> None:
-    """Raise for the first cell that is not valid."""
-    if not valid.all():
-        index = valid.index[~valid][0]
-        value = cells[index]
-        found = f"found {value!r}" if isinstance(value, str) else f"found {value}"
-        found = "the cell is empty" if pd.isna(value) or value == "" else found
-        raise FormatError(f"{cells.index.name} {index}, column {cells.name}: {found}, expected {expected}")
+def _plain(text: pd.Series) -> pd.Series:
+    """Return texts in lower case, without currencies, with plain blanks and apostrophes."""
+    return text.str.strip().str.translate(_BLANKS).str.replace(_CURRENCY, r"\1", regex=True).str.lower()

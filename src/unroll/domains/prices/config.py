@@ -1,14 +1,22 @@
 """Sections of params.yaml for daily prices."""
 
+import re
+import zoneinfo
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from unroll.config.section import Section, TaskSection
-from unroll.config.sources import DatasetSection
+from unroll.config.sources import DatasetSection, TableSettings
 from unroll.config.splits import TimeSplits
 
 PriceColumn = Literal["open", "high", "low", "close", "adj_close", "volume"]
+
+
+FileColumn = Literal["date", "ticker", "open", "high", "low", "close", "adj_close", "volume"]
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+EPOCHS = ("s", "ms", "us", "ns")
+"""Units of dates that count from 1970."""
 
 
 class PriceExpectations(Section):
@@ -18,17 +26,73 @@ class PriceExpectations(Section):
     """Largest |close / previous close − 1|."""
     max_gap_days: Annotated[int, Field(ge=1)] = 7
     """Largest number of calendar days between two rows."""
+    max_off_calendar: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Largest share of rows on days that `calendar` does not have, such as special sessions on a weekend."""
 
 
-class PriceDataset(DatasetSection):
+class PriceReading(TableSettings):
+    """How files of prices are read, the same when a dataset is made and when files are scored."""
+
+    columns: dict[FileColumn, str] = Field(default_factory=dict)
+    """Titles of columns that are not found by themselves, as in `{close: Settle}`."""
+    date_format: str | None = None
+    """How dates are written where that is ambiguous, as in `%d/%m/%Y`; or `s`, `ms`, `us` or `ns` since 1970."""
+    timezone: str | None = None
+    """Time zone of the exchange, as in `America/New_York`: where dates are instants, the days are those there."""
+    decimal: Literal[".", ","] | None = None
+    """Decimal separator of numbers, where a file does not decide it."""
+    thousands: Literal[",", ".", " ", "'"] | None = None
+    """Separator between thousands; left out, any but `decimal`."""
+    calendar: Literal["every_day"] | Annotated[tuple[Weekday, ...], Field(min_length=1)] = (
+        "mon",
+        "tue",
+        "wed",
+        "thu",
+        "fri",
+    )
+    """Weekdays on which the exchange trades, or `every_day`; a forecast is for the next of them."""
+    rescale_close: bool = False
+    """Rescale a close that is on another scale than open, high and low, and record the change."""
+    max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """A file is refused if a larger share of its rows, rounded up to a whole row, lacks a date or a price."""
+    expectations: PriceExpectations = PriceExpectations()
+
+    @property
+    def weekmask(self) -> str:
+        """The calendar in numpy's form: `1111100` for Monday to Friday."""
+        days = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+        return "".join("01"[self.calendar == "every_day" or day in self.calendar] for day in days)
+
+    @field_validator("date_format")
+    @classmethod
+    def _is_a_format(cls, value: str | None) -> str | None:
+        directives = set(re.findall("%(.?)", value or ""))
+        if value is not None and value not in EPOCHS and not {"d"} <= directives <= set("YymdbBaA"):
+            raise ValueError(
+                f"expected the format of a day, such as %d/%m/%Y (a time needs none), or one of {', '.join(EPOCHS)}"
+            )
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_zone(cls, value: str | None) -> str | None:
+        if value is not None and value not in zoneinfo.available_timezones():
+            raise ValueError("expected a time zone such as America/New_York")
+        return value
+
+    @model_validator(mode="after")
+    def _separators_differ(self) -> Self:
+        if self.decimal and self.decimal == self.thousands:
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}")
+        return self
+
+
+class PriceDataset(PriceReading, DatasetSection):
     """Daily prices: date, open, high, low, close, adjusted close, volume."""
 
     domain: Literal["prices"]
-    ticker: str
-    """Ticker of files without a ticker column."""
-    rescale_close: bool = False
-    """Rescale a close that is on another scale than open, high and low, and record the change."""
-    expectations: PriceExpectations = PriceExpectations()
+    ticker: Annotated[str, Field(min_length=1)] | None = None
+    """Ticker of files without a ticker column; left out, it is the name of the file."""
 
 
 class _ColumnTask(TaskSection):

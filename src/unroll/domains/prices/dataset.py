@@ -1,84 +1,72 @@
 """Daily prices as one typed table.
 
-Columns of the table: ticker string, date date32, open, high, low, close float64 (the file's currency), adj_close
-float64 (null where the file has none), volume int64 (null where a cell is empty); sorted stably by ticker and date.
+Columns of the table: ticker string, date date32, open, high, low, close float64 (the file's currency), adj_close and
+volume float64 (null where a cell is empty, or the file has no such column); sorted stably by ticker and date.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from unroll.domains.prices import scale
-from unroll.domains.prices.config import PriceDataset
-from unroll.errors import FormatError
+from unroll.domains.prices.config import PriceDataset, PriceReading
+from unroll.domains.prices.table import PRICES, SCHEMA, read_parts
 from unroll.features.text_files import files_of
+from unroll.sources.forms import stem_of
 from unroll.sources.ingested import Ingested
+from unroll.sources.parquet import is_parquet_folder
 
 if TYPE_CHECKING:  # Batch prediction reads prices, too, and needs no sources.
     from unroll.sources.fetch import Fetched
 
-PRICES = ("open", "high", "low", "close")
-SCHEMA = pa.schema(
-    [
-        ("ticker", pa.string()),
-        ("date", pa.date32()),
-        *((name, pa.float64()) for name in (*PRICES, "adj_close")),
-        ("volume", pa.int64()),
-    ]
-)
+ENDINGS = (".csv", ".tsv", ".txt", ".parquet", ".pq")
 _SPLIT = pa.field("split", pa.string())
+_SHOWN = 10
+"""Rows set aside that ingest.json lists for each file."""
 
 
-def read_prices(path: Path, ticker: str) -> tuple[pa.Table, dict[str, Any]]:
+def read_prices(path: Path, ticker: str, reading: PriceReading) -> tuple[pa.Table, dict[str, Any]]:
     """Read a CSV or Parquet file of daily prices.
-
-    Dates may be ISO, m/d/yyyy or d/m/yyyy, with or without a time of day. Where both slashed formats fit every row,
-    m/d/yyyy is assumed, and recorded. Numbers may have thousands separators and a dollar sign.
 
     Args:
         path: The file. Parquet is recognized by its first bytes, not by its name.
         ticker: For rows of a file without a ticker (or symbol) column.
+        reading: What decides where a file is ambiguous.
 
     Returns:
-        The table, of schema `SCHEMA`, and a record of what was found: rows, date_format, order, ignored_columns, ….
+        The table, of schema `SCHEMA`, and a record of what was found: rows, set_aside, date_format, order, ….
 
     Raises:
-        FormatError: Not a price file; the message has the file, row, column and value.
+        FormatError: As `read_parts`.
     """
-    # Late: other domains are scored without pandas.
-    from unroll.domains.prices import cells
-    from unroll.domains.prices.files import read_frame
-
-    frame, ignored = read_frame(path)
-    count = len(frame)
-    try:
-        days, date_format = cells.dates(frame["date"])
-        columns = {"date": days} | {name: cells.numbers(frame[name]) for name in PRICES}
-        columns["volume"] = cells.volumes(frame["volume"])
-        if "adj_close" in frame:
-            columns["adj_close"] = cells.numbers(frame["adj_close"], optional=True)
-        if "ticker" in frame:
-            columns["ticker"] = cells.tickers(frame["ticker"])
-    except FormatError as error:
-        raise FormatError(f"{path}, {error}") from None
-    arrays = {name: pa.Array.from_pandas(column).cast(SCHEMA.field(name).type) for name, column in columns.items()}
-    absent = {"ticker": pa.repeat(pa.scalar(ticker), count), "adj_close": pa.nulls(count, pa.float64())}
-    table = pa.table(absent | arrays).select(SCHEMA.names)
+    parts = list(read_parts(path, ticker, reading, ("date", *PRICES), ("ticker", "adj_close", "volume")))
+    table = pa.concat_tables([part.table for part in parts])
+    for name in ("adj_close", "volume"):
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(table), pa.float64()))
+    table = table.select(SCHEMA.names)
+    days = table["date"].cast(pa.int32()).to_numpy()
+    steps = np.diff(days)
+    order = "oldest first" if (steps >= 0).all() else "newest first" if (steps <= 0).all() else "mixed"
+    faults = [f"{where}, {reason}" for part in parts for where, reason in part.faults]
+    absent = parts[0].cells.absent
     record = {
-        "rows": count,
-        "first_date": str(days.min().date()),
-        "last_date": str(days.max().date()),
+        "rows": len(table),
+        "set_aside": len(faults),
+        "first_date": str(days.min().astype("datetime64[D]")),
+        "last_date": str(days.max().astype("datetime64[D]")),
         "tickers": sorted(table["ticker"].unique().to_pylist()),
-        "date_format": date_format,
-        "order": "oldest first" if days.is_monotonic_increasing else "mixed",
-        "adj_close": table["adj_close"].null_count < count,
+        "date_format": parts[0].date_format,
+        "order": order,
+        "adj_close": table["adj_close"].null_count < len(table),
         "empty_volumes": table["volume"].null_count,
-        "ignored_columns": ignored,
+        "ignored_columns": list(parts[0].cells.ignored),
+        **({"set_aside_first": faults[:_SHOWN]} if faults else {}),
+        **({"days_without_prices": dict(absent)} if absent else {}),
     }
-    if days.is_monotonic_decreasing and not days.is_monotonic_increasing:
-        record["order"] = "newest first"
     return sort(table), record
 
 
@@ -90,28 +78,40 @@ def sort(table: pa.Table) -> pa.Table:
 def read_dataset(fetched: Sequence["Fetched"], section: PriceDataset) -> Ingested:
     """Read every file of every source into one table with a `split` column (the source's, or null).
 
-    The files of a folder are read by name; a file without a ticker column has its own name as ticker.
+    The files of a folder are read by name. The ticker of a file without a ticker column is the dataset's, or else the
+    file's name.
 
     Raises:
         FormatError: A file is not a price file, or a folder has none.
     """
     parts: list[pa.Table] = []
     records: list[dict[str, Any]] = []
+    notes: list[str] = []
     for source in fetched:
         described: list[dict[str, Any]] = []
-        for path in files_of(source.path, (".csv", ".parquet")):
-            ticker = Path(path.name.removesuffix(".gz")).stem if source.path.is_dir() else section.ticker
-            part, record = read_prices(path, ticker)
+        for path in files_of(source.path, ENDINGS):
+            ticker = section.ticker or stem_of((source.path if is_parquet_folder(source.path) else path).name)
+            part, record = read_prices(path, ticker, section)
             parts.append(part.append_column(_SPLIT, pa.repeat(pa.scalar(source.split, pa.string()), part.num_rows)))
             described.append({"file": path.name, **record})
+            notes += _notes(path.name, record)
         records.append({**source.record, "files": described})
     table = sort(pa.concat_tables(parts))
     if not section.rescale_close:
-        return Ingested(table, records)
+        return Ingested(table, records, notes=notes)
     table, rescaled = scale.rescale(table)
-    notes = [
+    notes += [
         f"close of {one['ticker']} divided by {one['ratio']:.4g} from {one['first']} to {one['last']} "
         f"({one['rows']} rows)"
         for one in rescaled[:3]
     ]
     return Ingested(table, records, {"rescaled_close": rescaled}, notes)
+
+
+def _notes(name: str, record: dict[str, Any]) -> list[str]:
+    notes = []
+    if record["set_aside"]:
+        notes.append(f"rows of {name} set aside: {record['set_aside']:,}, first {record['set_aside_first'][0]}")
+    for ticker, days in record.get("days_without_prices", {}).items():
+        notes.append(f"{name} has {days:,} days without prices of {ticker}")
+    return notes

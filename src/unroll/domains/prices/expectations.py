@@ -7,10 +7,13 @@ from great_expectations import expectations as gxe
 
 from unroll.domains.prices import scale
 from unroll.domains.prices.config import PriceDataset
-from unroll.domains.prices.dataset import PRICES
+from unroll.domains.prices.rules import PAIRS, range_limits
+from unroll.domains.prices.table import PRICES
 from unroll.validation.suites import Suites
 
 _ROW = ("ticker", "date")
+_LIMITS = {"low": "low_limit", "high": "high_limit"}
+"""Columns that are compared instead: beyond them by a rounding error."""
 
 
 def make_suites(table: pa.Table, name: str, section: PriceDataset) -> Suites:
@@ -30,9 +33,12 @@ def make_suites(table: pa.Table, name: str, section: PriceDataset) -> Suites:
         ),
         *(
             gxe.ExpectColumnPairValuesAToBeGreaterThanB(
-                column_A=upper, column_B=lower, or_equal=True, description=f"{lower} ≤ {upper}"
+                column_A=_LIMITS.get(upper, upper),
+                column_B=_LIMITS.get(lower, lower),
+                or_equal=True,
+                description=f"{lower} ≤ {upper}",
             )
-            for lower, upper in (("low", "open"), ("low", "close"), ("open", "high"), ("close", "high"))
+            for lower, upper in PAIRS
         ),
         gxe.ExpectColumnValuesToBeInSet(
             column="close_scale",
@@ -42,7 +48,14 @@ def make_suites(table: pa.Table, name: str, section: PriceDataset) -> Suites:
         ),
         gxe.ExpectColumnValuesToBeBetween(column="volume", min_value=0, description="volume ≥ 0"),
         gxe.ExpectCompoundColumnsToBeUnique(column_list=list(_ROW), description="one row for each ticker and date"),
-        gxe.ExpectColumnValuesToBeBetween(column="weekday", max_value=4, description="no rows on weekends"),
+        gxe.ExpectColumnValuesToBeInSet(
+            column="weekday",
+            value_set=[day for day in range(7) if section.weekmask[day] == "1"],
+            mostly=1 - bounds.max_off_calendar,
+            description="rows on trading days",
+            notes=f"the exchange's weekdays: `{key}.calendar`; share of rows on other days: "
+            f"`{key}.expectations.max_off_calendar`",
+        ),
         gxe.ExpectColumnValuesToBeBetween(
             column="days_since_previous",
             min_value=0,
@@ -62,13 +75,15 @@ def make_suites(table: pa.Table, name: str, section: PriceDataset) -> Suites:
 
 
 def _derive(table: pa.Table, stretches: list[scale.OtherScale]) -> pd.DataFrame:
-    """Return the table with columns that depend on other rows.
+    """Return the table with columns that depend on others or on other rows.
 
-    These are weekday (0 = Monday), days_since_previous (calendar days since the ticker's previous row), daily_move
-    (close / previous close − 1) and close_scale (1, or the ratio of a stretch whose closes are on another scale).
+    These are low_limit and high_limit (a rounding error beyond low and high), weekday (0 = Monday), days_since_previous
+    (calendar days since the ticker's previous row), daily_move (close / previous close − 1) and close_scale (1, or the
+    ratio of a stretch whose closes are on another scale).
     """
     frame: pd.DataFrame = table.to_pandas()
     frame["date"] = pd.to_datetime(frame["date"])
+    frame["low_limit"], frame["high_limit"] = range_limits(frame["low"].to_numpy(), frame["high"].to_numpy())
     frame["weekday"] = frame["date"].dt.day_of_week
     by_ticker = frame.groupby("ticker", sort=False)
     frame["days_since_previous"] = by_ticker["date"].diff().dt.days

@@ -1,95 +1,195 @@
-"""CSV and Parquet files of daily prices, as finance sites export them, with their columns renamed to ours."""
+"""CSV and Parquet files of daily prices: the cells of our columns."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from unroll.config.sources import TableSettings
+from unroll.domains.prices.config import PriceReading
+from unroll.domains.prices.titles import FIELDS, Places, by_ticker, find_columns, header_rows, split_titles
 from unroll.errors import FormatError
-from unroll.sources.tables import read_table
+from unroll.sources.forms import start_of
+from unroll.sources.parquet import ParquetTable, open_parquet, parquet_batches, read_parquet
+from unroll.sources.tables import layout_of, rows_of
 
-_REQUIRED = ("date", "open", "high", "low", "close", "volume")
-_ALIASES = {
-    "date": ("date", "datetime", "timestamp"),
-    "open": ("open",),
-    "high": ("high",),
-    "low": ("low",),
-    "close": ("close", "close/last", "last", "price"),
-    "adj_close": ("adj close", "adjusted close", "adjclose"),
-    "volume": ("volume", "vol"),
-    "ticker": ("ticker", "symbol"),
-}
+_BATCH_ROWS = 1 << 16
+_KNOWN = [title for groups in FIELDS.values() for group in groups for title in group if title]
 
 
-def read_frame(path: Path) -> tuple[pd.DataFrame, list[str]]:
+@dataclass(frozen=True)
+class Columns:
+    """Which of our columns to read.
+
+    Attributes:
+        required: Those that a file has to have.
+        optional: Others, which are read if they are there.
+        reading: What decides where a file is ambiguous.
+    """
+
+    required: Sequence[str]
+    optional: Sequence[str]
+    reading: PriceReading
+
+    def find(self, titles: Sequence[str]) -> Places:
+        """Return the position of each that is there."""
+        found = find_columns(titles, {str(name): title for name, title in self.reading.columns.items()}, self.required)
+        return {name: place for name, place in found.items() if name in (*self.required, *self.optional)}
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Rows of a file.
+
+    Attributes:
+        frame: Our columns, of text or typed values; indexed from 0.
+        rows: The number of each row's line, or in a Parquet file its number from 1.
+        word: "line" or "row".
+        separator: What is between cells; "" in a Parquet file.
+        ignored: Titles of the other columns.
+        absent: In a file with columns for each ticker, the number of days on which a ticker has no prices.
+    """
+
+    frame: pd.DataFrame
+    rows: NDArray[np.int64]
+    word: str
+    separator: str = ""
+    ignored: Sequence[str] = ()
+    absent: Mapping[str, int] = field(default_factory=dict)
+
+
+def read_cells(path: Path, columns: Columns) -> Iterator[Cells]:
     """Read the cells of a file: text from a CSV file, typed values from a Parquet file.
 
-    Returns:
-        Our columns, with an index named "line" (numbers as in an editor) or "row" (numbers from 1), and the titles of
-        the other columns.
+    A Parquet file is read in parts, unless it has text or numbers whose form the whole file decides.
+
+    Args:
+        path: The file. Parquet is recognized by its first bytes, not by its name.
+        columns: What to read.
 
     Raises:
-        FormatError: The file cannot be read, has no rows, lacks a column, or has one twice.
+        FormatError: The file cannot be read, lacks a column, or has one twice.
     """
     try:
-        with path.open("rb") as file:
-            is_parquet = file.read(4) == b"PAR1"
-    except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror}; check its path and permissions") from None
-    frame, ignored = _read_parquet(path) if is_parquet else _read_csv(path)
-    if frame.empty:
-        raise FormatError(f"{path} has a header but no rows; add rows, or remove the file")
-    return frame, ignored
-
-
-def _read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
-    titles, rows = read_table(path, TableSettings(), [alias for names in _ALIASES.values() for alias in names])
-    places, ignored = _find_columns(titles, path)
-    lines = pd.Index([line for line, _ in rows], name="line")
-    cells = {name: pd.Series([row[place] for _, row in rows], lines, dtype="str") for name, place in places.items()}
-    return pd.DataFrame(cells), ignored
-
-
-def _read_parquet(path: Path) -> tuple[pd.DataFrame, list[str]]:
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
+        is_parquet = path.is_dir() or start_of(path, 4) == b"PAR1"
+        yield from (_read_parquet if is_parquet else _read_csv)(path, columns)
     except (pa.ArrowException, OSError) as error:
-        raise FormatError(f"{path} is not a readable Parquet file: {' '.join(str(error).split())[:200]}") from None
-    places, ignored = _find_columns(table.column_names, path)
-    columns = pa.table({name: _without_encoding(table.column(place)) for name, place in places.items()})
-    frame = columns.to_pandas(date_as_object=False)
-    frame.index = pd.RangeIndex(1, len(frame) + 1, name="row")
-    return frame, ignored
+        raise FormatError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from None
 
 
-def _without_encoding(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the column as a type that pandas also has."""
-    if pa.types.is_dictionary(column.type):
-        return column.cast(column.type.value_type)
-    if pa.types.is_decimal(column.type) or pa.types.is_null(column.type):
-        return column.cast(pa.float64())
-    return column
+def _read_csv(path: Path, columns: Columns) -> Iterator[Cells]:
+    layout = layout_of(path, columns.reading, _KNOWN)
+    titles, rows = layout.names, list(rows_of(path, layout))
+    below = header_rows(titles, [cells for _, cells in rows[:2]]) if layout.header else 0
+    levels = split_titles(titles) or ((titles, rows[0][1]) if below else None)
+    data = rows[below:]
+    about = Cells(pd.DataFrame(), np.array([line for line, _ in data], "int64"), "line", layout.separator)
+
+    def column(place: int) -> pd.Series:
+        return pd.Series([cells[place] for _, cells in data], dtype="str")
+
+    if levels:
+        yield _with_tickers(about, levels, column, columns)
+        return
+    places = columns.find(titles)
+    frame = pd.DataFrame({name: column(place) for name, place in places.items()})
+    yield replace(about, frame=frame, ignored=_others(titles, places))
 
 
-def _find_columns(header: Sequence[str], path: Path) -> tuple[dict[str, int], list[str]]:
-    """Return the position of each of our columns, and the other titles."""
-    places: dict[str, int] = {}
+def _read_parquet(path: Path, columns: Columns) -> Iterator[Cells]:
+    with open_parquet(path) as file:
+        titles = file.schema_arrow.names
+        levels = split_titles(titles)
+        if levels:
+            table = read_parquet(path)
+            about = Cells(pd.DataFrame(), np.arange(1, len(table) + 1), "row")
+            yield _with_tickers(about, levels, lambda place: _series(table.column(place)), columns)
+            return
+        places = columns.find(titles)
+        start = 1
+        for table in _tables(file, {name: titles[place] for name, place in places.items()}):
+            frame = pd.DataFrame({name: _series(table.column(titles[place])) for name, place in places.items()})
+            yield Cells(frame, np.arange(start, start + len(frame)), "row", ignored=_others(titles, places))
+            start += len(frame)
+
+
+def _tables(file: ParquetTable, titles: Mapping[str, str]) -> Iterator[pa.Table]:
+    """Read columns, in parts if each part can be converted by itself."""
+    types = {name: file.schema_arrow.field(title).type for name, title in titles.items()}
+    date = types.pop("date")
+    types.pop("ticker", None)
+    alone = pa.types.is_date(date) or pa.types.is_timestamp(date)
+    batches = parquet_batches(file, file.path, [*titles.values()], _BATCH_ROWS)
+    tables = (pa.Table.from_batches([batch]) for batch in batches)
+    if alone and not any(_is_text(one) for one in types.values()):
+        yield from tables
+    elif whole := [*tables]:
+        yield pa.concat_tables(whole)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _series(column: pa.ChunkedArray) -> pd.Series:
+    """Return a column as a type that pandas also has, without a change of values."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or kind == pa.string_view():
+        column = column.cast(pa.large_string())
+    elif pa.types.is_null(kind):
+        column = column.cast(pa.float64())
+    if pa.types.is_integer(kind) and column.null_count:
+        return pd.Series(pd.array(column.to_pylist(), dtype="Int64"))
+    found: pd.Series = column.to_pandas(date_as_object=False)
+    # Python's conversion of a decimal number rounds to the nearest float64; Arrow's does not.
+    return found.astype("float64") if pa.types.is_decimal(kind) else found
+
+
+def _with_tickers(
+    about: Cells, levels: tuple[Sequence[str], Sequence[str]], column: Callable[[int], pd.Series], columns: Columns
+) -> Cells:
+    """Return the rows of a file with columns for each ticker, ticker after ticker.
+
+    A day without any price of a ticker is no row of it, but is counted; one that all tickers lack is a row of the
+    first.
+    """
+    dates, tickers = by_ticker(*levels)
+    days, rows = column(dates), about.rows
+    frames: dict[str, pd.DataFrame] = {}
     ignored: list[str] = []
-    for place, title in enumerate(header):
-        plain = " ".join(title.replace("_", " ").replace(".", " ").replace("*", " ").lower().split())
-        name = next((name for name, aliases in _ALIASES.items() if plain in aliases), None)
-        if name is None:
-            ignored.append(title)
-        elif name in places:
-            raise FormatError(f"{path}: both {header[places[name]]!r} and {title!r} are the column {name}")
-        else:
-            places[name] = place
-    missing = [name for name in _REQUIRED if name not in places]
-    if missing:
-        titles = ", ".join(title.strip() or "''" for title in header[:12])[:300] + ", …" * (len(header) > 12)
-        raise FormatError(f"{path}: missing column {', '.join(missing)}; the header has: {titles}")
-    return places, ignored
+    for ticker, titles in tickers.items():
+        wanted = replace(columns, required=[name for name in columns.required if name != "date"])
+        found = wanted.find([*titles.values()])
+        places = [*titles]
+        frame = pd.DataFrame({name: column(places[place]) for name, place in found.items()})
+        frames[ticker] = frame.assign(date=days, **({"ticker": ticker} if ticker else {}))
+        ignored += [title for title in _others([*titles.values()], found) if title not in ignored]
+    empty = {ticker: _is_empty(frame) for ticker, frame in frames.items()}
+    nowhere = np.logical_and.reduce([*empty.values()])
+    first = next(iter(frames))
+    empty[first] = empty[first] & ~nowhere
+    kept = [frame[~empty[ticker]] for ticker, frame in frames.items()]
+    return replace(
+        about,
+        frame=pd.concat(kept, ignore_index=True),
+        rows=np.concatenate([rows[~empty[ticker]] for ticker in frames]),
+        ignored=ignored,
+        absent={ticker: int(missing.sum()) for ticker, missing in empty.items() if missing.any()},
+    )
+
+
+def _is_empty(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    prices = frame[[name for name in ("open", "high", "low", "close", "adj_close") if name in frame]]
+    text = prices.astype("str").apply(lambda cells: cells.str.strip().str.lower().isin(("", "nan", "<na>", "none")))
+    found: NDArray[np.bool_] = (prices.isna() | text).all(axis=1).to_numpy()
+    return found
+
+
+def _others(titles: Sequence[str], places: Places) -> list[str]:
+    return [title for place, title in enumerate(titles) if place not in places.values()]

@@ -5,26 +5,22 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from unroll.domains.prices.dataset import read_prices
-from unroll.errors import DataError, FormatError
-from unroll.inference.batches import READ_ERRORS, with_reasons
+from unroll.domains.prices import scale
+from unroll.domains.prices.config import PriceReading
+from unroll.domains.prices.rules import fault_of
+from unroll.domains.prices.table import PRICES, read_parts
+from unroll.errors import DataError
+from unroll.inference.batches import with_reasons
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card, PriceInput, required
 from unroll.inference.columns import PRICE, QUANTILES
 from unroll.inference.interface import InputReader, Interface, Numbers
 from unroll.inference.reference import Expectation, between, widened
 from unroll.sources.forms import Form, stem_of
-from unroll.sources.parquet import open_parquet, parquet_batches
 
-_BATCH_ROWS = 1 << 16
-_TICKER = 100
-"""Most characters of a ticker's name."""
 _LARGEST_MOVE = 0.5
 """A price that halves within a day, or rises by half, is still possible."""
-_FIRST, _LAST = np.datetime64("0001-01-01"), np.datetime64("9999-12-24")
-"""Days that Python and pandas can represent, as they can the business day after."""
 
 
 def read_days(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch]:
@@ -35,81 +31,93 @@ def read_days(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch
         inputs float32 [window * columns], oldest day first, and reason string: why a ticker cannot be scored.
 
     Raises:
-        FormatError: The file cannot be read or lacks columns.
-        DataError: It has no rows, or a row has no ticker.
+        FormatError: The file cannot be read, lacks columns, is ambiguous, or too many of its rows cannot be used.
     """
-    yield last_windows(path, form == "parquet", stem_of(path.name), required(bundle.card.prices))
+    yield last_windows(path, stem_of(path.name), required(bundle.card.prices), bundle.card.file_settings)
 
 
-def last_windows(path: Path, parquet: bool, ticker: str, spec: PriceInput) -> pa.RecordBatch:
+def last_windows(path: Path, ticker: str, spec: PriceInput, reading: PriceReading) -> pa.RecordBatch:
     """Read the last `spec.window` days of every ticker.
 
     Args:
-        path: CSV, or Parquet with the columns date and those of `spec`. Its rows may be in any order.
-        parquet: Whether the file is Parquet.
+        path: CSV or Parquet with the columns date and those of `spec`. Its rows may be in any order.
         ticker: Ticker of a file without a column ticker or symbol.
         spec: Columns and days.
+        reading: How the model's dataset was read, and its bounds.
 
     Returns:
-        One row per ticker, in their order: row_id, ticker, last_date, date (the next business day), last_price float64
+        One row per ticker, in their order: row_id, ticker, last_date, date (the next trading day), last_price float64
         (of `spec.known`), inputs float32 [window * columns], oldest day first, and reason string: why a ticker cannot
-        be scored; then the price is null and the inputs are zeros.
+        be scored; then the price is null and the inputs are zeros. Then one row for each row of the file that is set
+        aside, whose row_id is its place in the file.
 
     Raises:
-        FormatError: The file cannot be read or lacks columns.
-        DataError: It has no rows, or a row has no ticker.
+        FormatError: The file cannot be read, lacks columns, is ambiguous, or too many of its rows cannot be used.
     """
     known = spec.known or spec.target
     columns = list(dict.fromkeys([*spec.columns, known]))
-    days = _read_days(path, parquet, ticker, columns, spec.window + 1)
+    days, faults = _read_days(path, ticker, columns, spec.window + 1, reading)
     tickers = days["ticker"].to_numpy(zero_copy_only=False)
     dates = days["date"].to_numpy(zero_copy_only=False).astype("datetime64[D]")
-    values = np.column_stack([days[name].to_numpy(zero_copy_only=False) for name in columns])
+    values = {name: days[name].to_numpy(zero_copy_only=False) for name in days.column_names[2:]}
     starts = np.flatnonzero(np.concatenate([[True], tickers[1:] != tickers[:-1]]))
     reasons = {}
     found: list[tuple[str, np.datetime64, float, np.ndarray]] = []
     for start, end in zip(starts, [*starts[1:], len(tickers)], strict=True):
-        name = str(tickers[start])
-        reason = _fault(dates[start:end], values[start:end], columns, spec.window)
+        last = slice(max(start, end - spec.window - 1), end)
+        reason = _fault(dates[last], {name: one[last] for name, one in values.items()}, columns, spec.window, reading)
+        window = np.zeros((spec.window, len(spec.columns)))
+        price = np.nan
         if reason:
             reasons[len(found)] = reason
-            found.append((name, np.fmax.reduce(dates[start:end]), np.nan, np.zeros((spec.window, len(spec.columns)))))
-            continue
-        window = values[end - spec.window : end]
-        found.append((name, dates[end - 1], window[-1, columns.index(known)], window[:, : len(spec.columns)]))
-    return with_reasons(_batch(found, spec), reasons)
+        else:
+            window = np.column_stack([values[name][end - spec.window : end] for name in spec.columns])
+            price = values[known][end - 1]
+        found.append((str(tickers[start]), dates[end - 1], price, window))
+    return _with_faults(with_reasons(_batch(found, spec, reading.weekmask), reasons), faults)
 
 
-def next_business_day(days: np.ndarray) -> np.ndarray:
-    """Return the next business day after each day, datetime64[D]: Friday, Saturday and Sunday give Monday."""
-    return np.busday_offset(days, 1, roll="backward")
+def next_trading_day(days: np.ndarray, weekmask: str) -> np.ndarray:
+    """Return the next day of the calendar after each day, datetime64[D]: on weekdays, that of a Saturday is Monday."""
+    return np.busday_offset(days, 1, roll="backward", weekmask=weekmask)
 
 
-def _fault(dates: np.ndarray, values: np.ndarray, columns: list[str], window: int) -> str | None:
+def _fault(
+    dates: np.ndarray, values: Mapping[str, np.ndarray], columns: Sequence[str], window: int, reading: PriceReading
+) -> str | None:
     """Return why a ticker's last days cannot be scored; `dates` has one day more than the window if the file does."""
-    if np.isnat(dates).any():
-        return "has a row without a date"
-    if dates[0] < _FIRST or dates[-1] > _LAST:
-        return f"has a row of {dates[0] if dates[0] < _FIRST else dates[-1]}, outside {_FIRST} to {_LAST}"
     if len(dates) < window:
         return f"has {len(dates)} rows, the model needs {window}"
     repeated = dates[1:] == dates[:-1]
     if repeated.any():
         return f"has two rows of {dates[int(repeated.argmax())]}"
-    values, dates = values[-window:], dates[-window:]
-    with np.errstate(over="ignore"):
-        usable = np.isfinite(values.astype(np.float32))
-    # A price has a logarithm; a day without a trade has volume 0.
-    usable &= np.where([name == "volume" for name in columns], values >= 0, values > 0)
-    if not usable.all():
-        day, column = (int(i) for i in np.argwhere(~usable)[0])
-        value = values[day, column]
-        what = "no value" if np.isnan(value) else f"{value:g}"
-        return f"has {what} in {columns[column]} on {dates[day]}"
-    return None
+    for name in columns:
+        known = values[name][-window:]
+        with np.errstate(over="ignore"):
+            usable = np.isfinite(known.astype(np.float32))
+        # A price has a logarithm; a day without a trade has volume 0.
+        usable &= known >= 0 if name == "volume" else known > 0
+        if not usable.all():
+            day = int(usable.argmin())
+            what = "no value" if np.isnan(known[day]) else f"{known[day]:g}"
+            return f"has {what} in {name} on {dates[-window:][day]}"
+    return fault_of(dates, values, reading)
 
 
-def _batch(found: list[tuple[str, np.datetime64, float, np.ndarray]], spec: PriceInput) -> pa.RecordBatch:
+def _with_faults(batch: pa.RecordBatch, faults: Sequence[tuple[str, str]]) -> pa.RecordBatch:
+    """Return the batch with a row for each row of the file that is set aside."""
+    size = batch.column("inputs").type.list_size
+    zeros = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(len(faults) * size, np.float32)), size)
+    where, reasons = (pa.array([fault[place] for fault in faults], pa.string()) for place in (0, 1))
+    values = {"row_id": where, "reason": reasons, "inputs": zeros}
+    columns = {field.name: values.get(field.name, pa.nulls(len(faults), field.type)) for field in batch.schema}
+    aside = pa.array([False] * len(batch) + [True] * len(faults))
+    return pa.concat_batches([batch, pa.record_batch(columns)]).append_column("set_aside", aside)
+
+
+def _batch(
+    found: list[tuple[str, np.datetime64, float, np.ndarray]], spec: PriceInput, weekmask: str
+) -> pa.RecordBatch:
     tickers, last_dates, last_prices, windows = zip(*found, strict=True)
     last = np.array(last_dates, dtype="datetime64[D]")
     flat = np.stack(windows).astype(np.float32).reshape(-1)
@@ -118,84 +126,36 @@ def _batch(found: list[tuple[str, np.datetime64, float, np.ndarray]], spec: Pric
             "row_id": pa.array([f"{t}@{day}" for t, day in zip(tickers, last, strict=True)], pa.string()),
             "ticker": pa.array(tickers, pa.string()),
             "last_date": pa.array(last, pa.date32()),
-            "date": pa.array(next_business_day(last), pa.date32()),
+            "date": pa.array(next_trading_day(last, weekmask), pa.date32()),
             "last_price": pa.array(last_prices, pa.float64(), from_pandas=True),
             "inputs": pa.FixedSizeListArray.from_arrays(pa.array(flat), spec.window * len(spec.columns)),
         }
     )
 
 
-def _read_days(path: Path, parquet: bool, ticker: str, columns: list[str], rows: int) -> pa.Table:
-    """Return the last `rows` days of every ticker, sorted: ticker, date, and `columns` as float64."""
+def _read_days(
+    path: Path, ticker: str, columns: Sequence[str], rows: int, reading: PriceReading
+) -> tuple[pa.Table, list[tuple[str, str]]]:
+    """Return the last `rows` days of every ticker, sorted (ticker, date, numbers), and why other rows are set aside."""
     kept = None
-    seen = 0
-    try:
-        # A CSV is read whole; a Parquet file may have every ticker of an exchange for decades.
-        tables = _parquet_tables(path, columns) if parquet else iter([read_prices(path, ticker)[0]])
-        for table in tables:
-            part = _with_plain_columns(table, ticker, columns, path, seen)
-            seen += part.num_rows
-            kept = _last_rows(part if kept is None else pa.concat_tables([kept, part]), rows)
-    except READ_ERRORS as error:
-        raise FormatError(f"{path} cannot be read after row {seen}: {' '.join(str(error).split())}") from error
-    if kept is None or not kept.num_rows:
+    faults: list[tuple[str, str]] = []
+    optional = [name for name in ("ticker", *PRICES) if name not in columns]
+    # A Parquet file may have every ticker of an exchange for decades: of each, the last rows are kept.
+    most = None if reading.rescale_close else rows
+    for part in read_parts(path, ticker, reading, ("date", *columns), optional):
+        faults += part.faults
+        kept = _last_rows(part.table if kept is None else pa.concat_tables([kept, part.table]), most)
+    if kept is None:
         raise DataError(f"{path} has no rows; expected at least {rows - 1} days of a ticker")
-    return kept
+    if reading.rescale_close and {"low", "high", "close"} <= {*kept.column_names}:
+        kept, _ = scale.rescale(kept)
+    return kept, faults
 
 
-def _parquet_tables(path: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
-    with open_parquet(path) as file:
-        schema = file.schema_arrow
-        yield schema.empty_table()  # so that the columns of a file without rows are checked too
-        wanted = [name for name in schema.names if _plain_name(name) in {"date", "ticker", *columns}]
-        for batch in parquet_batches(file, path, wanted, _BATCH_ROWS):
-            yield pa.Table.from_batches([batch])
-
-
-def _with_plain_columns(table: pa.Table, ticker: str, columns: list[str], path: Path, first: int) -> pa.Table:
-    table = table.rename_columns([_plain_name(name) for name in table.column_names])
-    missing = [name for name in ("date", *columns) if table.column_names.count(name) != 1]
-    if missing:
-        raise FormatError(
-            f"{path} needs one column each of {', '.join(['date', *columns])}; "
-            f"{', '.join(missing)} is missing or repeated; it has {', '.join(table.column_names)}"
-        )
-    if "ticker" not in table.column_names:
-        table = table.append_column("ticker", pa.repeat(pa.scalar(ticker, pa.string()), table.num_rows))
-    types = {"ticker": pa.string(), "date": pa.date32()} | dict.fromkeys(columns, pa.float64())
-    table = table.set_column(table.column_names.index("date"), "date", _within_calendar(table["date"]))
-    part = pa.table({name: pc.cast(table[name], kind) for name, kind in types.items()})
-    if part["ticker"].null_count:
-        # It may be the newest row of any ticker.
-        row = part["ticker"].is_null().to_numpy().argmax()
-        raise DataError(f"{path}, row {first + int(row) + 1}: ticker is missing")
-    lengths = pc.utf8_length(part["ticker"]).to_numpy()
-    if lengths.max(initial=0) > _TICKER:
-        row = lengths.argmax()
-        raise DataError(f"{path}, row {first + int(row) + 1}: ticker has {lengths[row]:,} characters, not {_TICKER}")
-    return part
-
-
-def _within_calendar(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return timestamps, null where date32 cannot represent the day: Arrow would let it wrap around."""
-    if not pa.types.is_timestamp(column.type) or column.type.unit != "ms":
-        return column  # Parquet has no seconds, and finer units do not reach so far
-    most = 86_400_000 * (2**31 - 1)
-    numbers = pc.cast(column, pa.int64())
-    inside = pc.and_(pc.greater(numbers, -most), pc.less(numbers, most))
-    return pc.if_else(inside, column, pa.scalar(None, column.type))
-
-
-def _plain_name(name: str) -> str:
-    """Return a column's name as it is in the card."""
-    plain = name.strip().lower().replace(" ", "_")
-    return "ticker" if plain == "symbol" else plain
-
-
-def _last_rows(table: pa.Table, rows: int) -> pa.Table:
-    """Return the last `rows` rows of every ticker, sorted by ticker and date."""
+def _last_rows(table: pa.Table, rows: int | None) -> pa.Table:
+    """Return the last `rows` rows of every ticker, or all, sorted by ticker and date."""
     table = table.sort_by([("ticker", "ascending"), ("date", "ascending")]).combine_chunks()
-    if not table.num_rows:
+    if not table.num_rows or rows is None:
         return table
     tickers = table["ticker"].to_numpy(zero_copy_only=False)
     ends = np.flatnonzero(np.concatenate([tickers[1:] != tickers[:-1], [True]]))
@@ -237,7 +197,14 @@ def _bounds(columns: Mapping[str, Numbers], card: Card) -> tuple[Expectation, ..
 
 
 PRICE_READER = InputReader(
-    "prices", "prices", ("parquet", "csv"), read_days, ("steps", "last_move", "volatility"), _profile, _bounds
+    "prices",
+    "prices",
+    ("parquet", "csv", "tsv", "txt"),
+    read_days,
+    ("steps", "last_move", "volatility"),
+    _profile,
+    _bounds,
+    PriceReading,
 )
 INTERFACES = {
     "level": Interface(("float32", (3,)), PRICE_READER, PRICE),
