@@ -1,8 +1,8 @@
 """One recurrent layer as a single operator, for export.
 
 `torch.export` does not handle packed sequences and freezes the time axis of bidirectional layers. While a model is
-exported, `RecurrentLayer` therefore calls this operator, which `unroll.export.recurrent` translates to ONNX `RNN`,
-`GRU` or `LSTM`. It has no implementation and no gradient.
+exported, `RecurrentLayer` therefore calls this operator, which `unroll.export.recurrent` translates to ONNX. It
+has no implementation and no gradient.
 """
 
 import torch
