@@ -158,8 +158,8 @@ class Training(Section):
     """One network for each seed; the exported model averages their outputs."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     autocast: Literal["none", "bf16"] = "none"
-    """bf16 autocast of embeddings, attention and output layers, on CUDA only. Recurrent layers stay in float32, where
-    cuDNN's would run in float16."""
+    """bf16 trains in bfloat16 where that is faster, on CUDA and on CPUs with AMX, and in float32 elsewhere. RNN and GRU
+    layers stay in float32, on CUDA LSTM layers as well."""
     threads: Positive = 1
     """Threads of a training process; the number changes the last bits of a result."""
 

@@ -48,22 +48,24 @@ class RecurrentLayer(nn.Module):
         """
         if torch.compiler.is_exporting():
             return self._export(inputs, lengths, state)
+        device, dtype = inputs.device.type, self.input_parameters[0].dtype
         # Autocast would run cuDNN's recurrent layers in float16, whatever type it was asked for, and float16 needs loss
-        # scaling: they stay in the type of their weights.
-        with torch.autocast(inputs.device.type, enabled=False):
-            dtype = self.input_parameters[0].dtype
+        # scaling: they stay in the type of their weights. On the CPU, oneDNN has an LSTM in bfloat16, and nothing else.
+        lstm_on_cpu = device == "cpu" and isinstance(self.rnn, nn.LSTM)
+        with torch.autocast(device, enabled=lstm_on_cpu and torch.is_autocast_enabled(device)):
             inputs = inputs.to(dtype)
             state = None if state is None else tuple(part.to(dtype) for part in state)
             initial = state[0] if state is not None and self.states == 1 else state
             if lengths is None:
                 outputs, final = self.rnn(inputs, initial)
-            elif isinstance(self.rnn, nn.LSTM) and inputs.device.type == "cpu":
+            elif lstm_on_cpu:
                 outputs, final = run_padded(self.rnn, inputs, lengths, state)
             else:
                 packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
                 packed_outputs, final = self.rnn(packed, initial)
                 outputs, _ = pad_packed_sequence(packed_outputs, batch_first=True, total_length=inputs.shape[1])
-        return outputs, final if self.states > 1 else (final,)
+        final = final if self.states > 1 else (final,)
+        return outputs.to(dtype), tuple(part.to(dtype) for part in final)
 
     def step(self, inputs: Tensor, state: State) -> State:
         """Run a one-way layer for one time step.

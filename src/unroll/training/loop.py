@@ -139,8 +139,9 @@ def _train_epoch(
 
 
 def _precision(settings: Training, device: torch.device) -> AbstractContextManager[Any]:
-    if settings.autocast == "bf16" and device.type == "cuda":
-        return torch.autocast("cuda", torch.bfloat16)
+    # A CPU without AMX emulates bfloat16, or has it at the speed of float32.
+    if settings.autocast == "bf16" and (device.type == "cuda" or torch.cpu.get_capabilities().get("amx_bf16")):
+        return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()
 
 

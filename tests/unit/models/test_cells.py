@@ -222,21 +222,26 @@ def test_dropout_is_applied_between_layers_in_training():
     assert torch.equal(shallow(inputs)[0], shallow(inputs)[0])
 
 
-@pytest.mark.parametrize(
-    "device",
-    [
-        "cpu",
-        pytest.param(
-            "cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")]
-        ),
-    ],
-)
-def test_autocast_keeps_recurrent_layers_in_float32(device):
+def test_autocast_runs_lstm_layers_in_bfloat16_on_the_cpu():
     torch.manual_seed(0)
-    encoder = RecurrentEncoder(3, [("lstm", 5), ("gru", 4)]).to(device)
-    inputs, lengths = torch.randn(2, 6, 3, device=device).to(torch.bfloat16), torch.tensor([6, 4])
+    encoder = RecurrentEncoder(3, [("lstm", 5), ("gru", 4)])
+    inputs, lengths = torch.randn(2, 6, 3), torch.tensor([6, 4])
+    expected, _ = encoder(inputs, lengths)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs, states = encoder(inputs, lengths)
+    assert {part.dtype for state in states for part in state} == {outputs.dtype} == {torch.float32}
+    assert not torch.equal(outputs, expected)
+    torch.testing.assert_close(outputs, expected, atol=0.02, rtol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+def test_autocast_keeps_recurrent_layers_in_float32_on_cuda():
+    torch.manual_seed(0)
+    encoder = RecurrentEncoder(3, [("lstm", 5), ("gru", 4)]).to("cuda")
+    inputs, lengths = torch.randn(2, 6, 3, device="cuda").to(torch.bfloat16), torch.tensor([6, 4])
     expected, _ = encoder(inputs.float(), lengths)
-    with torch.autocast(device, torch.bfloat16):
+    with torch.autocast("cuda", torch.bfloat16):
         outputs, states = encoder(inputs, lengths)
     assert {part.dtype for state in states for part in state} == {outputs.dtype} == {torch.float32}
     assert torch.equal(outputs, expected)
