@@ -1,5 +1,6 @@
 """Raw files of a dataset, read by its domain."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,13 @@ from unroll.sources.ingested import Ingested
 SPLITS = ("train", "valid", "test")
 
 
+def section(domain: str, **options: Any) -> Any:
+    """Return the section of a dataset."""
+    sources = [{"kind": "path", "path": "unused", "split": split} for split in SPLITS]
+    return TypeAdapter(DATASET).validate_json(json.dumps({"domain": domain, "sources": sources, **options}))
+
+
 def read(domain: str, *paths: Path, **options: Any) -> Ingested:
     """Return what a domain reads from files or folders; one that has the name of a split is a source of that split."""
-    sources = tuple({"kind": "path", "path": "unused", "split": split} for split in SPLITS)
-    section = TypeAdapter(DATASET).validate_python({"domain": domain, "sources": sources, **options})
     fetched = [Fetched(path, {"path": path.name}, path.stem if path.stem in SPLITS else None, False) for path in paths]
-    return domain_of(domain).part("dataset").read_dataset(fetched, section)
+    return domain_of(domain).part("dataset").read_dataset(fetched, section(domain, **options))

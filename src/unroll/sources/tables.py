@@ -116,6 +116,13 @@ def rows_of(path: Path, layout: Layout) -> Iterator[Row]:
         ) from None
 
 
+def first_rows(path: Path, layout: Layout) -> list[list[str]]:
+    """Return the rows in the first block of a table, without the header."""
+    lines, whole = _block(path)
+    rows = _rows(lines[layout.skipped :], layout.separator, layout.quotes, whole)
+    return [cells for _, cells in itertools.islice(rows, int(layout.header), None)]
+
+
 def read_table(path: Path, settings: TableSettings, known: Collection[str] = ()) -> tuple[list[str], list[Row]]:
     """Read a whole table.
 

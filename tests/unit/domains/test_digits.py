@@ -113,7 +113,7 @@ def test_folder_of_the_official_files(tmp_path, packed, dots):
     np.testing.assert_array_equal(ingested.table["label"].to_numpy(), np.concatenate([PAIRS[0][1], PAIRS[2][1]]))
     assert ingested.table.column("split").to_pylist() == ["train"] * 30 + ["test"] * 10
     assert ingested.sources[0]["rows"] == {"train": 30, "test": 10}
-    assert ingested.sources[0]["files"]["test labels"].startswith("t10k-labels")
+    assert [one["form"] for one in ingested.sources[0]["files"]] == ["IDX"] * 4
 
 
 def test_idx_files_of_other_names_with_a_split_each(tmp_path):
@@ -128,10 +128,10 @@ def test_idx_files_that_do_not_fit_together(tmp_path):
     with pytest.raises(FormatError, match="would both be the test images"):
         _read(_source(tmp_path), _source(paths["t10k-images-idx3-ubyte"]))
     paths["t10k-labels-idx1-ubyte"].write_bytes(_idx(PAIRS[2][1][:9]))
-    with pytest.raises(FormatError, match=r"has 10 images, .*t10k-labels-idx1-ubyte 9 labels"):
+    with pytest.raises(FormatError, match=r"t10k-labels-idx1-ubyte.*: 10 images and 9 labels"):
         _read(_source(tmp_path))
     paths["t10k-labels-idx1-ubyte"].unlink()
-    with pytest.raises(FormatError, match=r"missing: the test labels \(t10k-labels-idx1-ubyte\)"):
+    with pytest.raises(FormatError, match=r"the test labels are missing: found .*t10k-images"):
         _read(_source(tmp_path))
 
 
@@ -168,7 +168,6 @@ def test_images_come_in_batches(tmp_path, packed, rows, lengths):
         (_bytes(IMAGES, count=11), "states 11 images"),
         (_bytes(IMAGES)[:-1], "states 10 images"),
         (_bytes(IMAGES)[:10], "ends within the sizes"),
-        (_bytes(IMAGES[:, :27]), "images of 27 × 28 pixels, expected 28 × 28"),
         (b"", "ends within|is empty"),
     ],
 )

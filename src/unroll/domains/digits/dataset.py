@@ -1,12 +1,15 @@
-"""Labeled images of digits: the published pickle or the four official IDX files, read into one typed table.
+"""Labeled images, read from files of every form into one typed table.
 
-Columns of the table: row_id int64 (0, 1, … in the order of the files, training images first), split string ("train"
-or "test"), label uint8, pixels fixed_size_list<uint8>[784] (row by row, 0 = background).
+Columns of the table: row_id int64 (0, 1, … in the order of the files, training images first), split string ("train",
+"test", or null where the sources have none), label uint8 (uint16 for more than 256 classes), pixels
+fixed_size_list<uint8>[height * width] (row by row, 0 = background). Metadata of its schema, as JSON: `labels`, the
+names of the classes by number, if they have names; `image_size`, if images are not square.
 """
 
-import pickle
-import zlib
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,216 +18,239 @@ import pyarrow as pa
 
 from unroll.domains.digits import idx
 from unroll.domains.digits.config import DigitDataset
+from unroll.domains.digits.images import Images, Size, gray, load_npz, read_images, turned
+from unroll.domains.digits.labels import numbered
+from unroll.domains.digits.pickles import head, read_pickle
 from unroll.errors import FormatError
+from unroll.sources.forms import NAMES, Form, form_of
 from unroll.sources.ingested import Ingested
-from unroll.sources.packed import open_plain
+from unroll.sources.parquet import is_hidden, is_parquet_folder
 
 if TYPE_CHECKING:
     from unroll.sources.fetch import Fetched
 
-PIXELS = idx.SIDE * idx.SIDE
-SCHEMA = pa.schema(
-    [
-        ("row_id", pa.int64()),
-        ("split", pa.string()),
-        ("label", pa.uint8()),
-        # Elements that cannot be null are read a quarter faster.
-        ("pixels", pa.list_(pa.field("element", pa.uint8(), nullable=False), PIXELS)),
-    ]
-)
+PIXELS = 784
+
+
+def schema(pixels: int = PIXELS, label: pa.DataType | None = None) -> pa.Schema:
+    """Return the schema of a table of images of so many pixels."""
+    return pa.schema(
+        [
+            ("row_id", pa.int64()),
+            ("split", pa.string()),
+            ("label", label or pa.uint8()),
+            # Elements that cannot be null are read a quarter faster.
+            ("pixels", pa.list_(pa.field("element", pa.uint8(), nullable=False), pixels)),
+        ]
+    )
+
+
+SCHEMA = schema()
 SPLITS = ("train", "test")
 
-_ROWS = 8192
-_OFFICIAL = {
-    "train-images-idx3-ubyte": ("train", "images"),
-    "train-labels-idx1-ubyte": ("train", "labels"),
-    "t10k-images-idx3-ubyte": ("test", "images"),
-    "t10k-labels-idx1-ubyte": ("test", "labels"),
-}
-
-_ALLOWED = {("numpy", "ndarray"), ("numpy", "dtype"), ("numpy._core.multiarray", "_reconstruct")}
-
-# What the unpickler, gzip and numpy raise for a file that is damaged or has other content.
-_UNPICKLING = (
-    pickle.UnpicklingError,
-    zlib.error,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    LookupError,
-    OSError,
-    TypeError,
-    ValueError,
-)
-
-Parts = dict[str, tuple[np.ndarray, np.ndarray]]
-"""By split: pixels uint8 [image, 784] and labels uint8 [image]."""
+_ENDINGS = (".csv", ".tsv", ".parquet", ".pq", ".npz")
+_SPLIT_NAME = re.compile(r"(?:^|[^a-z])(train|training|test|testing|t10k|val|valid|validation)(?:[^a-z]|$)")
+_SPLIT_OF = {"training": "train", "t10k": "test", "testing": "test", "val": "valid", "validation": "valid"}
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Allows numpy arrays and nothing else: a pickle can call any function of any module."""
+@dataclass(frozen=True)
+class _Part:
+    """Images or labels of one split, or both; `where` names file and array."""
 
-    def find_class(self, module: str, name: str) -> Any:
-        # numpy 2 moved numpy.core to numpy._core; the published file is older.
-        module = module.replace("numpy.core.", "numpy._core.", 1)
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it refers to {module}.{name}, only numpy arrays are allowed")
-        return super().find_class(module, name)
+    where: str
+    split: str | None
+    images: Sequence[Images] | None = None
+    labels: pa.Array | None = None
 
 
 def read_dataset(fetched: Sequence["Fetched"], section: DigitDataset) -> Ingested:
     """Read all sources of a dataset.
 
-    They are either one pickle, or the four IDX files: in a folder under their official names, or as one source each,
-    whose split is the source's `split` or given by the official name.
+    They are the published pickle; IDX files, npz files of Keras and others, CSV and TSV with a column for each pixel,
+    or Parquet. Images and labels may be in one file or in two. The split is that of the source, or in the name of a
+    file or array; names that speak of training alone give none.
 
     Raises:
         FormatError: The files are of another format, or do not fit together.
     """
-    del section
-    if len(fetched) == 1 and fetched[0].path.is_file() and not _head(fetched[0].path).startswith(b"\0\0"):
-        parts, record = read_pickle(fetched[0])
-        return Ingested(_table(parts), [{**fetched[0].record, **record}])
-    parts, records = _read_idx_files(fetched)
-    return Ingested(_table(parts), records)
-
-
-def read_pickle(source: "Fetched") -> tuple[Parts, dict[str, Any]]:
-    """Read the published pickle: three pairs (50,000, 10,000 and 10,000) of float32 images and int64 labels.
-
-    The images are bytes divided by 256; the bytes are restored exactly. The first two pairs together are the official
-    training images, in their official order.
-
-    Raises:
-        FormatError: The file was not checked against a SHA-256, is damaged, or has anything but such arrays.
-    """
-    path = source.path
-    if not _head(path).startswith(b"\x80"):
-        raise FormatError(f"{path} is neither a pickle nor an IDX file, gzipped or not")
-    if not source.verified:
-        raise FormatError(f"{path} is a pickle, which is read only after a checksum: give its source a `sha256`")
-    with open_plain(path) as file:
-        try:
-            # Python 2 wrote the file: its byte strings are read as latin-1.
-            content = _ArraysOnly(file, encoding="latin-1").load()
-        except _UNPICKLING as error:
-            raise FormatError(f"{path} is not a pickle of numpy arrays: {' '.join(str(error).split())[:200]}") from None
-        # Reading to the end makes gzip check the sum over the whole file.
-        if idx.read_plain(file, 1, path):
-            raise FormatError(f"{path} continues after the end of its pickle; fetch it again")
-    pairs = [_pair(pair, number, path) for number, pair in enumerate(_sequence(content, 3, path, "the pickle"), 1)]
-    images, labels = (np.concatenate(arrays) for arrays in zip(*pairs[:2], strict=True))
-    record = {
-        "format": "pickle of numpy arrays",
-        "pixels": "float32 times 256, exactly the bytes 0-255",
-        "rows": {"train": len(labels), "test": len(pairs[2][1])},
-    }
-    return {"train": (images, labels), "test": pairs[2]}, record
-
-
-def _head(path: Path) -> bytes:
-    with open_plain(path) as file:
-        return idx.read_plain(file, 4, path)
-
-
-def _sequence(value: Any, length: int, path: Path, what: str) -> Sequence[Any]:
-    if not isinstance(value, tuple | list) or len(value) != length:
-        size = f" of {len(value)}" if isinstance(value, tuple | list) else ""
-        raise FormatError(f"{path}: {what} is a {type(value).__name__}{size}, expected a tuple of {length}")
-    return value
-
-
-def _pair(value: Any, number: int, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    images, labels = _sequence(value, 2, path, f"part {number}")
-    where = f"{path}, part {number}"
-    if not isinstance(images, np.ndarray) or images.dtype != np.float32 or images.shape[1:] != (PIXELS,):
-        raise FormatError(f"{where}: images are {_described(images)}, expected float32 [n, {PIXELS}]")
-    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.shape != (len(images),):
-        raise FormatError(f"{where}: labels are {_described(labels)}, expected integers [{len(images)}]")
-    pixels = np.empty(images.shape, np.uint8)
-    for start in range(0, len(images), _ROWS):
-        scaled = images[start : start + _ROWS] * np.float32(256)
-        rounded = np.rint(scaled)
-        wrong = (rounded != scaled) | (rounded < 0) | (rounded > 255)
-        if wrong.any():
-            row, column = (int(place) for place in np.argwhere(wrong)[0])
-            raise FormatError(
-                f"{where}, image {start + row}, pixel {column}: {images[start + row, column]!s} times 256 is not a "
-                "byte 0-255; the pixels are expected as bytes divided by 256"
-            )
-        pixels[start : start + _ROWS] = rounded
-    outside = np.flatnonzero((labels < 0) | (labels > 255))
-    if len(outside):
-        raise FormatError(f"{where}, label {outside[0]}: found {labels[outside[0]]}, expected a digit 0-9")
-    return pixels, labels.astype(np.uint8)
-
-
-def _described(value: Any) -> str:
-    return f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
-
-
-def _read_idx_files(fetched: Sequence["Fetched"]) -> tuple[Parts, list[dict[str, Any]]]:
-    found: dict[tuple[str, str], Path] = {}
-    records: list[dict[str, Any]] = []
+    if len(fetched) == 1 and fetched[0].path.is_file() and head(fetched[0].path).startswith(b"\x80"):
+        pickled, record = read_pickle(fetched[0])
+        parts = [
+            _Part(str(fetched[0].path), split, [Images((28, 28), images)], pa.array(labels))
+            for split, (images, labels) in pickled.items()
+        ]
+        return Ingested(_table(_joined(parts), section), [{**fetched[0].record, **record}])
+    parts, records = [], []
     for source in fetched:
-        names: dict[str, str] = {}
-        for path in sorted(source.path.iterdir()) if source.path.is_dir() else [source.path]:
-            role = _role(path, source.split, in_folder=source.path.is_dir())
-            if role is None:
-                continue
-            if role in found:
-                raise FormatError(f"{found[role]} and {path} would both be the {role[0]} {role[1]}; keep one of them")
-            found[role] = path
-            names[" ".join(role)] = path.name
-        records.append({**source.record, "format": "IDX", "files": names})
-    missing = [f"the {' '.join(role)} ({name})" for name, role in _OFFICIAL.items() if role not in found]
-    if missing:
-        there = ", ".join(path.name for path in found.values()) or "none"
-        raise FormatError(f"IDX files are missing: {', '.join(missing)}; found: {there}")
-    parts: Parts = {}
-    for split in SPLITS:
-        labels = idx.read_idx_labels(found[split, "labels"])
-        images = [part.reshape(-1, PIXELS) for part in idx.iter_idx_images(found[split, "images"], _ROWS)]
-        count = sum(len(part) for part in images)
-        if count != len(labels):
+        found = [(path, *_read(path, source, section)) for path in _files(source)]
+        parts += [part for _, _, own in found for part in own]
+        files = [{"file": path.name, "form": NAMES[form]} for path, form, _ in found]
+        records.append({**source.record, "files": files})
+    joined = _joined(parts)
+    if not any(source.split for source in fetched) and "test" not in {part.split for part in joined}:
+        joined = [replace(part, split=None) for part in joined]
+    records[0]["rows"] = {one.split or "all": sum(len(images.pixels) for images in one.images or ()) for one in joined}
+    return Ingested(_table(joined, section), records)
+
+
+def _files(source: "Fetched") -> list[Path]:
+    if not source.path.is_dir() or is_parquet_folder(source.path):
+        return [source.path]
+    found = []
+    for path in sorted(source.path.iterdir()):
+        if is_hidden(path.name) or not path.is_file() or not path.stat().st_size:
+            continue
+        plain = path.name.lower().removesuffix(".gz")
+        own = _split_of(path.name)
+        if (plain.endswith(_ENDINGS) or head(path).startswith(b"\0\0")) and source.split in (None, own):
+            found.append(path)
+    if not found:
+        raise FormatError(f"the folder {source.path} has no images: no IDX files, and none in {', '.join(_ENDINGS)}")
+    return found
+
+
+def _split_of(name: str) -> str | None:
+    found = _SPLIT_NAME.search(name.lower().replace("_", " "))
+    return _SPLIT_OF.get(found[1], found[1]) if found else None
+
+
+def _read(path: Path, source: "Fetched", section: DigitDataset) -> tuple[Form, list[_Part]]:
+    form = form_of(path)
+    split = source.split or _split_of(path.name)
+    where = str(path)
+    if form == "idx":
+        if idx.magic_of(path) == idx.LABELS:
+            return form, [_Part(where, split, labels=pa.array(idx.read_idx_labels(path)))]
+        return form, [_Part(where, split, list(read_images(path, form, section, None)))]
+    if form == "npz":
+        return form, list(_npz_parts(path, split, section))
+    classes = len(section.labels) if section.labels else 256
+    batches = list(read_images(path, form, section, None, classes))
+    if not batches or batches[0].labels is None:
+        raise FormatError(f"{path} has no column of labels; name it label, or set `column_names`")
+    return form, list(_by_split(batches, where, split))
+
+
+def _by_split(batches: Sequence[Images], where: str, split: str | None) -> Iterator[_Part]:
+    """Yield the parts of a file by its own column of splits, or the whole with the split of its source."""
+    labels = pa.chunked_array([batch.labels for batch in batches]).combine_chunks()
+    own = None if batches[0].splits is None else pa.chunked_array([one.splits for one in batches]).to_pylist()
+    if split is not None or own is None:
+        yield _Part(where, split, batches, labels)
+        return
+    (size,) = {batch.size for batch in batches}
+    pixels = np.concatenate([batch.pixels for batch in batches])
+    _require_whole(batches, where)
+    for name in dict.fromkeys(own):
+        rows = np.flatnonzero([one == name for one in own])
+        kept = None if name is None else _SPLIT_OF.get(name, name)
+        yield _Part(f"{where}, split {name}", kept, [Images(size, pixels[rows])], labels.take(pa.array(rows)))
+
+
+def _npz_parts(path: Path, split: str | None, section: DigitDataset) -> Iterator[_Part]:
+    for name, values in load_npz(path).items():
+        where = f"{path}, {name}"
+        own = split or _split_of(name)
+        if values.ndim > 2:
+            pixels, reasons, size = gray(values, where)
+            images = Images(size, pixels, reasons)
+            yield _Part(where, own, [turned(images) if section.transpose else images])
+        elif values.ndim == 1 or values.shape[1] == 1:
+            yield _Part(where, own, labels=pa.array(values.reshape(-1)))
+        else:
+            raise FormatError(f"{where} has the shape {list(values.shape)}, expected images [row, height, width]")
+
+
+def _joined(parts: Iterable[_Part]) -> list[_Part]:
+    """Return one part with images and labels for each of them, training first; labels are numbers."""
+    waiting: dict[tuple[str | None, str], _Part] = {}
+    seen: dict[tuple[str | None, str], _Part] = {}
+    whole: list[_Part] = []
+    for part in parts:
+        if part.images is not None and part.labels is not None:
+            whole.append(part)
+            continue
+        role = "images" if part.images is not None else "labels"
+        if (first := seen.setdefault((part.split, role), part)) is not part:
             raise FormatError(
-                f"{found[split, 'images']} has {count:,} images, {found[split, 'labels']} {len(labels):,} labels: "
-                "they do not belong together"
+                f"{first.where} and {part.where} would both be the {_named(part, role)}; keep one of them"
             )
-        parts[split] = (np.concatenate(images), labels)
-    records[0]["rows"] = {split: len(parts[split][1]) for split in SPLITS}
-    return parts, records
-
-
-def _role(path: Path, split: str | None, *, in_folder: bool) -> tuple[str, str] | None:
-    """Return split and kind of a file, by its official name or, for a source of its own, by split and magic number.
-
-    In a folder, None for files with other names and for those of another split.
-    """
-    # Some copies have a `.` instead of the second `-`.
-    official = _OFFICIAL.get(path.name.removesuffix(".gz").replace(".idx", "-idx"))
-    if in_folder:
-        return official if official and split in (None, official[0]) else None
-    split = split or (official[0] if official else None)
-    if split is None:
-        raise FormatError(f"{path}: is it for training or for test? Give its source `split: train` or `split: test`")
-    magic = idx.magic_of(path)
-    if magic not in idx.KINDS:
-        raise FormatError(
-            f"{path}: the magic number is 0x{magic:08x}, expected 0x{idx.IMAGES:08x} (images) or 0x{idx.LABELS:08x} "
-            "(labels)"
+        other = waiting.pop((part.split, "labels" if role == "images" else "images"), None)
+        if other is None:
+            waiting[part.split, role] = part
+            continue
+        whole.append(
+            _Part(f"{part.where} and {other.where}", part.split, part.images or other.images, _first(part, other))
         )
-    return split, idx.KINDS[magic]
+    for (_, role), part in waiting.items():
+        lacking = "labels" if role == "images" else "images"
+        raise FormatError(f"the {_named(part, lacking)} are missing: found {part.where}, which has the {role}")
+    for part in whole:
+        _require_whole(part.images or (), part.where)
+        count = sum(len(batch.pixels) for batch in part.images or ())
+        if count != _count(part):
+            raise FormatError(
+                f"{part.where}: {count:,} images and {_count(part):,} labels; they do not belong together"
+            )
+    splits = {part.split for part in whole}
+    if None in splits and len(splits) > 1:
+        part = next(part for part in whole if part.split is None)
+        raise FormatError(
+            f"{part.where}: is it for training or for test? Give its source `split: train` or `split: test`"
+        )
+    return sorted(whole, key=lambda part: part.split == "test")
 
 
-def _table(parts: Parts) -> pa.Table:
-    counts = {split: len(parts[split][1]) for split in SPLITS}
-    pixels = [pa.FixedSizeListArray.from_arrays(pa.array(parts[split][0].reshape(-1)), PIXELS) for split in SPLITS]
+def _first(part: _Part, other: _Part) -> pa.Array:
+    return part.labels if part.labels is not None else other.labels
+
+
+def _count(part: _Part) -> int:
+    return 0 if part.labels is None else len(part.labels)
+
+
+def _named(part: _Part, role: str) -> str:
+    return f"{part.split} {role}" if part.split else role
+
+
+def _require_whole(batches: Sequence[Images], where: str) -> None:
+    first = 0
+    for batch in batches:
+        if batch.reasons:
+            row = min(batch.reasons)
+            raise FormatError(f"{where}, row {first + row}: {batch.reasons[row]}; correct or remove the image")
+        first += len(batch.pixels)
+
+
+def _table(parts: Sequence[_Part], section: DigitDataset) -> pa.Table:
+    sizes: Mapping[Size, str] = {batch.size: part.where for part in parts for batch in part.images or ()}
+    if len(sizes) > 1:
+        found = ", ".join(f"{height} × {width} in {where}" for (height, width), where in sizes.items())
+        raise FormatError(f"images are of different sizes: {found}")
+    (size,) = sizes
+    labels, names = numbered([(part.where, part.labels) for part in parts], section)
+    pixels = [
+        pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(batch.pixels).reshape(-1)), size[0] * size[1])
+        for part in parts
+        for batch in part.images or ()
+    ]
+    metadata: dict[str, Any] = {} if names is None else {"labels": names}
+    if size[0] != size[1]:
+        metadata["image_size"] = size
     columns = {
-        "row_id": np.arange(sum(counts.values())),
-        "split": [split for split in SPLITS for _ in range(counts[split])],
-        "label": np.concatenate([parts[split][1] for split in SPLITS]),
+        "row_id": np.arange(len(labels)),
+        # Images for validation are the last ones for training, of which the task takes some.
+        "split": pa.array(
+            ["train" if part.split == "valid" else part.split for part in parts for _ in range(_count(part))],
+            pa.string(),
+        ),
+        "label": labels,
         "pixels": pa.chunked_array(pixels),
     }
-    return pa.table(columns, schema=SCHEMA)
+    kind = schema(size[0] * size[1], pa.uint8() if labels.max(initial=0) < 256 else pa.uint16())
+    table = pa.table(columns, schema=kind)
+    if not metadata:
+        return table
+    return table.replace_schema_metadata(
+        {key: json.dumps(value, ensure_ascii=False) for key, value in metadata.items()}
+    )

@@ -18,8 +18,7 @@ from unroll.sources.packed import is_packed, open_plain
 
 IMAGES = 0x00000803
 LABELS = 0x00000801
-SIDE = 28
-"""Pixels of an image's side."""
+_MOST_PIXELS = 1 << 24
 
 KINDS = {IMAGES: "images", LABELS: "labels"}
 # What gzip raises for a file that is truncated or damaged.
@@ -41,21 +40,20 @@ def read_plain(file: BinaryIO, size: int, path: Path) -> bytes:
 
 
 def iter_idx_images(path: Path, rows: int) -> Iterator[np.ndarray]:
-    """Read an IDX file of 28 × 28 images in batches; memory does not grow with the file.
+    """Read an IDX file of images in batches; memory does not grow with the file.
 
     Args:
         path: Gzipped or not.
         rows: Images of a batch, at least 1.
 
     Yields:
-        uint8 [image, 28, 28], with `rows` images, the last batch with fewer.
+        uint8 [image, height, width], with `rows` images, the last batch with fewer.
 
     Raises:
         FormatError: The magic number or the sizes are wrong, or there are fewer or more bytes than stated; in a
             gzipped file this may be found only after the last batch was yielded.
     """
-    for part in _iter_idx(path, IMAGES, rows):
-        yield part.reshape(-1, SIDE, SIDE)
+    yield from _iter_idx(path, IMAGES, rows)
 
 
 def read_idx_labels(path: Path) -> np.ndarray:
@@ -88,10 +86,10 @@ def _iter_idx(path: Path, magic: int, rows: int) -> Iterator[np.ndarray]:
         axes = magic & 0xFF
         sizes = np.frombuffer(_exactly(file, 4 * axes, path, "the sizes"), ">u4").tolist()
         count, item = sizes[0], math.prod(sizes[1:])
-        if magic == IMAGES and sizes[1:] != [SIDE, SIDE]:
-            raise FormatError(f"{path}: images of {sizes[1]} × {sizes[2]} pixels, expected {SIDE} × {SIDE}")
-        if count == 0:
-            raise FormatError(f"{path} states 0 {KINDS[magic]}: it is an empty IDX file")
+        if count == 0 or item == 0:
+            raise FormatError(f"{path} states 0 {KINDS[magic] if item else 'pixels'}: it is an empty IDX file")
+        if item > _MOST_PIXELS:
+            raise FormatError(f"{path} states images of {item:,} pixels; it is damaged, or not an IDX file")
         if not is_packed(path):
             size, stated = path.stat().st_size, 4 + 4 * axes + count * item
             if size != stated:
@@ -107,7 +105,7 @@ def _iter_idx(path: Path, magic: int, rows: int) -> Iterator[np.ndarray]:
                 held = done + len(content) // item
                 raise FormatError(f"{path} states {count:,} {KINDS[magic]} but has {held:,}; fetch it again")
             done += wanted
-            yield np.frombuffer(content, np.uint8)
+            yield np.frombuffer(content, np.uint8).reshape(-1, *sizes[1:])
         if read_plain(file, 1, path):
             raise FormatError(f"{path} states {count:,} {KINDS[magic]} but has more; fetch it again")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from unroll.config.tokenizer import TokenizerConfig
@@ -151,7 +152,12 @@ def _strips(
 
 def _ink(table: pa.Table, name: str) -> list[Pixels]:
     """Return each image from its first to its last column with ink, uint8 [column, row]."""
-    flat = table["pixels"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    lists = table["pixels"].combine_chunks()
+    if lists.type.list_size != 784 or table.schema.metadata or pc.max(table["label"]).as_py() > 9:
+        raise DataError(
+            f"tasks.{name}: strips are made of digits 0 to 9 of 28 × 28 pixels; the dataset has other images"
+        )
+    flat = lists.flatten().to_numpy(zero_copy_only=False)
     columns = flat.reshape(-1, 28, 28).transpose(0, 2, 1)
     inked = columns.any(2)
     blank = ~inked.any(1)
