@@ -1,6 +1,7 @@
 """Files of prices: the last days of every ticker, and why a ticker cannot be scored."""
 
 import re
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -9,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 import tiny_bundles
 
+from unroll.domains.prices.config import PriceReading
+from unroll.domains.prices.dataset import read_prices
 from unroll.domains.prices.reader import next_trading_day
 from unroll.errors import DataError
 from unroll.inference.batches import open_file
@@ -154,3 +157,68 @@ def test_price_files_that_cannot_be_read(tmp_path, close, table, message):
 def test_the_next_trading_day(weekmask, expected):
     days = np.array(["2018-08-23", "2018-08-24", "2018-08-25", "2018-08-26", "2018-12-31"], "datetime64[D]")
     assert next_trading_day(days, weekmask).astype(str).tolist() == expected
+
+
+def sound_days(count=12):
+    """Weekdays from Monday, 2018-08-06, each a little above the day before."""
+    days = [date(2018, 8, 6 + week * 7 + day) for week in range(3) for day in range(5)][:count]
+    closes = [100.0 + step for step in range(count)]
+    rows = {"open": closes, "high": [one + 1 for one in closes], "low": [one - 1 for one in closes], "close": closes}
+    return [
+        {"ticker": "A", "date": day} | {name: column[row] for name, column in rows.items()}
+        for row, day in enumerate(days)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "reason"),
+    [
+        ({}, {}, None),
+        ({"close": 120.0}, {}, "has close 120 above high 112 on 2018-08-21"),
+        ({"open": 1.0}, {}, "has low 110 above open 1 on 2018-08-21"),
+        ({"high": 111 - 2e-14, "close": 111.0}, {}, None),
+        ({"date": date(2018, 8, 25)}, {}, "has a row on Saturday, 2018-08-25"),
+        ({"date": date(2018, 8, 25)}, {"calendar": ["mon", "tue", "sat"]}, "has a row on Thursday, 2018-08-16"),
+        ({"date": date(2018, 8, 25)}, {"calendar": "every_day"}, None),
+        ({"date": date(2018, 8, 25)}, {"expectations": {"max_off_calendar": 0.01}}, None),
+        ({"date": date(2018, 9, 4)}, {}, "has no rows from 2018-08-20 to 2018-09-04"),
+        ({"date": date(2018, 9, 4)}, {"expectations": {"max_gap_days": 15}}, None),
+        (dict.fromkeys(["open", "high", "low", "close"], 200.0), {}, "has a close of 200 on 2018-08-21 after 110"),
+    ],
+)
+def test_what_validation_refuses_is_not_scored(tmp_path, close, change, settings, reason):
+    rows = sound_days()
+    rows[-1] |= change
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
+    bundle = replace(close, card=close.card.model_copy(update={"settings": settings}))
+    (found,) = rows_of(tmp_path / "p.parquet", bundle)["reason"].to_pylist()
+    assert found is reason or found.startswith(reason)
+
+
+def test_closes_on_another_scale_are_rescaled_as_the_dataset_was(tmp_path, close):
+    rows = sound_days()
+    for row in rows:
+        row["close"] *= 28
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
+    (reason,) = rows_of(tmp_path / "p.parquet", close)["reason"].to_pylist()
+    assert reason == "has close 3024 above high 109 on 2018-08-16; the model's data has close ≤ high"
+    mended = replace(close, card=close.card.with_settings({"rescale_close": True}))
+    found = rows_of(tmp_path / "p.parquet", mended)
+    assert found["reason"].null_count == 1
+    assert found["last_price"].to_pylist() == pytest.approx([111])
+
+
+@pytest.mark.parametrize(("separator", "zone"), [(",", None), (";", "Europe/Berlin")])
+def test_a_file_is_scored_as_it_is_ingested(tmp_path, close, separator, zone):
+    rows = [
+        separator.join([day, *[f"12{',' if zone else '.'}{345 + row}"] * 4, "8412021"])
+        for row, day in enumerate(["2018-08-20", "2018-08-21", "2018-08-22"])
+    ]
+    path = tmp_path / "p.csv"
+    path.write_text("sep=;\n" * bool(zone) + separator.join(["Date", "Open", "High", "Low", "Price", "Vol."]) + "\n")
+    with path.open("a") as file:
+        file.write("\n".join(rows))
+    found = rows_of(path, close)
+    table, _ = read_prices(path, "p", PriceReading())
+    assert found["inputs"].to_pylist() == [np.float32(table["close"].to_numpy()).tolist()]
+    assert found["last_price"].to_pylist() == [12.347]

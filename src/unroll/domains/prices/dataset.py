@@ -42,7 +42,7 @@ def read_prices(path: Path, ticker: str, reading: PriceReading) -> tuple[pa.Tabl
     Raises:
         FormatError: As `read_parts`.
     """
-    parts = list(read_parts(path, ticker, reading, ("date", *PRICES), ("ticker", "adj_close", "volume")))
+    parts = list(read_parts(path, ticker, reading, ("date", *PRICES)))
     table = pa.concat_tables([part.table for part in parts])
     for name in ("adj_close", "volume"):
         if name not in table.column_names:

@@ -21,26 +21,6 @@ _KNOWN = [title for groups in FIELDS.values() for group in groups for title in g
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Which of our columns to read.
-
-    Attributes:
-        required: Those that a file has to have.
-        optional: Others, which are read if they are there.
-        reading: What decides where a file is ambiguous.
-    """
-
-    required: Sequence[str]
-    optional: Sequence[str]
-    reading: PriceReading
-
-    def find(self, titles: Sequence[str]) -> Places:
-        """Return the position of each that is there."""
-        found = find_columns(titles, {str(name): title for name, title in self.reading.columns.items()}, self.required)
-        return {name: place for name, place in found.items() if name in (*self.required, *self.optional)}
-
-
-@dataclass(frozen=True)
 class Cells:
     """Rows of a file.
 
@@ -61,27 +41,28 @@ class Cells:
     absent: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_cells(path: Path, columns: Columns) -> Iterator[Cells]:
+def read_cells(path: Path, required: Sequence[str], reading: PriceReading) -> Iterator[Cells]:
     """Read the cells of a file: text from a CSV file, typed values from a Parquet file.
 
     A Parquet file is read in parts, unless it has text or numbers whose form the whole file decides.
 
     Args:
         path: The file. Parquet is recognized by its first bytes, not by its name.
-        columns: What to read.
+        required: Our columns that the file has to have; the others are read if they are there.
+        reading: What decides where a file is ambiguous.
 
     Raises:
         FormatError: The file cannot be read, lacks a column, or has one twice.
     """
     try:
         is_parquet = path.is_dir() or start_of(path, 4) == b"PAR1"
-        yield from (_read_parquet if is_parquet else _read_csv)(path, columns)
+        yield from (_read_parquet if is_parquet else _read_csv)(path, required, reading)
     except (pa.ArrowException, OSError) as error:
         raise FormatError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from None
 
 
-def _read_csv(path: Path, columns: Columns) -> Iterator[Cells]:
-    layout = layout_of(path, columns.reading, _KNOWN)
+def _read_csv(path: Path, required: Sequence[str], reading: PriceReading) -> Iterator[Cells]:
+    layout = layout_of(path, reading, _KNOWN)
     titles, rows = layout.names, list(rows_of(path, layout))
     below = header_rows(titles, [cells for _, cells in rows[:2]]) if layout.header else 0
     levels = split_titles(titles) or ((titles, rows[0][1]) if below else None)
@@ -92,23 +73,23 @@ def _read_csv(path: Path, columns: Columns) -> Iterator[Cells]:
         return pd.Series([cells[place] for _, cells in data], dtype="str")
 
     if levels:
-        yield _with_tickers(about, levels, column, columns)
+        yield _with_tickers(about, levels, column, required, reading)
         return
-    places = columns.find(titles)
+    places = find_columns(titles, reading.columns, required)
     frame = pd.DataFrame({name: column(place) for name, place in places.items()})
     yield replace(about, frame=frame, ignored=_others(titles, places))
 
 
-def _read_parquet(path: Path, columns: Columns) -> Iterator[Cells]:
+def _read_parquet(path: Path, required: Sequence[str], reading: PriceReading) -> Iterator[Cells]:
     with open_parquet(path) as file:
         titles = file.schema_arrow.names
         levels = split_titles(titles)
         if levels:
             table = read_parquet(path)
             about = Cells(pd.DataFrame(), np.arange(1, len(table) + 1), "row")
-            yield _with_tickers(about, levels, lambda place: _series(table.column(place)), columns)
+            yield _with_tickers(about, levels, lambda place: _series(table.column(place)), required, reading)
             return
-        places = columns.find(titles)
+        places = find_columns(titles, reading.columns, required)
         start = 1
         for table in _tables(file, {name: titles[place] for name, place in places.items()}):
             frame = pd.DataFrame({name: _series(table.column(titles[place])) for name, place in places.items()})
@@ -152,7 +133,11 @@ def _series(column: pa.ChunkedArray) -> pd.Series:
 
 
 def _with_tickers(
-    about: Cells, levels: tuple[Sequence[str], Sequence[str]], column: Callable[[int], pd.Series], columns: Columns
+    about: Cells,
+    levels: tuple[Sequence[str], Sequence[str]],
+    column: Callable[[int], pd.Series],
+    required: Sequence[str],
+    reading: PriceReading,
 ) -> Cells:
     """Return the rows of a file with columns for each ticker, ticker after ticker.
 
@@ -164,8 +149,7 @@ def _with_tickers(
     frames: dict[str, pd.DataFrame] = {}
     ignored: list[str] = []
     for ticker, titles in tickers.items():
-        wanted = replace(columns, required=[name for name in columns.required if name != "date"])
-        found = wanted.find([*titles.values()])
+        found = find_columns([*titles.values()], reading.columns, [name for name in required if name != "date"])
         places = [*titles]
         frame = pd.DataFrame({name: column(places[place]) for name, place in found.items()})
         frames[ticker] = frame.assign(date=days, **({"ticker": ticker} if ticker else {}))

@@ -139,12 +139,13 @@ def _read_days(
     """Return the last `rows` days of every ticker, sorted (ticker, date, numbers), and why other rows are set aside."""
     kept = None
     faults: list[tuple[str, str]] = []
-    optional = [name for name in ("ticker", *PRICES) if name not in columns]
+    names = ["ticker", "date", *columns, *(name for name in PRICES if name not in columns)]
     # A Parquet file may have every ticker of an exchange for decades: of each, the last rows are kept.
     most = None if reading.rescale_close else rows
-    for part in read_parts(path, ticker, reading, ("date", *columns), optional):
+    for part in read_parts(path, ticker, reading, ("date", *columns)):
         faults += part.faults
-        kept = _last_rows(part.table if kept is None else pa.concat_tables([kept, part.table]), most)
+        table = part.table.select([name for name in names if name in part.table.column_names])
+        kept = _last_rows(table if kept is None else pa.concat_tables([kept, table]), most)
     if kept is None:
         raise DataError(f"{path} has no rows; expected at least {rows - 1} days of a ticker")
     if reading.rescale_close and {"low", "high", "close"} <= {*kept.column_names}:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from unroll.domains.prices import cells, dates
 from unroll.domains.prices.config import PriceReading
-from unroll.domains.prices.files import Cells, Columns, read_cells
+from unroll.domains.prices.files import Cells, read_cells
 from unroll.errors import FormatError
 
 PRICES = ("open", "high", "low", "close")
@@ -40,17 +40,15 @@ class Part:
     date_format: str
 
 
-def read_parts(
-    path: Path, ticker: str, reading: PriceReading, required: Sequence[str], optional: Sequence[str]
-) -> Iterator[Part]:
+def read_parts(path: Path, ticker: str, reading: PriceReading, required: Sequence[str]) -> Iterator[Part]:
     """Read a CSV or Parquet file of daily prices.
 
     Args:
         path: The file.
         ticker: For rows of a file without a column of tickers.
         reading: What decides where a file is ambiguous.
-        required: Columns that the file has to have.
-        optional: Other columns, which are read if they are there.
+        required: Columns that the file has to have. The others of `SCHEMA` are read if they are there: whatever a model
+            reads, they take part in deciding how the file writes numbers, and which rows are set aside.
 
     Raises:
         FormatError: Not a price file, ambiguous, or with too many rows that cannot be used; the message has the file
@@ -59,7 +57,7 @@ def read_parts(
     rows = 0
     faults: list[tuple[str, str]] = []
     try:
-        for read in read_cells(path, Columns(required, optional, reading)):
+        for read in read_cells(path, required, reading):
             part = _convert(read, ticker, reading)
             rows += len(read.frame)
             faults += part.faults

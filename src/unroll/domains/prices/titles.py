@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Mapping, Sequence
 
+from unroll.domains.prices.config import FileColumn
 from unroll.errors import FormatError
 
 FIELDS: Mapping[str, tuple[tuple[str, ...], ...]] = {
@@ -37,7 +38,7 @@ def plain(title: str) -> str:
     return "" if title in ("unnamed: 0", "index level 0") else title
 
 
-def find_columns(titles: Sequence[str], chosen: Mapping[str, str], required: Sequence[str]) -> Places:
+def find_columns(titles: Sequence[str], chosen: Mapping[FileColumn, str], required: Sequence[str]) -> Places:
     """Return the position of each of our columns that is there.
 
     Args:
@@ -71,8 +72,8 @@ def find_columns(titles: Sequence[str], chosen: Mapping[str, str], required: Seq
     return found
 
 
-def _chosen(titles: Sequence[str], chosen: Mapping[str, str]) -> Places:
-    found = {}
+def _chosen(titles: Sequence[str], chosen: Mapping[FileColumn, str]) -> Places:
+    found: Places = {}
     for name, title in chosen.items():
         places = [place for place, one in enumerate(titles) if one.strip().lower() == title.strip().lower()]
         if len(places) != 1:
