@@ -17,6 +17,7 @@ from unroll.features.samples import Samples
 from unroll.training.batches import Batches
 from unroll.training.build import build_model
 from unroll.training.fit import fit_preprocessing
+from unroll.training.learner import Learner
 from unroll.training.loop import train
 from unroll.training.optimizers import make_optimizer
 
@@ -68,18 +69,16 @@ def epoch_seconds(experiment: Experiment, task: Task, data: Batches) -> float:
     settings = experiment.training.model_copy(update={"epochs": 1, "device": "cpu"})
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        train(
+        learner = Learner(
             network,
-            task.loss,
             data,
             settings,
             seed=0,
             validate=None,
             is_better=task.metrics.is_better,
-            on_step=lambda *_: None,
             on_epoch=lambda row, seconds: None,
-            checkpoint=Path(folder) / "checkpoint.safetensors",
         )
+        train([learner], task.loss, settings, lambda *_: None, Path(folder) / "checkpoint.safetensors")
         return time.perf_counter() - began
 
 

@@ -7,6 +7,7 @@ import torch
 from unroll.training.batches import make_batches
 from unroll.training.build import build_model
 from unroll.training.fit import fit_preprocessing
+from unroll.training.learner import Learner
 from unroll.training.loop import train
 from unroll.training.prediction import validate
 
@@ -22,18 +23,17 @@ def new_network(task, model, data, seed=0, vectors=None):
 
 def fit(tiny, task, network, data, checkpoint, *, seed=0, judge=None, report=lambda row, seconds: None, **settings):
     """Train a network with `tiny`'s settings, changed by `settings`."""
-    return train(
+    training = tiny.training(**settings)
+    learner = Learner(
         network,
-        task.loss,
         data,
-        tiny.training(**settings),
+        training,
         seed=seed,
         validate=judge,
         is_better=task.metrics.is_better,
-        on_step=lambda *_: None,
         on_epoch=report,
-        checkpoint=checkpoint,
     )
+    return train([learner], task.loss, training, lambda *_: None, checkpoint)[0]
 
 
 class InterruptedTrainingError(Exception):

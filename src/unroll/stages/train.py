@@ -19,8 +19,8 @@ from unroll.stages.progress import StepReporter
 from unroll.tracking import Run, member_prefix
 from unroll.training.checkpoints import checkpoint_key
 from unroll.training.checks import check_experiment
-from unroll.training.fit import train_member
-from unroll.training.loop import Row, Trained
+from unroll.training.fit import group_members, train_members
+from unroll.training.learner import Row, Trained
 from unroll.training.members import Member, save_weights
 
 CODE = (
@@ -55,17 +55,19 @@ def run(name: str) -> None:
     key = checkpoint_key(settings, _inputs(experiment.task, task.domain))
     checkpoints = paths.checkpoints(name) / key
     members = [Member(fold, seed) for fold in samples.folds for seed in experiment.training.seeds]
-    steps = StepReporter(name, paths.progress(name), experiment.training.epochs, len(members))
+    groups = group_members(members, experiment, task)
+    steps = StepReporter(name, paths.progress(name), experiment.training.epochs, len(groups))
     history: list[dict[str, Any]] = []
-    results = []
+    results: list[Trained] = []
     with Run.start(name, experiment, section, task.metrics.headline, checkpoints / "mlflow.json") as tracked:
-        for member in members:
-            steps.next_network("" if len(members) == 1 else f"{member.fold.name} seed {member.seed}  ")
-            report = _report(name, experiment, task, member, len(members) == 1, tracked, steps)
-            trained = train_member(task, experiment, samples, member, checkpoints / member.file, steps.step, report)
-            save_weights(paths.weights(name) / member.file, trained.weights)
-            history += [{"fold": member.fold.name, "seed": member.seed, **row} for row in trained.history]
-            results.append(trained)
+        report = _report(name, experiment, task, len(members) == 1, tracked, steps)
+        for group in groups:
+            steps.next_network("" if len(members) == 1 else f"{_label(group)}  ")
+            trained = train_members(task, experiment, samples, group, checkpoints, steps.step, report)
+            for member, one in zip(group, trained, strict=True):
+                save_weights(paths.weights(name) / member.file, one.weights)
+                history += [{"fold": member.fold.name, "seed": member.seed, **row} for row in one.history]
+            results += trained
         write_text(paths.history(name), _as_csv(history))
         # DVC may later check out other weights beside these two files, which it does not track: they name theirs.
         mark = {"weights_sha256": digest_of(paths.weights(name))}
@@ -83,13 +85,17 @@ def _inputs(task: str, domain: str) -> Iterable[Path]:
         yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
 
 
-def _report(
-    name: str, experiment: Experiment, task: Task, member: Member, alone: bool, tracked: Run, steps: StepReporter
-) -> Callable[[Row, float], None]:
-    """Return a function that prints and logs an epoch of a member."""
-    label = name if alone else f"{name} {member.fold.name} seed {member.seed}"
+def _label(group: list[Member]) -> str:
+    return str(group[0]) if len(group) == 1 else f"{len(group)} networks"
 
-    def report(row: Row, seconds: float) -> None:
+
+def _report(
+    name: str, experiment: Experiment, task: Task, alone: bool, tracked: Run, steps: StepReporter
+) -> Callable[[Member, Row, float], None]:
+    """Return a function that prints and logs an epoch of a member."""
+
+    def report(member: Member, row: Row, seconds: float) -> None:
+        label = name if alone else f"{name} {member}"
         text = f"{label}  epoch {row['epoch']}/{experiment.training.epochs}  loss {row['train_loss']:.4g}"
         if row["valid_metric"] is not None:
             text += f"  valid loss {row['valid_loss']:.4g}  valid {task.metrics.headline} {row['valid_metric']:.5g}"

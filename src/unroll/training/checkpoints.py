@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,37 +39,48 @@ class Progress:
     seconds: float = 0.0
 
 
-def save_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Write all that the next epoch needs; each epoch seeds its own random numbers."""
-    tensors = {_WEIGHTS + name: tensor for name, tensor in network.state_dict().items()}
-    tensors |= {_BEST + name: tensor for name, tensor in progress.best.items()}
-    for position, entries in optimizer.state_dict()["state"].items():
-        tensors |= {f"{_OPTIMIZER}{position}/{name}": value for name, value in entries.items() if value is not None}
-    header = {name: value for name, value in vars(progress).items() if name != "best"}
+Part = tuple[nn.Module, torch.optim.Optimizer, Progress]
+"""A network of a training, with its optimizer and progress."""
+
+
+def save_checkpoint(path: Path, parts: Sequence[Part]) -> None:
+    """Write all that the next epoch of these networks needs; each epoch seeds its own random numbers."""
+    tensors: dict[str, Tensor] = {}
+    headers = []
+    for number, (network, optimizer, progress) in enumerate(parts):
+        found = {_WEIGHTS + name: tensor for name, tensor in network.state_dict().items()}
+        found |= {_BEST + name: tensor for name, tensor in progress.best.items()}
+        for position, entries in optimizer.state_dict()["state"].items():
+            found |= {f"{_OPTIMIZER}{position}/{name}": value for name, value in entries.items() if value is not None}
+        tensors |= {f"{number}/{name}": tensor.detach().cpu().contiguous().clone() for name, tensor in found.items()}
+        headers.append({name: value for name, value in vars(progress).items() if name != "best"})
     with replacing(path) as part:
-        contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        save_file(contiguous, part, metadata={"progress": json.dumps(header)})
+        save_file(tensors, part, metadata={"progress": json.dumps(headers)})
 
 
-def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Restore network and optimizer from a checkpoint; without one, return the progress of a training not begun.
+def load_checkpoint(path: Path, parts: Sequence[Part]) -> list[Progress]:
+    """Restore networks and optimizers from a checkpoint, if there is one, and return the progress of each.
 
     Raises:
         TrainingError: The file is damaged, or belongs to another training.
     """
     if not path.exists():
-        return Progress()
+        return [progress for _, _, progress in parts]
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads(file.metadata()["progress"])
+            headers = json.loads(file.metadata()["progress"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 -- not a dictionary
-        network.load_state_dict(_below(_WEIGHTS, tensors))
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in _below(_OPTIMIZER, tensors).items():
-            position, _, name = key.partition("/")
-            state.setdefault(int(position), {})[name] = tensor
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-        return Progress(best=_below(_BEST, tensors), **header)
+        restored = []
+        for number, ((network, optimizer, _), header) in enumerate(zip(parts, headers, strict=True)):
+            found = _below(f"{number}/", tensors)
+            network.load_state_dict(_below(_WEIGHTS, found))
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, tensor in _below(_OPTIMIZER, found).items():
+                position, _, name = key.partition("/")
+                state.setdefault(int(position), {})[name] = tensor
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            restored.append(Progress(best=_below(_BEST, found), **header))
+        return restored
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise TrainingError(

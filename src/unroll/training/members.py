@@ -23,6 +23,9 @@ class Member:
     fold: Fold
     seed: int
 
+    def __str__(self) -> str:
+        return f"{self.fold.name} seed {self.seed}"
+
     @property
     def file(self) -> str:
         """Name of the file with its weights."""
