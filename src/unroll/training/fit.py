@@ -23,7 +23,9 @@ STACKED_UNITS = 64
 
 def group_members(members: Sequence[Member], experiment: Experiment, task: Task) -> list[list[Member]]:
     """Return the members that are trained together: all of them if their networks can be stacked, else each alone."""
-    together = pick_device(experiment.training.device).type == "cpu" and _stackable(experiment.model, task)
+    training = experiment.training
+    on_cpu = pick_device(training.device).type == "cpu" and training.autocast == "none"
+    together = on_cpu and _stackable(experiment.model, task)
     return [list(members)] if together else [[member] for member in members]
 
 
