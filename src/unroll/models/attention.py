@@ -4,7 +4,10 @@ import torch
 from torch import Tensor, nn
 
 Memory = tuple[Tensor, ...]
-"""What a decoder attends to in every step: (values, keys, valid), or () without attention."""
+"""What a decoder attends to in every step: (values, keys, padding), or () without attention."""
+
+_PADDING = -1e9
+"""Added to the scores of padding, whose weights are then zero."""
 
 
 class AdditiveAttention(nn.Module):
@@ -25,23 +28,31 @@ class AdditiveAttention(nn.Module):
         self.score = nn.Linear(size, 1, bias=False)
 
     def memory(self, values: Tensor, valid: Tensor) -> Memory:
-        """Compute what all steps share: values [batch, time, feature], keys [batch, time, size] and valid."""
-        return values, self.key(values), valid
+        """Compute what all steps share.
+
+        Args:
+            values: float32 [batch, time, feature].
+            valid: bool [batch, time].
+
+        Returns:
+            The values, keys float32 [batch, time, size], and what is added to the scores, float32 [batch, time].
+        """
+        return values, self.key(values), torch.where(valid, 0.0, _PADDING)
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """Attend to the memory.
 
         Args:
             query: float32 [batch, beam, query_size].
-            memory: From `memory`; valid is bool [batch, time].
+            memory: From `memory`.
 
         Returns:
             Context float32 [batch, beam, value_size] and weights float32 [batch, beam, time], which sum to 1 over the
             valid steps.
         """
-        values, keys, valid = memory
+        values, keys, padding = memory
         hidden = torch.tanh(self.query(query).unsqueeze(2) + keys.unsqueeze(1))  # [batch, beam, time, size]
-        scores = self.score(hidden).squeeze(-1).masked_fill(~valid.unsqueeze(1), -1e9)
+        scores = self.score(hidden).squeeze(-1) + padding.unsqueeze(1)
         weights = scores.softmax(-1)
         return weights @ values, weights
 
@@ -62,11 +73,10 @@ class DotAttention(nn.Module):
 
     def memory(self, values: Tensor, valid: Tensor) -> Memory:
         """See `AdditiveAttention.memory`."""
-        return values, self.key(values), valid
+        return values, self.key(values), torch.where(valid, 0.0, _PADDING)
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """See `AdditiveAttention.forward`."""
-        values, keys, valid = memory
-        scores = (query @ keys.transpose(1, 2)).masked_fill(~valid.unsqueeze(1), -1e9)
-        weights = scores.softmax(-1)
+        values, keys, padding = memory
+        weights = (query @ keys.transpose(1, 2) + padding.unsqueeze(1)).softmax(-1)
         return weights @ values, weights

@@ -9,6 +9,9 @@ from unroll.models.embedding import TokenEmbedding
 from unroll.models.initialization import initialize
 from unroll.models.recurrent import RecurrentLayer
 
+TABLE_SIZE = 2**24
+"""Maximum number of float32 numbers, 64 MiB, that a loaded graph keeps to look up what it makes of a token."""
+
 
 class Decoder(nn.Module):
     """One recurrent layer over the tokens so far, with or without attention, and tied output weights.
@@ -104,28 +107,57 @@ class Decoder(nn.Module):
         features = torch.cat([torch.cat(outputs, 1), torch.cat(contexts, 1)], -1)
         return self._read_out(features, embedded), torch.cat(all_weights, 1)
 
+    def step_memory(self, memory: Memory) -> Memory:
+        """Return the memory of `step`, whose values are already mapped to their shares of gates and readout.
+
+        The weighted mean of the mapped values is the mapped context, so steps have no context to map.
+        """
+        if not memory:
+            return ()
+        values, *others = memory
+        units, size = self.layer.units, self.embedding.output_size
+        shares = [self.readout.weight[:, units:-size]]
+        if isinstance(self.attention, AdditiveAttention):
+            shares.insert(0, self.layer.input_parameters[0][:, size:])
+        return nn.functional.linear(values, torch.cat(shares)), *others
+
     def step(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
-        """Predict the next token of every hypothesis.
+        """Predict the next token of every row: batch × beam, the beams of a sample one after another.
 
         Args:
-            tokens: The last token of each, int64 [batch, beam].
-            state: Each tensor float32 [batch, beam, unit].
-            memory: What the attention reads; () without attention.
+            tokens: The last token of each, int64 [row].
+            state: Each tensor float32 [row, unit].
+            memory: From `step_memory`.
 
         Returns:
-            Logits float32 [batch, beam, vocabulary] and the new state.
+            Logits float32 [row, vocabulary] and the new state.
         """
-        embedded = self.embedding(tokens)
-        if self.attention is None:
-            state = self.layer.step(embedded, state)
-            return self.logits(self._read_out(state[0], embedded)), state
+        sizes = (self.layer.input_parameters[1].shape[0], self.embedding.output_size)
+        gates, read_out = self._from_tokens(tokens).split(sizes, -1)
         if isinstance(self.attention, AdditiveAttention):
-            context, _ = self.attention(state[0], memory)
-            state = self.layer.step(torch.cat([embedded, context], -1), state)
-        else:
-            state = self.layer.step(embedded, state)
-            context, _ = self.attention(state[0], memory)
-        return self.logits(self._read_out(torch.cat([state[0], context], -1), embedded)), state
+            context_gates, context_read_out = self._from_context(self.attention, state[0], memory).split(sizes, -1)
+            gates, read_out = gates + context_gates, read_out + context_read_out
+        state = self.layer.step_from(gates, state)
+        if isinstance(self.attention, DotAttention):
+            read_out = read_out + self._from_context(self.attention, state[0], memory)
+        hidden = nn.functional.linear(state[0], self.readout.weight[:, : self.layer.units])
+        return self.logits(torch.tanh(hidden + read_out)), state
+
+    def _from_tokens(self, tokens: Tensor) -> Tensor:
+        """Return the last tokens' shares of gates and readout, float32 [row, gate × unit + embedding size]."""
+        weight, bias = self.layer.input_parameters
+        size = self.embedding.output_size
+        weight = torch.cat([weight[:, :size], self.readout.weight[:, -size:]])
+        bias = torch.cat([bias, self.readout.bias])
+        if torch.compiler.is_exporting() and self.weight.shape[0] * len(bias) <= TABLE_SIZE:
+            # A table for all tokens: being constant, it is computed when the graph is loaded, and not stored.
+            return nn.functional.embedding(tokens, nn.functional.linear(self.weight, weight, bias))
+        return nn.functional.linear(self.embedding(tokens), weight, bias)
+
+    def _from_context(self, attention: AdditiveAttention | DotAttention, query: Tensor, memory: Memory) -> Tensor:
+        """Attend with float32 [row, unit]; return the context's shares, float32 [row, share]."""
+        shares, _ = attention(query.unflatten(0, (memory[0].shape[0], -1)), memory)
+        return shares.flatten(0, 1)
 
     @property
     def weight(self) -> Tensor:

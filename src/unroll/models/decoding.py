@@ -39,16 +39,42 @@ class Start(nn.Module):
 
 
 class GreedyStep(nn.Module):
-    """Appends the likeliest token to every hypothesis: a search with one beam, where there is nothing to rank."""
+    """Writes the likeliest next token of every row: a search with one beam, where there is nothing to rank.
+
+    A row that has ended is continued all the same; `GreedyEnd` drops what is written then.
+    """
 
     def __init__(self, network: Generator) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, hypotheses: Hypotheses, state: State, memory: Memory) -> tuple[Hypotheses, State]:
-        """Take one step."""
-        scores, state = _scores(self.network, hypotheses[0], state, memory)
-        return _append(hypotheses, scores, scores.argmax(-1)), state
+    def forward(self, last: Tensor, state: State, memory: Memory) -> tuple[Tensor, Tensor, State]:
+        """Take one step: last tokens int64 [row] → next tokens int64 [row], their probabilities, and the new state."""
+        logits, state = self.network.step(last, state, memory)
+        # One pass for the softmax's denominator, which all tokens are part of, and one for those that may be written.
+        probabilities = logits.softmax(-1)
+        probability, token = (probabilities * torch.where(_never(logits), 0.0, 1.0)).topk(1)
+        return token.squeeze(1), probability.squeeze(1), state
+
+
+class GreedyEnd(nn.Module):
+    """Makes hypotheses of what greedy decoding wrote."""
+
+    def forward(self, written: Tensor, probabilities: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Replace by padding what was written after `<eos>`.
+
+        Args:
+            written: int64 [step, row].
+            probabilities: Of each token, float32 [step, row].
+
+        Returns:
+            Tokens int64 [row, step], their total log probability float32 [row], and their number int64 [row].
+        """
+        ends = (written == EOS).to(torch.int64)
+        after = ends.cumsum(0) > ends
+        tokens = torch.where(after, PAD, written)
+        total = torch.where(after, 0.0, probabilities.log()).sum(0)
+        return tokens.T, total, (~after).sum(0)
 
 
 class BeamStep(nn.Module):
@@ -166,17 +192,17 @@ def decode(
     """
     ranks = torch.arange(beams, device=inputs.device)
     hypotheses, state, memory = Start(network)(inputs, lengths, ranks)
+    penalty, heat, k = (torch.tensor(one, device=inputs.device) for one in (length_penalty, temperature, top_k))
     if temperature > 0:
         if uniforms is None:
             raise ValueError("a temperature above 0 needs uniforms to sample with")
         hypotheses = (hypotheses[0], torch.zeros_like(hypotheses[1]), *hypotheses[2:])
-    greedy, search, sample = GreedyStep(network), BeamStep(network), SampleStep(network)
-    penalty, heat, k = (torch.tensor(one, device=inputs.device) for one in (length_penalty, temperature, top_k))
+    elif beams == 1:
+        return ranked_scores(_decode_greedily(network, hypotheses, state, memory, max_length), penalty)
+    search, sample = BeamStep(network), SampleStep(network)
     for step in range(max_length):
         if uniforms is not None and temperature > 0:
             hypotheses, state = sample(hypotheses, state, memory, heat, k, uniforms[:, :, step])
-        elif beams == 1:
-            hypotheses, state = greedy(hypotheses, state, memory)
         else:
             hypotheses, state = search(hypotheses, state, memory, penalty)
         if bool(hypotheses[3].all()):
@@ -184,12 +210,34 @@ def decode(
     return ranked_scores(hypotheses, penalty)
 
 
-def _scores(network: Generator, last: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
-    """Return log probabilities of the next token, without those that are never generated; and the new state."""
-    logits, state = network.step(last, state, memory)
+def _decode_greedily(
+    network: Generator, hypotheses: Hypotheses, state: State, memory: Memory, max_length: int
+) -> Hypotheses:
+    last, finished = hypotheses[0].flatten(), hypotheses[3].flatten()
+    state = tuple(part.flatten(0, 1) for part in state)
+    step, written, probabilities = GreedyStep(network), [], []
+    for _ in range(max_length):
+        last, probability, state = step(last, state, memory)
+        written.append(last)
+        probabilities.append(probability)
+        finished = finished | (last == EOS)
+        if bool(finished.all()):
+            break
+    tokens, total, length = GreedyEnd()(torch.stack(written), torch.stack(probabilities))
+    return last.unsqueeze(1), total.unsqueeze(1), length.unsqueeze(1), finished.unsqueeze(1), tokens.unsqueeze(1)
+
+
+def _never(logits: Tensor) -> Tensor:
+    """Return which tokens must not be written, as bool [vocabulary]."""
     numbers = torch.arange(logits.shape[-1], device=logits.device)
-    never = (numbers == PAD) | (numbers == UNK) | (numbers == BOS)
-    return logits.log_softmax(-1) + torch.where(never, _IMPOSSIBLE, 0.0), state
+    return (numbers == PAD) | (numbers == UNK) | (numbers == BOS)
+
+
+def _scores(network: Generator, last: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
+    """Return log probabilities of each hypothesis' next token, without those never written; and the new state."""
+    logits, state = network.step(last.flatten(), tuple(part.flatten(0, 1) for part in state), memory)
+    scores = logits.log_softmax(-1) + torch.where(_never(logits), _IMPOSSIBLE, 0.0)
+    return scores.unflatten(0, last.shape), tuple(part.unflatten(0, last.shape) for part in state)
 
 
 def _append(hypotheses: Hypotheses, scores: Tensor, chosen: Tensor) -> Hypotheses:

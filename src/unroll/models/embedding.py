@@ -54,9 +54,9 @@ class TokenEmbedding(nn.Module):
         self.tokens.weight.requires_grad_(not freeze)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Map int64 [batch, time], or [batch, time, 1 + character], to float32 [batch, time, output_size]."""
+        """Map int64 [...], or [batch, time, 1 + character], to float32 [..., output_size]."""
         if not self.reads_characters:
-            embedded: Tensor = self.dropout(self.tokens(inputs if inputs.dim() == 2 else inputs[:, :, 0]))
+            embedded: Tensor = self.dropout(self.tokens(inputs[:, :, 0] if inputs.dim() == 3 else inputs))
             return embedded
         letters = self.characters(inputs[:, :, 1:])  # [batch, time, character, feature]
         flat = letters.flatten(0, 1).transpose(1, 2)  # [batch × time, feature, character]

@@ -1,7 +1,7 @@
 """Networks that generate tokens: a language model, and an encoder with a decoder.
 
 Both have `start` and `step`, which `unroll.models.decoding` searches or samples with and `unroll.export.decoding` puts
-into a loop of the graph. Their states are tuples of float32 [batch, beam, unit].
+into a loop of the graph.
 """
 
 import itertools
@@ -83,7 +83,8 @@ class LanguageModel(SequenceNetwork):
             ranks: int64 [beam]: 0, 1, …; only its size matters.
 
         Returns:
-            The last token of each hypothesis int64 [batch, beam], the state, and no memory.
+            The last token of each hypothesis int64 [batch, beam], the state, tensors float32 [batch, beam, unit], and
+            no memory.
         """
         lengths = torch.full_like(inputs[:, 0], inputs.shape[1]) if lengths is None else lengths.to(inputs.device)
         last = inputs.gather(1, (lengths - 1).unsqueeze(1)).expand(-1, ranks.shape[0])
@@ -94,7 +95,11 @@ class LanguageModel(SequenceNetwork):
         return last, tuple(part.unsqueeze(1).expand(-1, ranks.shape[0], -1) for part in parts), ()
 
     def step(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
-        """Return logits float32 [batch, beam, vocabulary] after `tokens`, int64 [batch, beam]; and the new state."""
+        """Read `tokens`, int64 [row], with a state of tensors float32 [row, unit], where a row is a hypothesis.
+
+        Returns:
+            Logits float32 [row, vocabulary] and the new state.
+        """
         parts = iter(state)
         layers = [tuple(itertools.islice(parts, count)) for count in self.encoder.states]
         output, after = self.encoder.step(self.embedding(tokens), layers)
@@ -173,7 +178,8 @@ class EncoderDecoder(nn.Module):
         state, memory = self.encode(inputs, lengths)
         beams = ranks.shape[0]
         tokens = torch.full((inputs.shape[0], beams), BOS, dtype=torch.int64, device=inputs.device)
-        return tokens, tuple(part.unsqueeze(1).expand(-1, beams, -1) for part in state), memory
+        state = tuple(part.unsqueeze(1).expand(-1, beams, -1) for part in state)
+        return tokens, state, self.decoder.step_memory(memory)
 
     def step(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
         """See `LanguageModel.step`."""

@@ -171,10 +171,11 @@ def test_teacher_forcing_is_stepping(cell, attention, source):
     with torch.no_grad():
         logits, _ = network.output(inputs, lengths, targets)
         tokens, state, memory = network.start(inputs, lengths, torch.arange(2))
+        tokens, state = tokens.flatten(), tuple(part.flatten(0, 1) for part in state)
         for step in range(5):
             found, state = network.step(tokens, state, memory)
-            close(found, logits[:, step : step + 1].expand(-1, 2, -1))
-            tokens = targets[:, step : step + 1].expand(-1, 2)
+            close(found, logits[:, step].repeat_interleave(2, 0))
+            tokens = targets[:, step].repeat_interleave(2)
 
 
 @pytest.mark.parametrize(("cell", "source"), [("lstm", "lstm"), ("lstm", "gru"), ("rnn", "lstm")])
