@@ -109,7 +109,15 @@ def compare(exported, which, rows, time, **settings):
 @every_generator
 @pytest.mark.parametrize(
     ("rows", "time", "beams", "max_length", "length_penalty"),
-    [(2, 5, 1, 6, 1.0), (1, 1, 4, 1, 1.0), (7, 3, 2, 3, 2.0), (13, 31, 3, 20, 0.6), (3, 2, 10, 2, 0.0)],
+    [
+        (2, 5, 1, 6, 1.0),
+        (1, 1, 4, 1, 1.0),
+        (7, 3, 2, 3, 2.0),
+        (13, 31, 3, 20, 0.6),
+        (3, 2, 10, 2, 0.0),
+        (30, 6, 1, 30, 1.0),  # rows end, and are dropped, one after another
+        (1, 6, 1, 30, 0.5),
+    ],
 )
 def test_searching(exported, which, rows, time, beams, max_length, length_penalty):
     compare(exported, which, rows, time, beams=beams, max_length=max_length, length_penalty=length_penalty)
