@@ -1,6 +1,6 @@
 """An ONNX graph under construction, put together from exported programs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -63,9 +63,9 @@ class Graph:
             inputs: What is carried from trip to trip.
             outputs: First whether to go on, then what is carried, then what is stacked.
         """
-        known = {f"{name}/trip": (TensorProto.INT64, []), f"{name}/went_on": (TensorProto.BOOL, [])}
-        entries: Iterable[ValueInfoProto] = [
-            *(helper.make_tensor_value_info(key, *kind) for key, kind in known.items()),
+        entries = [
+            helper.make_tensor_value_info(f"{name}/trip", TensorProto.INT64, []),
+            helper.make_tensor_value_info(f"{name}/went_on", TensorProto.BOOL, []),
             *(helper.make_tensor_value_info(key, kind, None) for key, kind in inputs.items()),
         ]
         return helper.make_graph(

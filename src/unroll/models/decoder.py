@@ -157,7 +157,8 @@ class Decoder(nn.Module):
     def _from_context(self, attention: AdditiveAttention | DotAttention, query: Tensor, memory: Memory) -> Tensor:
         """Attend with float32 [row, unit]; return the context's shares, float32 [row, share]."""
         shares, _ = attention(query.unflatten(0, (memory[0].shape[0], -1)), memory)
-        return shares.flatten(0, 1)
+        flat: Tensor = shares.flatten(0, 1)
+        return flat
 
     @property
     def weight(self) -> Tensor:
