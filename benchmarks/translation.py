@@ -22,7 +22,7 @@ from unroll.export.parity import example
 from unroll.features.samples import Index, Samples, linspace_indices
 from unroll.features.special_tokens import BOS, EOS, IGNORE_INDEX, NEVER_GENERATED, PAD
 from unroll.features.text import Vocabulary
-from unroll.models.attention import DotAttention, Memory
+from unroll.models.attention import AdditiveAttention, Memory
 from unroll.models.cells import State
 from unroll.models.generators import EncoderDecoder
 from unroll.training.batches import Batches, make_batches
@@ -158,11 +158,15 @@ class _Step(torch.nn.Module):
         self.decoder = network.decoder
 
     def forward(self, last: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
-        embedded = self.decoder.embedding(last)
-        state = self.decoder.layer.step(embedded, state)
-        if not isinstance(self.decoder.attention, DotAttention):
-            raise BenchmarkError(f"{EXPERIMENT} has no dot attention any more")
-        context, _ = self.decoder.attention(state[0], memory)
+        embedded, attention = self.decoder.embedding(last), self.decoder.attention
+        if attention is None:
+            raise BenchmarkError(f"{EXPERIMENT} has no attention any more")
+        if isinstance(attention, AdditiveAttention):
+            context, _ = attention(state[0], memory)
+            state = self.decoder.layer.step(torch.cat([embedded, context], -1), state)
+        else:
+            state = self.decoder.layer.step(embedded, state)
+            context, _ = attention(state[0], memory)
         hidden = torch.tanh(self.decoder.readout(torch.cat([state[0], context, embedded], -1)))
         return self.decoder.logits(hidden), state
 
