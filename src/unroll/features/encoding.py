@@ -1,6 +1,7 @@
 """Texts as token numbers, within the limits of a task."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence, Sized
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,10 @@ from numpy.typing import NDArray
 
 from unroll.config.tokenizer import TextTask
 from unroll.errors import DataError
-from unroll.features.text import Vocabulary
+from unroll.features.text import TokenArray, Vocabulary
+
+_TEXTS_AT_ONCE = 256
+"""Texts per call of the tokenizer, which returns a hundred bytes for each token."""
 
 
 def encode(
@@ -19,7 +23,7 @@ def encode(
     side: str,
     section: TextTask,
     name: str,
-) -> tuple[list[list[int]], NDArray[np.bool_]]:
+) -> tuple[list[TokenArray], NDArray[np.bool_]]:
     """Return the token numbers of each text, truncated to the limit of the task.
 
     Args:
@@ -36,7 +40,7 @@ def encode(
     Raises:
         DataError: A text has no tokens, or too many without truncation.
     """
-    ids = vocabulary.encode(texts)
+    ids = token_arrays(vocabulary, texts)
     rows = table["row_id"].to_numpy()
     refuse_empty(ids, texts, rows, side, name)
     lengths = np.fromiter(map(len, ids), np.int64, len(ids))
@@ -51,10 +55,18 @@ def encode(
     return [row[: section.max_tokens] for row in ids], too_long
 
 
-def refuse_empty(ids: Sequence[Sequence[int]], texts: Sequence[str], rows: NDArray[Any], side: str, name: str) -> None:
+def token_arrays(vocabulary: Vocabulary, texts: Iterable[str]) -> list[TokenArray]:
+    """Return the token numbers of each text, without `<bos>` and `<eos>`, int32 [token]."""
+    remaining, found = iter(texts), []
+    while some := list(itertools.islice(remaining, _TEXTS_AT_ONCE)):
+        found += [np.array(row, np.int32) for row in vocabulary.encode(some)]
+    return found
+
+
+def refuse_empty(ids: Sequence[Sized], texts: Sequence[str], rows: NDArray[Any], side: str, name: str) -> None:
     """Raise DataError for the first text without a token."""
     for one, text, row in zip(ids, texts, rows, strict=True):
-        if not one:
+        if not len(one):
             raise DataError(
                 f"tasks.{name}: the {side} of row {row} is empty: {text!r} has no token; remove the row from the data"
             )

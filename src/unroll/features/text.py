@@ -31,6 +31,9 @@ _LOOKS_SPECIAL = r"\[(?:PAD|UNK|NUM|URL)\]|<(?:bos|eos)>"
 _UNKNOWN_WORD = "<unk>"
 """The unknown word in tokenized corpora; it is encoded as [UNK]."""
 
+TokenArray = NDArray[np.int32]
+"""Token numbers as samples hold them; in training they are int64."""
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -141,16 +144,16 @@ class Vocabulary:
         return [self.tokens[int(i)].replace(" ", "▁") for i in ids]
 
 
-def pad(rows: Sequence[Sequence[int]], fill: int = PAD) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def pad(rows: Sequence[Sequence[int] | TokenArray], fill: int = PAD) -> tuple[TokenArray, NDArray[np.int64]]:
     """Pad rows of varying length on the right.
 
     Returns:
-        int64 [row, time], and the lengths int64 [row].
+        int32 [row, time], and the lengths int64 [row].
     """
     lengths = np.fromiter((len(row) for row in rows), np.int64, len(rows))
-    table = np.full((len(rows), int(lengths.max(initial=0))), fill, np.int64)
-    inside = np.arange(table.shape[1]) < lengths[:, None]
-    table[inside] = np.fromiter(itertools.chain.from_iterable(rows), np.int64, int(lengths.sum()))
+    table = np.full((len(rows), int(lengths.max(initial=0))), fill, np.int32)
+    for padded, row in zip(table, rows, strict=True):
+        padded[: len(row)] = row
     return table, lengths
 
 

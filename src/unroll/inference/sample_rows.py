@@ -39,6 +39,8 @@ def sample_rows(tensors: Tensors, index: Index, card: Card, *, prompt_steps: int
         return pa.record_batch(columns | {"inputs": pa.FixedSizeListArray.from_arrays(flat, inputs[0].size)})
     if takes_prompts(card):
         inputs, lengths = _as_prompts(inputs, lengths, required(card.text), prompt_steps or inputs.shape[1])
+    if card.text:
+        inputs = inputs.astype(np.int64)
     inside = np.arange(inputs.shape[1]) < lengths[:, None]
     ends = np.concatenate([[0], np.cumsum(lengths)]) * int(np.prod(inputs.shape[2:], dtype=np.int64))
     values = pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), pa.array(inputs[inside].reshape(-1)))

@@ -97,8 +97,10 @@ def _days(samples: Samples, index: Any) -> dict[str, str]:
 
 def _unknown(samples: Samples, index: Any) -> dict[str, float]:
     inputs = samples.tensors["inputs"]
-    if not samples.vocabularies or inputs.dtype != np.int64:
+    if not samples.vocabularies or inputs.dtype != np.int32:
         return {}
     # A token may be followed by its characters.
-    tokens = (inputs if inputs.ndim == 2 else inputs[:, :, 0])[index]
-    return {"unknown": round(float((tokens == UNK).sum() / max((tokens != PAD).sum(), 1)), 6)}
+    tokens = inputs if inputs.ndim == 2 else inputs[:, :, 0]
+    # Counted in the whole table first: a copy of the split may be large.
+    unknown, counted = ((part.sum(1)[index]).sum() for part in (tokens == UNK, tokens != PAD))
+    return {"unknown": round(float(unknown / max(counted, 1)), 6)}

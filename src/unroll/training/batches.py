@@ -100,13 +100,17 @@ class Batches:
 
 
 def make_batches(samples: Samples, task: Task, index: Index, device: torch.device) -> Batches:
-    """Return the samples at int64 [position] as tensors on the device."""
+    """Return the samples at int64 [position] as tensors on the device; token numbers become int64."""
 
-    def part(name: str) -> Tensor | None:
-        return torch.from_numpy(samples.tensors[name][index]) if name in samples.tensors else None
+    def part(name: str) -> Tensor:
+        found = torch.from_numpy(samples.tensors[name][index])
+        return found.long() if found.dtype == torch.int32 else found
 
-    inputs, targets = (torch.from_numpy(samples.tensors[name][index]).to(device) for name in ("inputs", "targets"))
-    return Batches(inputs, targets, part("lengths"), part("target_lengths"), stateful=task.stateful)
+    inputs, targets = (part(name).to(device) for name in ("inputs", "targets"))
+    lengths, target_lengths = (
+        part(name) if name in samples.tensors else None for name in ("lengths", "target_lengths")
+    )
+    return Batches(inputs, targets, lengths, target_lengths, stateful=task.stateful)
 
 
 def pick_device(wanted: str) -> torch.device:

@@ -190,6 +190,7 @@ def test_rows_are_padded_on_the_right():
     table, lengths = pad([[1, 2, 3], [], [4]])
     assert table.tolist() == [[1, 2, 3], [0, 0, 0], [4, 0, 0]]
     assert lengths.tolist() == [3, 0, 1]
-    assert table.dtype == lengths.dtype == np.int64
+    assert table.dtype == np.int32
+    assert lengths.dtype == np.int64
     assert pad([[5], [6, 7]], IGNORE_INDEX)[0].tolist() == [[5, -100], [6, 7]]
     assert pad([])[0].shape == (0, 0)

@@ -4,14 +4,13 @@ import itertools
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from unroll.domains.articles.config import LanguageTask
-from unroll.features.encoding import refuse_empty
+from unroll.features.encoding import refuse_empty, token_arrays
 from unroll.features.groups import required_splits
 from unroll.features.samples import Fold, Samples, check_splits
 from unroll.features.special_tokens import EOS, IGNORE_INDEX, PAD, UNK
-from unroll.features.text import Vocabulary
+from unroll.features.text import TokenArray, Vocabulary
 
 
 def make_samples(table: pa.Table, section: LanguageTask, name: str) -> Samples:
@@ -29,7 +28,7 @@ def make_samples(table: pa.Table, section: LanguageTask, name: str) -> Samples:
         name: Name of the task, for error messages.
 
     Returns:
-        inputs and targets int64 [window, time], the windows of train, then of valid, then of test. Notes: number of
+        inputs and targets int32 [window, time], the windows of train, then of valid, then of test. Notes: number of
         tokens and share of unknown tokens in each split.
 
     Raises:
@@ -42,9 +41,10 @@ def make_samples(table: pa.Table, section: LanguageTask, name: str) -> Samples:
     vocabulary = Vocabulary.fit(lines["train"], section.tokenizer)
     windows, tokens, unknown = [], {}, {}
     for part, own in lines.items():
-        ids = vocabulary.encode(own)
+        ids = token_arrays(vocabulary, own)
         refuse_empty(ids, own, table["row_id"].to_numpy()[splits == part], "text", name)
-        stream = np.fromiter(itertools.chain.from_iterable([EOS, *line] for line in [*ids, []]), np.int64)
+        end = np.array([EOS], np.int32)
+        stream = np.concatenate([end, *itertools.chain.from_iterable((line, end) for line in ids)])
         windows.append(_windows(stream, section.window))
         tokens[part] = len(stream) - 1
         unknown[part] = float((stream == UNK).mean())
@@ -55,11 +55,11 @@ def make_samples(table: pa.Table, section: LanguageTask, name: str) -> Samples:
     return Samples(tensors, (fold,), {"text": vocabulary}, {"tokens": tokens, "unknown": unknown})
 
 
-def _windows(stream: NDArray[np.int64], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return inputs and the tokens after them, int64 [window, time]."""
+def _windows(stream: TokenArray, length: int) -> tuple[TokenArray, TokenArray]:
+    """Return inputs and the tokens after them, int32 [window, time]."""
     count = -(-(len(stream) - 1) // length)
-    inputs = np.full(count * length, PAD, np.int64)
-    targets = np.full(count * length, IGNORE_INDEX, np.int64)
+    inputs = np.full(count * length, PAD, np.int32)
+    targets = np.full(count * length, IGNORE_INDEX, np.int32)
     inputs[: len(stream) - 1] = stream[:-1]
     targets[: len(stream) - 1] = stream[1:]
     return inputs.reshape(count, length), targets.reshape(count, length)

@@ -7,7 +7,7 @@ from unroll.domains.pairs.config import TranslationTask
 from unroll.errors import SplitError
 from unroll.features.encoding import encode
 from unroll.features.groups import connected, given_splits, normalized, share_fold
-from unroll.features.samples import Samples, check_splits
+from unroll.features.samples import Samples, Tensors, check_splits
 from unroll.features.special_tokens import EOS, IGNORE_INDEX
 from unroll.features.text import Vocabulary, pad
 
@@ -23,7 +23,7 @@ def make_samples(table: pa.Table, section: TranslationTask, name: str) -> Sample
         name: Name of the task, for error messages.
 
     Returns:
-        inputs int64 [sample, time] (PAD after the end), lengths int64 [sample], targets int64 [sample, step] (`<eos>`
+        inputs int32 [sample, time] (PAD after the end), lengths int64 [sample], targets int32 [sample, step] (`<eos>`
         at the end, IGNORE_INDEX after it), target_lengths int64 [sample] (with `<eos>`), source, target (texts). Notes:
         cut (pairs with a truncated side), left_out (pairs over max_words, and pairs that would leak).
 
@@ -47,8 +47,10 @@ def make_samples(table: pa.Table, section: TranslationTask, name: str) -> Sample
     source_ids, source_cut = encode(vocabulary, source, table, "source", section, name)
     target_ids, target_cut = encode(vocabulary, target, table, "target", section, name)
     inputs, lengths = pad(source_ids)
-    targets, target_lengths = pad([[*ids, EOS] for ids in target_ids], IGNORE_INDEX)
-    tensors = {"inputs": inputs, "lengths": lengths, "targets": targets, "target_lengths": target_lengths}
+    targets, ends = pad(target_ids, IGNORE_INDEX)
+    targets = np.pad(targets, ((0, 0), (0, 1)), constant_values=IGNORE_INDEX)
+    targets[np.arange(len(targets)), ends] = EOS
+    tensors: Tensors = {"inputs": inputs, "lengths": lengths, "targets": targets, "target_lengths": ends + 1}
     tensors |= {"source": np.array(source, object), "target": np.array(target, object)}
     cut = int((source_cut | target_cut).sum())
     return Samples(tensors, (fold,), {"text": vocabulary}, {"cut": cut, "left_out": int((~short).sum()) + leaking})

@@ -51,7 +51,7 @@ def make_samples(table: pa.Table, section: StripColumnTask | StripCaptionTask, n
     Returns:
         inputs uint8 [sample, column, 28] and digits int64 [sample, digit] (IGNORE_INDEX after the last). For column
         labels targets int64 [sample, column] (10 between digits). For captions caption (text "seven three one"),
-        targets int64 [sample, step] (`<eos>` at the end, IGNORE_INDEX after it) and target_lengths int64 [sample] (with
+        targets int32 [sample, step] (`<eos>` at the end, IGNORE_INDEX after it) and target_lengths int64 [sample] (with
         `<eos>`).
 
     Raises:

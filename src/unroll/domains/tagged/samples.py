@@ -8,7 +8,7 @@ from unroll.domains.tagged.config import TaggingTask
 from unroll.errors import DataError
 from unroll.features.encoding import encode
 from unroll.features.groups import required_splits
-from unroll.features.samples import Fold, Samples, check_splits
+from unroll.features.samples import Fold, Samples, Tensors, check_splits
 from unroll.features.special_tokens import IGNORE_INDEX, PAD
 from unroll.features.text import Vocabulary, pad
 
@@ -24,7 +24,7 @@ def make_samples(table: pa.Table, section: TaggingTask, name: str) -> Samples:
         name: Name of the task, for error messages.
 
     Returns:
-        inputs int64 [sample, time, 1 + character]: the token, then its first characters (PAD after them). targets int64
+        inputs int32 [sample, time, 1 + character]: the token, then its first characters (PAD after them). targets int32
         [sample, time]: index into the note `tags`, IGNORE_INDEX after the end. lengths int64 [sample], text (tokens
         joined by blanks). Notes: tags, cut (truncated sentences).
 
@@ -56,10 +56,10 @@ def make_samples(table: pa.Table, section: TaggingTask, name: str) -> Samples:
         spelled = [[" ".join(token) for token in tokens[: section.max_tokens]] for tokens in sentences]
         settings = TokenizerConfig(kind="split", vocabulary_size=50_000, min_count=1)
         vocabularies["character"] = Vocabulary.fit((token for row in fold.train for token in spelled[row]), settings)
-        ids = vocabularies["character"].encode([token for row in spelled for token in row])
-        first, _ = pad([one[: section.characters] for one in ids])
-        characters = np.full((*inputs.shape[:2], section.characters), PAD, np.int64)
+        spellings = vocabularies["character"].encode([token for row in spelled for token in row])
+        first, _ = pad([one[: section.characters] for one in spellings])
+        characters = np.full((*inputs.shape[:2], section.characters), PAD, np.int32)
         characters[np.arange(inputs.shape[1]) < lengths[:, None], : first.shape[1]] = first
         inputs = np.concatenate([inputs, characters], axis=2)
-    tensors = {"inputs": inputs, "lengths": lengths, "targets": targets, "text": np.array(texts, object)}
+    tensors: Tensors = {"inputs": inputs, "lengths": lengths, "targets": targets, "text": np.array(texts, object)}
     return Samples(tensors, (fold,), vocabularies, {"tags": known, "cut": int(too_long.sum())})

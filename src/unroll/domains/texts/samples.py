@@ -24,7 +24,7 @@ def make_samples(table: pa.Table, section: TextClassTask, name: str) -> Samples:
         name: Name of the task, for error messages.
 
     Returns:
-        inputs int64 [sample, time] (PAD after the end), lengths int64 [sample], targets float32 [sample, class]
+        inputs int32 [sample, time] (PAD after the end), lengths int64 [sample], targets float32 [sample, class]
         (probabilities), label int64 [sample], text, and for ratings rating float32 [sample]. Notes: cut (truncated
         texts), left_out (rows that would leak).
 
@@ -41,7 +41,7 @@ def make_samples(table: pa.Table, section: TextClassTask, name: str) -> Samples:
     vocabulary = Vocabulary.fit((texts[row] for row in fold.train), section.tokenizer)
     ids, too_long = encode(vocabulary, texts, table, "text", section, name)
     inputs, lengths = pad(ids)
-    tensors = {"inputs": inputs, "lengths": lengths, **classes, "text": np.array(texts, object)}
+    tensors: Tensors = {"inputs": inputs, "lengths": lengths, **classes, "text": np.array(texts, object)}
     return Samples(tensors, (fold,), {"text": vocabulary}, {"cut": int(too_long.sum()), "left_out": left_out})
 
 

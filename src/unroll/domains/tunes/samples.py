@@ -11,7 +11,7 @@ from unroll.config.tokenizer import TokenizerConfig
 from unroll.domains.tunes.config import TuneTask
 from unroll.features.encoding import refuse_empty
 from unroll.features.groups import Groups, given_splits, linked, share_fold
-from unroll.features.samples import Samples, check_splits
+from unroll.features.samples import Samples, Tensors, check_splits
 from unroll.features.special_tokens import BOS, EOS, IGNORE_INDEX
 from unroll.features.text import Vocabulary, pad
 
@@ -50,7 +50,7 @@ def make_samples(table: pa.Table, section: TuneTask, name: str) -> Samples:
         name: Name of the task, for error messages.
 
     Returns:
-        inputs int64 [sample, time] (`<bos>`, then the tokens; PAD after the end), targets int64 [sample, time] (the
+        inputs int32 [sample, time] (`<bos>`, then the tokens; PAD after the end), targets int32 [sample, time] (the
         tokens, then `<eos>`; IGNORE_INDEX after the end), lengths int64 [sample]; text (tokens separated by blanks).
         Notes: cut (truncated tunes), left_out.
 
@@ -69,7 +69,7 @@ def make_samples(table: pa.Table, section: TuneTask, name: str) -> Samples:
     whole = [[BOS, *tune, EOS][: section.max_tokens + 1] for tune in ids]
     inputs, lengths = pad([tune[:-1] for tune in whole])
     targets, _ = pad([tune[1:] for tune in whole], IGNORE_INDEX)
-    tensors = {"inputs": inputs, "targets": targets, "lengths": lengths, "text": np.array(texts, object)}
+    tensors: Tensors = {"inputs": inputs, "targets": targets, "lengths": lengths, "text": np.array(texts, object)}
     cut = sum(tune[-1] != EOS for tune in whole)
     return Samples(tensors, (fold,), {"tune": vocabulary}, {"cut": cut, "left_out": left_out})
 
