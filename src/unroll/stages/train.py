@@ -35,6 +35,7 @@ CODE = (
     "domains/{domain}/samples.py",
     "domains/{domain}/metrics.py",
     "domains/{domain}/task.py",
+    "features/groups.py",
     "features/samples.py",
     "features/special_tokens.py",
     "features/text.py",
