@@ -1,11 +1,11 @@
-"""DVC's graph, read through DVC's command line, and the time from each of its stages to the end and to a result."""
+"""DVC's graph, read by a process that runs DVC, and the time from each of its stages to the end and to a result."""
 
 import json
 import math
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -14,41 +14,48 @@ from unroll.errors import UnrollError
 from unroll.redaction import redacted
 
 Graph = Mapping[str, frozenset[str]]
-"""Stage -> the stages whose outputs it reads, in the order of dvc.yaml."""
+"""Stage -> the stages whose outputs it reads."""
 
 
 class DvcError(UnrollError):
     """DVC could not answer: the folder is not a DVC repository, or its dvc.yaml is faulty."""
 
 
-def read_graph() -> Graph:
-    """Read the stages and their edges.
+@dataclass(frozen=True)
+class Plan:
+    """What a run has to do.
+
+    Attributes:
+        graph: All stages.
+        wanted: The stages that belong to the run.
+        stale: Those of them that have changed, or depend on one that has.
+    """
+
+    graph: Graph
+    wanted: frozenset[str]
+    stale: frozenset[str]
+
+
+def read_plan(only: Collection[str] | None = None) -> Plan:
+    """Ask DVC for its graph, and for what has changed.
+
+    Args:
+        only: The experiments of the run; by default all stages belong to it.
 
     Raises:
-        DvcError: The folder is not a DVC repository, or its dvc.yaml is faulty.
+        DvcError: The folder is not a DVC repository, its dvc.yaml is faulty, or there is no such experiment.
     """
-    graph: dict[str, set[str]] = {}
-    for line in _dvc("dag", "--dot").splitlines():
-        # `"compare";` is a stage; `"export@mnist-lstm" -> "compare";` is an edge: the second reads from the first.
-        names = re.findall(r'"([^"]+)"', line)
-        for name in names:
-            graph.setdefault(name, set())
-        if len(names) == 2:
-            graph[names[1]].add(names[0])
-    return {stage: frozenset(upstream) for stage, upstream in graph.items()}
-
-
-def read_stale(graph: Graph) -> set[str]:
-    """Return the stages that have changed, and all that depend on them: `dvc status` looks only at what is on disk now.
-
-    Raises:
-        DvcError: DVC could not compare the stages with its lock file.
-    """
-    stale = set(json.loads(_dvc("status", "--json")))
-    for stage in TopologicalSorter(graph).static_order():
-        if graph[stage] & stale:
-            stale.add(stage)
-    return stale & set(graph)
+    command = [sys.executable, "-m", "pipelines.dvc_process", "read"]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", env=environment(), check=False
+    )
+    if done.returncode != 0:
+        output = redacted(done.stderr.strip() or done.stdout.strip() or "no output")
+        raise DvcError(f"DVC cannot read the stages of {Path.cwd()}:\n{output}")
+    read = json.loads(done.stdout)
+    graph = {stage: frozenset(upstream) for stage, upstream in read["stages"].items()}
+    wanted = needed_for(graph, only) if only else set(graph)
+    return Plan(graph, frozenset(wanted), frozenset(_with_downstream(graph, read["changed"]) & wanted))
 
 
 def needed_for(graph: Graph, experiments: Collection[str]) -> set[str]:
@@ -92,19 +99,13 @@ def seconds_to_result(graph: Graph, seconds: Callable[[str], float]) -> dict[str
 
 def blocked_by(graph: Graph, failed: str) -> set[str]:
     """Return the stages that depend on a stage, directly or not."""
-    blocked = {failed}
+    return _with_downstream(graph, [failed]) - {failed}
+
+
+def _with_downstream(graph: Graph, stages: Collection[str]) -> set[str]:
+    """Return the stages and all that depend on them."""
+    found = set(stages)
     for stage in TopologicalSorter(graph).static_order():
-        if graph[stage] & blocked:
-            blocked.add(stage)
-    return blocked - {failed}
-
-
-def _dvc(*arguments: str) -> str:
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", env=environment(), check=False
-    )
-    if done.returncode != 0:
-        output = redacted(done.stderr.strip() or done.stdout.strip() or "no output")
-        raise DvcError(f"`dvc {' '.join(arguments)}` in {Path.cwd()} failed (exit status {done.returncode}):\n{output}")
-    return done.stdout
+        if graph[stage] & found:
+            found.add(stage)
+    return found

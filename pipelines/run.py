@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from pipelines.graph import DvcError, needed_for, read_graph, read_stale
+from pipelines.graph import DvcError, read_plan
 from pipelines.summary import print_line, print_results, read_results
 from unroll.errors import ParameterError, UnrollError
 from unroll.promotion.results import exported, undecided
@@ -45,20 +45,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(slots: int | None, only: list[str] | None) -> int:
-    graph = read_graph()
-    wanted = needed_for(graph, only) if only else set(graph)
-    stale = read_stale(graph) & wanted
-    if not stale and not undecided(only) and not unsent(only or exported()):
+    plan = read_plan(only)
+    if not plan.stale and not undecided(only) and not unsent(only or exported()):
         print_results(read_results(only), complete=only is None)
-        print_line(f"Nothing to do: all {len(wanted)} stages are up to date.")
+        print_line(f"Nothing to do: all {len(plan.wanted)} stages are up to date.")
         return 0
     # Prefect takes two seconds to import.
     from pipelines.training import default_slots, train
 
     slots = slots or default_slots()
-    print_line(f"{len(stale)} of {len(wanted)} stages to run, {slots} at a time; Prefect starts, which takes a moment")
+    count = f"{len(plan.stale)} of {len(plan.wanted)} stages to run"
+    print_line(f"{count}, {slots} at a time; Prefect starts, which takes a moment")
     # Only scheduled runs have a time limit.
-    train.with_options(timeout_seconds=0)(slots=slots, only=only)
+    train.with_options(timeout_seconds=0)(slots=slots, only=only, plan=plan)
     return 0
 
 

@@ -23,13 +23,6 @@ from pipelines.schedule import RETRY_WHEN_UNAVAILABLE
 from unroll import paths
 from unroll.errors import UNAVAILABLE_EXIT, ServiceUnavailable, UnrollError
 
-# Without DVC's own messages below the level of a warning: the flow reports progress.
-_REPRO = """
-import logging, sys
-from dvc.cli import main
-logging.disable(logging.INFO)
-sys.exit(main(["--wait-for-lock", "repro", "--single-item", sys.argv[1]]))
-"""
 _DVC_HINTS = ("Use `dvc push`", "Data and pipelines are up to date.")
 
 
@@ -167,7 +160,7 @@ def run_stage(stage: str, shared: Shared) -> None:
 
     with shared.slots.take(stage):
         shared.started(stage)
-        status, last = shared.children.run([sys.executable, "-c", _REPRO, stage], report)
+        status, last = shared.children.run([sys.executable, "-m", "pipelines.dvc_process", "repro", stage], report)
         shared.ended(stage, status)
     if status == 0:
         return

@@ -12,7 +12,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 
 from pipelines.gates import run_gates
-from pipelines.graph import needed_for, read_graph, read_stale
+from pipelines.graph import Plan, read_plan
 from pipelines.schedule import TRAIN_SECONDS, cancel_other_due_runs
 from pipelines.stages import run_stages
 from pipelines.summary import print_line, print_results, read_results
@@ -25,23 +25,21 @@ class TrainingFlowError(UnrollError):
 
 
 @flow(name="train", timeout_seconds=TRAIN_SECONDS)
-def train(slots: int | None = None, only: list[str] | None = None) -> None:
+def train(slots: int | None = None, only: list[str] | None = None, plan: Plan | None = None) -> None:
     """Run the stages that have changed, let the gates examine new models, and show the results.
 
     Args:
         slots: The number of stages at a time; by default as many as this machine has room for.
         only: Experiments to train; stages that they do not need are left as they are. By default all.
+        plan: What `read_plan` has just returned for them; by default it is read here.
 
     Raises:
         TrainingFlowError: Stages or the gates failed. The message contains their last lines.
     """
     started = time.monotonic()
     cancel_other_due_runs()
-    graph = read_graph()
-    stages = read_stale(graph)
-    if only:
-        stages &= needed_for(graph, only)
-    states = run_stages(graph, stages, slots or default_slots())
+    plan = plan or read_plan(only)
+    states = run_stages(plan.graph, plan.stale, slots or default_slots())
     # A result of an earlier run may lie where an experiment failed.
     results = [row for row in read_results(only) if _completed(states.get(f"export@{row['experiment']}"))]
     if only is None:
