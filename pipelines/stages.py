@@ -5,7 +5,7 @@ import math
 import re
 import sys
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from graphlib import TopologicalSorter
 from typing import Any
 
@@ -33,19 +33,31 @@ class StageError(UnrollError):
 class Slots:
     """A limit on the number of stages that run at the same time.
 
-    One slot works through the longest chain, so that the run ends early; the others go to the stages that are nearest
-    to a result, so that results appear early. A single slot works like the others.
+    Slots go to the stages that are nearest to a result, so that results appear early. Once the longest chain takes as
+    long as a slot's share of all that waits, one slot works through it, so that the run ends early.
 
     Args:
         count: Number of slots, at least 1.
         to_end: Stage -> seconds from its start to the end of the graph.
         to_result: Stage -> seconds of all stages that are left to the quickest result behind it; may lack stages. It is
             read anew for each free slot.
+        seconds: Stage -> its own seconds.
+
+    Attributes:
+        not_begun: The stages that have not taken a slot yet.
     """
 
-    def __init__(self, count: int, to_end: Mapping[str, float], to_result: Mapping[str, float]) -> None:
-        self._free, self._single = count, count == 1
+    def __init__(
+        self,
+        count: int,
+        to_end: Mapping[str, float],
+        to_result: Mapping[str, float],
+        seconds: Callable[[str], float],
+    ) -> None:
+        self._count = self._free = count
         self._to_end, self._to_result = to_end, to_result
+        self._seconds = seconds
+        self.not_begun = set(to_end)
         self._longest: str | None = None
         self._waiting: set[str] = set()
         self._changed = threading.Condition()
@@ -56,10 +68,11 @@ class Slots:
         with self._changed:
             self._waiting.add(stage)
             self._changed.wait_for(lambda: self._free > 0 and self._next() == stage)
-            self._waiting.remove(stage)
-            self._free -= 1
-            if not self._single and self._longest is None:
+            if stage == self._critical():
                 self._longest = stage
+            self._waiting.remove(stage)
+            self.not_begun.discard(stage)
+            self._free -= 1
             self._changed.notify_all()
         try:
             yield
@@ -70,11 +83,20 @@ class Slots:
                     self._longest = None
                 self._changed.notify_all()
 
+    def forget(self, stages: Collection[str]) -> None:
+        """Stop counting stages that will never begin."""
+        with self._changed:
+            self.not_begun -= set(stages)
+
     def _next(self) -> str:
         """Return the waiting stage that the next free slot goes to."""
-        if not self._single and self._longest is None:
-            return max(self._waiting, key=lambda stage: (self._to_end[stage], stage))
-        return min(self._waiting, key=self._distance)
+        return self._critical() or min(self._waiting, key=self._distance)
+
+    def _critical(self) -> str | None:
+        """Return the waiting stage of the longest chain if that must go on now and no slot works through it."""
+        stage = max(self._waiting, key=lambda stage: (self._to_end[stage], stage))
+        share = sum(map(self._seconds, self.not_begun)) / self._count
+        return stage if self._longest is None and self._to_end[stage] >= share else None
 
     def _distance(self, stage: str) -> tuple[float, float, str]:
         return self._to_result.get(stage, math.inf), -self._to_end[stage], stage
@@ -87,15 +109,16 @@ class Shared:
         self.estimates = Estimates()
         self._graph = {stage: graph[stage] & set(stages) for stage in stages}
         to_end = seconds_to_end(self._graph, self.estimates.of)
-        self._waiting, self._done = set(stages), set[str]()
+        self._done: set[str] = set()
         self._to_result = seconds_to_result(self._graph, self.estimates.of)
-        self.slots = Slots(slots, to_end, self._to_result)
+        self.slots = Slots(slots, to_end, self._to_result, self.estimates.of)
         self.children = Children()
-        self.display = Display(stages, lambda running: self.estimates.left(running, set(self._waiting), to_end, slots))
+        self.display = Display(
+            stages, lambda running: self.estimates.left(running, set(self.slots.not_begun), to_end, slots)
+        )
 
     def started(self, stage: str) -> None:
         """Show that a stage runs."""
-        self._waiting.discard(stage)
         # One of an earlier process would be shown until the first step.
         paths.progress(stage.partition("@")[2]).unlink(missing_ok=True)
         self.display.started(stage)
@@ -110,7 +133,7 @@ class Shared:
                 left = {name: upstream - self._done for name, upstream in self._graph.items() if name not in self._done}
                 self._to_result.update(seconds_to_result(left, self.estimates.of))
             else:
-                self._waiting -= blocked_by(self._graph, stage)
+                self.slots.forget(blocked_by(self._graph, stage))
 
 
 def run_stages(graph: Graph, stages: Collection[str], slots: int) -> dict[str, State[Any]]:

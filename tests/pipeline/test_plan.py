@@ -73,13 +73,18 @@ def test_distances_to_the_end_and_to_a_result():
         graph.needed_for(GRAPH, ["short", "other"])
 
 
+NEAREST_FIRST = ["ingest@a", "train@short", "ingest@b", "compare"]
+
+
 @pytest.mark.parametrize(
-    ("count", "expected"),
-    [(1, ["ingest@a", "train@short", "ingest@b", "compare"]), (2, ["ingest@b", "ingest@a", "train@short", "compare"])],
+    ("count", "unrelated", "expected"),
+    [(1, 0, NEAREST_FIRST), (2, 150, NEAREST_FIRST), (2, 0, ["ingest@b", "ingest@a", "train@short", "compare"])],
 )
-def test_one_slot_takes_the_longest_chain_and_the_others_the_nearest_result(count, expected):
-    to_result = graph.seconds_to_result(GRAPH, seconds_of)
-    slots = Slots(count, graph.seconds_to_end(GRAPH, seconds_of), to_result)
+def test_slots_take_the_nearest_result_until_the_longest_chain_must_begin(count, unrelated, expected):
+    seconds = {"unrelated": unrelated, **{stage: seconds_of(stage) for stage in GRAPH}}
+    stages = {"unrelated": frozenset[str](), **GRAPH}
+    to_end = graph.seconds_to_end(stages, seconds.__getitem__)
+    slots = Slots(count, to_end, graph.seconds_to_result(GRAPH, seconds_of), seconds.__getitem__)
     order: list[str] = []
     ended = {name: threading.Event() for name in expected}
 
@@ -96,7 +101,6 @@ def test_one_slot_takes_the_longest_chain_and_the_others_the_nearest_result(coun
     with contextlib.ExitStack() as others:
         if count == 2:
             others.enter_context(slots.take("export@short"))
-            slots._longest = None
         with slots.take("export@long"):
             for thread in threads:
                 thread.start()
