@@ -3,8 +3,9 @@
 `python -m pipelines.dvc_process read` prints the graph and which stages have changed, as JSON;
 `python -m pipelines.dvc_process repro STAGE` is `dvc repro --single-item STAGE`, and says only what the stage says.
 
-`dvc status` parses params.yaml and pyproject.toml for each stage, and `dvc repro` parses and writes the whole dvc.lock
-for each, in pure Python. With the default experiments, that is more than half of the time of both.
+For each stage, `dvc status` parses params.yaml and pyproject.toml and looks at the same folders of code, and `dvc
+repro` parses and writes the whole dvc.lock, in pure Python. With the default experiments, that takes three quarters of
+their time.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import dvc.dependency.param
 import dvc.dvcfile
 from dvc.cli import main as dvc_main
 from dvc.exceptions import DvcException
+from dvc.output import Output
 from dvc.repo import Repo, lock_repo
 from dvc.utils.serialize import dumps_yaml
 
@@ -30,6 +32,7 @@ from unroll.files import write_text
 def read() -> int:
     """Print a JSON object: `stages`, stage -> the stages whose outputs it reads, and `changed`, a list of stages."""
     dvc.dependency.param.load_path = functools.cache(dvc.dependency.param.load_path)
+    Output.get_hash = _once_for_each_path(Output.get_hash)
     try:
         # One lock around both: DVC forgets the graph when it releases the lock.
         with Repo(_wait_for_lock=True) as repo, lock_repo(repo):
@@ -49,6 +52,18 @@ def repro(stage: str) -> int:
     logging.disable(logging.INFO)
     dvc.dvcfile.modify_yaml = _modify_lock_file
     return int(dvc_main(["--wait-for-lock", "repro", "--single-item", stage]))
+
+
+def _once_for_each_path(get_hash: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a function that remembers the hash of a file or folder, which many stages may depend on."""
+    hashes: dict[str, Any] = {}
+
+    def get_hash_once(output: Any) -> Any:
+        if output.fs_path not in hashes:
+            hashes[output.fs_path] = get_hash(output)
+        return hashes[output.fs_path]
+
+    return get_hash_once
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
-"""The gates of promotion, which examine every bundle that is new after a training."""
+"""MLflow in the training flow: its store, and the gates of promotion, which examine every bundle that is new."""
 
+import contextlib
 from collections.abc import Collection, Sequence
 
 from prefect import task
@@ -9,10 +10,26 @@ from prefect.logging import get_run_logger
 
 from pipelines.schedule import RETRY_WHEN_UNAVAILABLE
 from pipelines.summary import print_line
+from unroll import tracking
 from unroll.errors import UnrollError
 from unroll.promotion import results
 from unroll.redaction import redacted
-from unroll.tracking import send_results, unsent
+
+
+def open_store_early(stages: Collection[str]) -> None:
+    """Begin to open the MLflow store if one of the stages is a training.
+
+    A new store creates its tables, for which the first training would wait. The gates import MLflow here anyway.
+    """
+    if any(stage.startswith("train@") for stage in stages):
+        open_store.submit(return_state=False)
+
+
+@task(name="open-store", cache_policy=NO_CACHE)
+def open_store() -> None:
+    """Open the MLflow store, and leave it to the trainings to report that it cannot be used."""
+    with contextlib.suppress(UnrollError), tracking.open_store():
+        pass
 
 
 def run_gates(only: Collection[str] | None = None) -> UnrollError | None:
@@ -22,7 +39,7 @@ def run_gates(only: Collection[str] | None = None) -> UnrollError | None:
         What went wrong, if anything did: a failure here must not hide the results of the training.
     """
     names = results.undecided(only)
-    to_send = unsent(only or results.exported())
+    to_send = tracking.unsent(only or results.exported())
     if not names and not to_send:
         return None
     if names:
@@ -55,7 +72,7 @@ def examine(names: Sequence[str], to_send: Sequence[str]) -> None:
         get_run_logger().info(redacted(line))
 
     try:
-        send_results(to_send)
+        tracking.send_results(to_send)
         if names:
             promote.gate(names, report)
     except UnrollError as error:

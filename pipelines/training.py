@@ -11,7 +11,7 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 
-from pipelines.gates import run_gates
+from pipelines.gates import open_store_early, run_gates
 from pipelines.graph import Plan, read_plan
 from pipelines.schedule import TRAIN_SECONDS, cancel_other_due_runs
 from pipelines.stages import run_stages
@@ -39,6 +39,7 @@ def train(slots: int | None = None, only: list[str] | None = None, plan: Plan | 
     started = time.monotonic()
     cancel_other_due_runs()
     plan = plan or read_plan(only)
+    open_store_early(plan.stale)
     states = run_stages(plan.graph, plan.stale, slots or default_slots())
     # A result of an earlier run may lie where an experiment failed.
     results = [row for row in read_results(only) if _completed(states.get(f"export@{row['experiment']}"))]

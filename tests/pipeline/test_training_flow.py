@@ -117,6 +117,9 @@ def test_runs_stages_in_parallel_and_shows_the_edges(dvc_repo, prefect_server):
     assert run(dvc_repo, environment).returncode == 0
     # The output of `free` is the same as before, so DVC has nothing to do for what depends on it.
     assert journal(dvc_repo)[len(lines) :] == ["start free", "end free"]
+    lock = (dvc_repo.path / "dvc.lock").read_bytes()
+    dvc_repo.dvc("commit", "--force")
+    assert (dvc_repo.path / "dvc.lock").read_bytes() == lock, "DVC writes another file"
 
 
 def test_failures_block_what_depends_on_them_and_absent_servers_are_retried(dvc_repo, prefect_server):
