@@ -11,7 +11,7 @@ CODE = sorted(path for place in ("src", "pipelines", "benchmarks") for path in (
 EVERYTHING = [*CODE, *sorted((ROOT / "tests").rglob("*.py"))]
 FORBIDDEN = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.load", "tempfile.mktemp"}
 UNPICKLING = {"pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"}
-MAY_UNPICKLE = {"src/unroll/domains/digits/dataset.py"}
+MAY_UNPICKLE = {"src/unroll/domains/digits/pickles.py"}
 """The published digits are a pickle: read after their checksum, by an unpickler that lets in numpy arrays alone."""
 
 

@@ -18,12 +18,13 @@ PREDICT = """\
 Score files with a bundle: each becomes FOLDER/STEM.parquet with row_id, prediction, score and model_version.
 
 What a file holds depends on the model:
-  digits               784 values per row: a column `pixels` (Parquet), 784 columns (CSV), or images (IDX)
+  digits               images: a column `pixels` (Parquet), a column for each pixel (CSV, TSV), IDX, or npz
   prices               one row per day: date and the columns that the model reads (Parquet, CSV)
   text                 a column `text`; for translations `source`, for prompts `prompt`, for tags `tokens`
                        (Parquet, CSV, TSV, JSONL), or plain text with one row per line (.txt)
   recordings, strips   a column of lists of numbers: `frames` or `pixels` (Parquet)
-Text files and IDX may be gzipped. Ids are read from `row_id` (for texts, also `id`), or rows are numbered from 0.
+Text files and IDX may be gzipped; a folder of Parquet parts is one file. Ids are read from `row_id` (for texts and
+images, also `id`), or rows are numbered from 0.
 Rows that cannot be scored (empty texts, missing pixels) go to FOLDER/STEM.quarantine.parquet, with the reason.
 """
 
