@@ -51,15 +51,15 @@ class RecurrentLayer(nn.Module):
         device, dtype = inputs.device.type, self.input_parameters[0].dtype
         # Autocast would run cuDNN's recurrent layers in float16, whatever type it was asked for, and float16 needs loss
         # scaling: they stay in the type of their weights. On the CPU, oneDNN has an LSTM in bfloat16, and nothing else.
-        lstm_on_cpu = device == "cpu" and isinstance(self.rnn, nn.LSTM)
-        with torch.autocast(device, enabled=lstm_on_cpu and torch.is_autocast_enabled(device)):
+        lstm_on_cpu = self.rnn if device == "cpu" and isinstance(self.rnn, nn.LSTM) else None
+        with torch.autocast(device, enabled=lstm_on_cpu is not None and torch.is_autocast_enabled(device)):
             inputs = inputs.to(dtype)
             state = None if state is None else tuple(part.to(dtype) for part in state)
             initial = state[0] if state is not None and self.states == 1 else state
             if lengths is None:
                 outputs, final = self.rnn(inputs, initial)
-            elif lstm_on_cpu:
-                outputs, final = run_padded(self.rnn, inputs, lengths, state)
+            elif lstm_on_cpu is not None:
+                outputs, final = run_padded(lstm_on_cpu, inputs, lengths, state)
             else:
                 packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
                 packed_outputs, final = self.rnn(packed, initial)
