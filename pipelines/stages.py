@@ -5,6 +5,7 @@ import math
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from graphlib import TopologicalSorter
 from typing import Any
@@ -23,6 +24,8 @@ from pipelines.schedule import RETRY_WHEN_UNAVAILABLE
 from unroll import paths
 from unroll.errors import UNAVAILABLE_EXIT, ServiceUnavailable, UnrollError
 
+_SECONDS_TO_ASK = 5.0
+"""A stage whose upstream stages are done asks for a slot within milliseconds."""
 _DVC_HINTS = ("Use `dvc push`", "Data and pipelines are up to date.")
 
 
@@ -38,6 +41,7 @@ class Slots:
 
     Args:
         count: Number of slots, at least 1.
+        graph: Stage -> the stages that it waits for.
         to_end: Stage -> seconds from its start to the end of the graph.
         to_result: Stage -> seconds of all stages that are left to the quickest result behind it; may lack stages. It is
             read anew for each free slot.
@@ -45,21 +49,24 @@ class Slots:
 
     Attributes:
         not_begun: The stages that have not taken a slot yet.
+        done: The stages that have ended well.
     """
 
     def __init__(
         self,
         count: int,
+        graph: Graph,
         to_end: Mapping[str, float],
         to_result: Mapping[str, float],
         seconds: Callable[[str], float],
     ) -> None:
         self._count = self._free = count
-        self._to_end, self._to_result = to_end, to_result
+        self._graph, self._to_end, self._to_result = graph, to_end, to_result
         self._seconds = seconds
-        self.not_begun = set(to_end)
+        self.not_begun, self.done = set(graph), set[str]()
         self._longest: str | None = None
         self._waiting: set[str] = set()
+        self._expected_until = time.monotonic() + _SECONDS_TO_ASK
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
@@ -67,7 +74,9 @@ class Slots:
         """Wait for a slot, and hold it for the block."""
         with self._changed:
             self._waiting.add(stage)
-            self._changed.wait_for(lambda: self._free > 0 and self._next() == stage)
+            # A stage that never asks, because Prefect could not start its task, holds the others up for a moment only.
+            while not self._changed.wait_for(lambda: self._free > 0 and self._next() == stage, _SECONDS_TO_ASK):
+                pass
             if stage == self._critical():
                 self._longest = stage
             self._waiting.remove(stage)
@@ -83,18 +92,32 @@ class Slots:
                     self._longest = None
                 self._changed.notify_all()
 
+    def completed(self, stage: str) -> None:
+        """Note that a stage has ended well, before it gives its slot back."""
+        with self._changed:
+            self.done.add(stage)
+            self._expected_until = time.monotonic() + _SECONDS_TO_ASK
+
     def forget(self, stages: Collection[str]) -> None:
         """Stop counting stages that will never begin."""
         with self._changed:
             self.not_begun -= set(stages)
 
+    def _ready(self) -> set[str]:
+        """Return the stages that can begin: those that wait, and those that are about to ask for a slot.
+
+        Without the latter, the slot of a stage would never go to the stage that follows it.
+        """
+        expected = self.not_begun if time.monotonic() < self._expected_until else ()
+        return self._waiting | {stage for stage in expected if self._graph[stage] <= self.done}
+
     def _next(self) -> str:
-        """Return the waiting stage that the next free slot goes to."""
-        return self._critical() or min(self._waiting, key=self._distance)
+        """Return the stage that the next free slot goes to."""
+        return self._critical() or min(self._ready(), key=self._distance)
 
     def _critical(self) -> str | None:
-        """Return the waiting stage of the longest chain if that must go on now and no slot works through it."""
-        stage = max(self._waiting, key=lambda stage: (self._to_end[stage], stage))
+        """Return the stage of the longest chain that can begin, if that must go on now and no slot works through it."""
+        stage = max(self._ready(), key=lambda stage: (self._to_end[stage], stage))
         share = sum(map(self._seconds, self.not_begun)) / self._count
         return stage if self._longest is None and self._to_end[stage] >= share else None
 
@@ -109,9 +132,8 @@ class Shared:
         self.estimates = Estimates()
         self._graph = {stage: graph[stage] & set(stages) for stage in stages}
         to_end = seconds_to_end(self._graph, self.estimates.of)
-        self._done: set[str] = set()
         self._to_result = seconds_to_result(self._graph, self.estimates.of)
-        self.slots = Slots(slots, to_end, self._to_result, self.estimates.of)
+        self.slots = Slots(slots, self._graph, to_end, self._to_result, self.estimates.of)
         self.children = Children()
         self.display = Display(
             stages, lambda running: self.estimates.left(running, set(self.slots.not_begun), to_end, slots)
@@ -129,8 +151,9 @@ class Shared:
             seconds = self.display.ended(stage, failed=status != 0)
             if status == 0:
                 self.estimates.measured(stage, seconds)
-                self._done.add(stage)
-                left = {name: upstream - self._done for name, upstream in self._graph.items() if name not in self._done}
+                self.slots.completed(stage)
+                done = set(self.slots.done)
+                left = {name: upstream - done for name, upstream in self._graph.items() if name not in done}
                 self._to_result.update(seconds_to_result(left, self.estimates.of))
             else:
                 self.slots.forget(blocked_by(self._graph, stage))

@@ -84,7 +84,8 @@ def test_slots_take_the_nearest_result_until_the_longest_chain_must_begin(count,
     seconds = {"unrelated": unrelated, **{stage: seconds_of(stage) for stage in GRAPH}}
     stages = {"unrelated": frozenset[str](), **GRAPH}
     to_end = graph.seconds_to_end(stages, seconds.__getitem__)
-    slots = Slots(count, to_end, graph.seconds_to_result(GRAPH, seconds_of), seconds.__getitem__)
+    slots = Slots(count, stages, to_end, graph.seconds_to_result(GRAPH, seconds_of), seconds.__getitem__)
+    slots._expected_until = 0
     order: list[str] = []
     ended = {name: threading.Event() for name in expected}
 
@@ -117,6 +118,28 @@ def test_slots_take_the_nearest_result_until_the_longest_chain_must_begin(count,
     for thread in threads:
         thread.join()
     assert order == expected
+
+
+def test_a_slot_is_kept_for_the_stage_that_follows():
+    slots = Slots(
+        1, GRAPH, graph.seconds_to_end(GRAPH, seconds_of), graph.seconds_to_result(GRAPH, seconds_of), seconds_of
+    )
+    order: list[str] = []
+
+    def stage(name):
+        with slots.take(name):
+            order.append(name)
+
+    other, following = (threading.Thread(target=stage, args=(name,)) for name in ("ingest@b", "train@short"))
+    with slots.take("ingest@a"):
+        other.start()
+        while not slots._waiting:
+            pass
+        slots.completed("ingest@a")
+    following.start()
+    following.join()
+    other.join()
+    assert order == ["train@short", "ingest@b"]
 
 
 def trained(experiment, seconds):
