@@ -6,13 +6,14 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from benchmarks import flow, layers, predict, scoring, training, translation
+from benchmarks import flow, layers, predict, scoring, together, training, translation
 from benchmarks.figures import CORES, machine, section
 from unroll.errors import UnrollError
 
 BENCHMARKS = {
     "layers": layers.measure,
     "training": training.measure,
+    "together": together.measure,
     "predict": predict.measure,
     "scoring": scoring.measure,
     "text": translation.measure,
