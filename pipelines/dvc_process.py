@@ -4,7 +4,7 @@
 `python -m pipelines.dvc_process repro STAGE` is `dvc repro --single-item STAGE`, and says only what the stage says.
 
 For each stage, `dvc status` parses params.yaml and pyproject.toml and looks at the same folders of code, and `dvc
-repro` parses and writes the whole dvc.lock, in pure Python. With the default experiments, that takes three quarters of
+repro` parses and writes the whole dvc.lock, in pure Python. With the default experiments, that takes two thirds of
 their time.
 """
 
