@@ -33,6 +33,12 @@ whether the graph reads only the beginning of the row.
 """
 READ_ERRORS = (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error, UnicodeDecodeError)
 """What the libraries raise for a broken file."""
+_CAUSES = {
+    "straddl": "a row takes more than 1 MB",
+    "Expected all lists to be of size": "a row is missing in a column of lists of fixed size, which Arrow cannot read; "
+    "write the column as lists of variable size",
+}
+"""What parts of Arrow's messages mean."""
 CALLS_PER_BATCH = 16
 """Calls of the graph that rows are read for at once: rows of varying length are sorted among them, which saves padding,
 and threads hand over less often."""
@@ -142,7 +148,8 @@ def guarded(batches: Iterable[pa.RecordBatch], path: Path) -> Iterator[pa.Record
             rows += batch.num_rows
             yield batch
     except READ_ERRORS as error:
-        found = "a row takes more than 1 MB" if "straddl" in str(error) else " ".join(str(error).split())
+        found = " ".join(str(error).split())
+        found = next((told for part, told in _CAUSES.items() if part in found), found)
         raise FormatError(f"{path} cannot be read after row {rows}: {found}") from error
     if not rows:
         raise DataError(f"{path} has no rows; expected at least one")

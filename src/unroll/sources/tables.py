@@ -141,12 +141,7 @@ def _is_tsv(path: Path) -> bool:
 
 
 def _lines(path: Path, skipped: int = 0) -> Iterator[str]:
-    """Yield lines as the csv module needs them: a CR that no LF follows ends one, too."""
-    for line in itertools.islice(iter_lines(path), skipped, None):
-        if "\r" in line[:-2]:
-            yield from re.findall(r"[^\r]*(?:\r\n?|[^\r]$)", line)
-        else:
-            yield line
+    return itertools.islice(iter_lines(path), skipped, None)
 
 
 def _block(path: Path) -> tuple[list[str], bool]:
@@ -177,7 +172,10 @@ def _rows(lines: Iterable[str], separator: str, quotes: bool, whole: bool = True
         except StopIteration:
             break
         except csv.Error as error:
-            raise csv.Error(f"line {first + reader.line_num:,} is not valid CSV: {error}") from None
+            found = f"line {first + reader.line_num:,} is not valid CSV: {error}"
+            if "new-line" in str(error):
+                found = f"line {first + reader.line_num:,} has a carriage return (CR) inside a cell without quotes"
+            raise csv.Error(found) from None
         # A cell in quotes may have line breaks: a row starts where the last one ended.
         start, line = line, first + reader.line_num + 1
         if waiting is None and len(cells) < 2 and not "".join(cells).strip():

@@ -29,7 +29,7 @@ def file(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "settings", "names", "rows"),
     [
-        ("lines", '\n a ,"b\r\nc"\r1,"2\n"\n \n,4\r\n', {}, ["a", "b\r\nc"], [(4, ["1", "2\n"]), (7, ["", "4"])]),
+        ("lines", '\n a ,"b\r\nc"\n1,"2\n"\n \n,4\r\n', {}, ["a", "b\r\nc"], [(4, ["1", "2\n"]), (7, ["", "4"])]),
         ("semicolons", 'id;"a, b";"c, d"\n1;2,5;3', {}, ["id", "a, b", "c, d"], [(2, ["1", "2,5", "3"])]),
         ("commas in a header", "id;open, high;x\n1;2;3", {}, ["id", "open, high", "x"], [(2, ["1", "2", "3"])]),
         ("known names", "text,x;y\na,1;2\n", {}, ["text", "x;y"], [(2, ["a", "1;2"])]),
@@ -67,6 +67,7 @@ def test_what_a_table_has(file, name, content, settings, names, rows):
         ("a.csv", "a,b\n1,2,3", {}, "line 2: 3 cells"),
         ("a.csv", 'a,b\n1,"2', {}, "line 2"),
         ("a.csv", "\n", {}, "empty"),
+        ("a.csv", "text\na\rb\n", {}, r"line 2 has a carriage return"),
         ("a.csv", "a,b\n1,2\n", {"column_names": ("x", "y", "z")}, "2 columns, and `column_names` 3"),
     ],
 )
