@@ -101,8 +101,11 @@ def as_bytes(values: NDArray[np.generic]) -> tuple[Pixels, Reasons]:
     for row in np.flatnonzero(outside.any(axis=1)):
         pixel = int(outside[row].argmax())
         value = values[row, pixel]
-        missing = isinstance(value, np.floating) and np.isnan(value)
-        reasons[int(row)] = f"pixel {pixel} is missing" if missing else f"pixel {pixel} is {value:g}, expected 0–255"
+        if np.isnan(value):
+            reasons[int(row)] = f"pixel {pixel} is missing"
+        else:
+            expected = "0–255" if value == np.rint(value) else "a whole number 0–255"
+            reasons[int(row)] = f"pixel {pixel} is {value:g}, expected {expected}"
     found[list(reasons)] = 0
     return found, reasons
 
