@@ -20,6 +20,8 @@ _EMPTY = ("", "null", "none", "nan", "nat", "<na>", "n/a", "na", "#n/a", "-", "-
 _UNITS = {"k": "e3", "m": "e6", "b": "e9", "t": "e12"}
 _CURRENCY = r"^([+-]?)\s*(?:[$€£¥₹]|USD|EUR)\s*|\s*(?:[$€£¥₹]|USD|EUR)$"
 _BLANKS = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'"})
+FEW = 0.05
+"""Share of the cells that may contradict how the others are written; they cannot be read, and are set aside."""
 _TICKER = 100
 """Most characters of a ticker's name."""
 _EXACT = 2**53
@@ -76,11 +78,11 @@ def style_of(columns: Sequence[pd.Series], separator: str, reading: PriceReading
     """
     decimal = reading.decimal or {",": ".", ".": ","}.get(reading.thousands or "")
     if decimal is None:
-        decimal = _decimal_of([one for one in columns if pd.api.types.is_string_dtype(one)], separator, reading)
+        decimal = _decimal_of([one for one in columns if pd.api.types.is_string_dtype(one)], separator)
     return Style(decimal, reading.thousands or ".,".replace(decimal, "") + " '")
 
 
-def _decimal_of(columns: Sequence[pd.Series], separator: str, reading: PriceReading) -> str:
+def _decimal_of(columns: Sequence[pd.Series], separator: str) -> str:
     if not columns:
         return "."
     text = pd.concat([_plain(one) for one in columns])
@@ -93,7 +95,7 @@ def _decimal_of(columns: Sequence[pd.Series], separator: str, reading: PriceRead
         counts[_evidence(str(shape))] += int(count)
     if counts["."] or counts[","]:
         least, decimal = min(((counts[one], other) for one, other in (".,", ",.")))
-        if least > reading.max_bad_share * (counts["."] + counts[","]):
+        if least > FEW * (counts["."] + counts[","]):
             examples = " and ".join(repr(text[shapes.map(_evidence) == one].iloc[0]) for one in ".,")
             raise FormatError(f"{examples} have different decimal separators; set `decimal`")
         return decimal

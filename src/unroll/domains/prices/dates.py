@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from unroll.domains.prices.cells import Faults, shown, text_of
+from unroll.domains.prices.cells import FEW, Faults, shown, text_of
 from unroll.domains.prices.config import EPOCHS, PriceReading
 from unroll.errors import FormatError
 
@@ -116,7 +116,7 @@ def _numbers(cells: pd.Series, reading: PriceReading) -> tuple[Days, str]:
         numbers = np.where(whole, values, 0).astype("int64")
     wanted = reading.date_format
     dated = ((numbers >= 19_000_101) & (numbers <= 29_991_231))[whole]
-    form = wanted or ("%Y%m%d" if dated.size and dated.mean() >= 1 - reading.max_bad_share else None)
+    form = wanted or ("%Y%m%d" if dated.size and dated.mean() >= 1 - FEW else None)
     if form and form not in EPOCHS:
         # A number has lost the zeros that a date may begin with.
         width = len(pd.Timestamp(2022, 1, 1).strftime(form))
@@ -170,7 +170,7 @@ def _decided(day: pd.Series, text: pd.Series, reading: PriceReading) -> tuple[Da
     # A date that begins with the year needs no format.
     if wanted and not (shape.startswith((r"\d{4}", "(19")) and fits[known].all()):
         return _parsed(day, wanted.replace("%B", "%b")), wanted
-    if fits.sum() < (1 - reading.max_bad_share) * known.sum():
+    if fits.sum() < (1 - FEW) * known.sum():
         example = text[known & ~fits].iloc[0]
         raise FormatError(
             f"column date: found {example[:40]!r}, expected dates in one format such as 2017-01-31, 31-Jan-2017 or "

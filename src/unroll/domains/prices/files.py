@@ -10,7 +10,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from unroll.domains.prices.config import PriceReading
-from unroll.domains.prices.titles import FIELDS, Places, by_ticker, find_columns, header_rows, split_titles
+from unroll.domains.prices.titles import (
+    FIELDS,
+    Places,
+    by_ticker,
+    find_columns,
+    header_rows,
+    place_of_dates,
+    split_titles,
+)
 from unroll.errors import FormatError
 from unroll.sources.forms import start_of
 from unroll.sources.parquet import ParquetTable, open_parquet, parquet_batches, read_parquet
@@ -65,15 +73,18 @@ def _read_csv(path: Path, required: Sequence[str], reading: PriceReading) -> Ite
     layout = layout_of(path, reading, _KNOWN)
     titles, rows = layout.names, list(rows_of(path, layout))
     below = header_rows(titles, [cells for _, cells in rows[:2]]) if layout.header else 0
-    levels = split_titles(titles) or ((titles, rows[0][1]) if below else None)
+    levels = split_titles(titles)
     data = rows[below:]
     about = Cells(pd.DataFrame(), np.array([line for line, _ in data], "int64"), "line", layout.separator)
 
     def column(place: int) -> pd.Series:
         return pd.Series([cells[place] for _, cells in data], dtype="str")
 
-    if levels:
-        yield _with_tickers(about, levels, column, required, reading)
+    if levels or below:
+        # In the first column pandas writes names of the levels, then that of the dates.
+        dates = place_of_dates(*levels) if levels else 0
+        tickers = by_ticker(*(levels or (titles, rows[0][1])), dates)
+        yield _with_tickers(about, dates, tickers, column, required, reading)
         return
     places = find_columns(titles, reading.columns, required)
     frame = pd.DataFrame({name: column(place) for name, place in places.items()})
@@ -87,7 +98,9 @@ def _read_parquet(path: Path, required: Sequence[str], reading: PriceReading) ->
         if levels:
             table = read_parquet(path)
             about = Cells(pd.DataFrame(), np.arange(1, len(table) + 1), "row")
-            yield _with_tickers(about, levels, lambda place: _series(table.column(place)), required, reading)
+            dates = place_of_dates(*levels)
+            tickers = by_ticker(*levels, dates)
+            yield _with_tickers(about, dates, tickers, lambda at: _series(table.column(at)), required, reading)
             return
         places = find_columns(titles, reading.columns, required)
         start = 1
@@ -134,7 +147,8 @@ def _series(column: pa.ChunkedArray) -> pd.Series:
 
 def _with_tickers(
     about: Cells,
-    levels: tuple[Sequence[str], Sequence[str]],
+    dates: int,
+    tickers: Mapping[str, Mapping[int, str]],
     column: Callable[[int], pd.Series],
     required: Sequence[str],
     reading: PriceReading,
@@ -144,7 +158,6 @@ def _with_tickers(
     A day without any price of a ticker is no row of it, but is counted; one that all tickers lack is a row of the
     first.
     """
-    dates, tickers = by_ticker(*levels)
     days, rows = column(dates), about.rows
     frames: dict[str, pd.DataFrame] = {}
     ignored: list[str] = []

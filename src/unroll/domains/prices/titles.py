@@ -114,27 +114,30 @@ def _pair(title: str) -> tuple[str, str] | None:
     return pair if isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(one, str) for one in pair) else None
 
 
-def by_ticker(first: Sequence[str], second: Sequence[str]) -> tuple[int, dict[str, dict[int, str]]]:
+def place_of_dates(upper: Sequence[str], lower: Sequence[str]) -> int:
+    """Return the position of the dates in a header of two levels."""
+    for place, levels in enumerate(zip(upper, lower, strict=True)):
+        names = [plain(one) for one in levels]
+        if not any(names) or any(name and name in group for name in names for group in FIELDS["date"]):
+            return place
+    raise FormatError(f"missing column date; the header has: {', '.join(upper[:_SHOWN])}, each with a ticker")
+
+
+def by_ticker(upper: Sequence[str], lower: Sequence[str], dates: int) -> dict[str, dict[int, str]]:
     """Sort the columns of a header of two levels, one of which has the tickers.
 
     Returns:
-        The position of the dates; and for each ticker the titles of its columns, by position.
+        For each ticker the titles of its columns, by position; without the dates.
     """
-    dates = next((at for at, one in enumerate(zip(first, second, strict=True)) if _is_date(*one)), 0)
     known = {title for groups in FIELDS.values() for group in groups for title in group if title}
-    counts = [sum(plain(one) in known for one in level) for level in (first, second)]
+    counts = [sum(plain(one) in known for one in level) for level in (upper, lower)]
     found: dict[str, dict[int, str]] = {}
-    upper = ""
-    for place, (one, lower) in enumerate(zip(first, second, strict=True)):
+    joined = ""
+    for place, (above, below) in enumerate(zip(upper, lower, strict=True)):
         if place == dates:
             continue
         # A spreadsheet writes the title of joined cells once.
-        upper = one.strip() or upper
-        field, ticker = (upper, lower.strip()) if counts[0] >= counts[1] else (lower, upper)
+        joined = above.strip() or joined
+        field, ticker = (joined, below.strip()) if counts[0] >= counts[1] else (below, joined)
         found.setdefault(ticker, {})[place] = field
-    return dates, found
-
-
-def _is_date(upper: str, lower: str) -> bool:
-    names = [plain(one) for one in (upper, lower)]
-    return any(name and name in group for name in names for group in FIELDS["date"]) or not any(names)
+    return found
