@@ -51,7 +51,8 @@ def _failed(outcomes):
 
 
 def test_sound_prices_pass_and_leave_pages_without_times_and_paths(tmp_path):
-    outcomes = _check_prices(_prices(), tmp_path / "docs")
+    # A high that a rounding error puts below the close is sound, too.
+    outcomes = _check_prices(_prices(high={3: 101 - 2e-14}), tmp_path / "docs")
     assert len(outcomes) == 21
     assert _failed(outcomes) == {}
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -59,7 +60,7 @@ def test_sound_prices_pass_and_leave_pages_without_times_and_paths(tmp_path):
     assert Path("index.html") in pages
     assert any("no gap beyond 7 days" in page.decode() for path, page in pages.items() if path.suffix == ".html")
     assert not any(str(tmp_path).encode() in page for page in pages.values())
-    _check_prices(_prices(), tmp_path / "again")
+    _check_prices(_prices(high={3: 101 - 2e-14}), tmp_path / "again")
     assert pages == {path: (tmp_path / "again" / path).read_bytes() for path in pages}
 
 

@@ -13,7 +13,7 @@ Numbers = NDArray[np.float64]
 
 PAIRS = (("low", "open"), ("low", "close"), ("open", "high"), ("close", "high"))
 """Columns of which the first is at most the second."""
-_ULPS = 8
+_ULPS = 64
 """Steps of float64 by which a price may miss its day's range: adjusted prices are products of rounded factors."""
 
 

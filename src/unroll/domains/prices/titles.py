@@ -67,7 +67,8 @@ def find_columns(titles: Sequence[str], chosen: Mapping[FileColumn, str], requir
     if missing:
         shown = ", ".join(title.strip() or "''" for title in titles[:_SHOWN])[:300] + ", …" * (len(titles) > _SHOWN)
         raise FormatError(
-            f"missing column {', '.join(missing)}; the header has: {shown}; if one of them is it, set `columns`"
+            f"missing column {', '.join(missing)}; the header has: {shown}; `columns` says which is which, and "
+            "`column_names` names those of a file without a header"
         )
     return found
 
