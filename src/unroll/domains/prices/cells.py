@@ -56,8 +56,15 @@ class Style:
 
     def parse(self, text: pd.Series) -> pd.Series:
         """Return float64, NaN where a text is not a number."""
-        fits = text.str.fullmatch(self.number)
-        plain = text[fits].str.replace(self.thousands, "", regex=True).str.replace(self.decimal, ".", regex=False)
+        # Most numbers are plain, and the whole pattern is slow.
+        fits = text.str.fullmatch(rf"[+-]?\d+(?:{re.escape(self.decimal)}\d*)?")
+        plain = text[fits]
+        others = text[~fits]
+        others = others[others.str.fullmatch(self.number)]
+        if len(others):
+            plain = pd.concat([plain, others.str.replace(self.thousands, "", regex=True)])
+        if self.decimal != ".":
+            plain = plain.str.replace(self.decimal, ".", regex=False)
         # Unlike `pandas.to_numeric`, Python's own conversion rounds to the nearest float64.
         return plain.astype("float64").reindex(text.index)
 
@@ -88,8 +95,8 @@ def _decimal_of(columns: Sequence[pd.Series], separator: str) -> str:
     text = pd.concat([_plain(one) for one in columns])
     text = text.str.replace(r"[kmbt]$|e[+-]?\d+$", "", regex=True).str.lstrip("+-")
     text = text[text.str.fullmatch(r"[\d., ']*\d[\d., ']*")]
-    # Cells of one shape decide alike; of zeros only a leading one matters, as in 0,123.
-    shapes = text.str.replace(r"[1-9]|(?<=[\d., '])0", "9", regex=True)
+    # Cells of one shape decide alike: digits are 9, but for a zero in front, as in 0,123.
+    shapes = text.str.replace(r"^0", "z", regex=True).str.replace(r"\d", "9", regex=True)
     counts: Counter[str] = Counter()
     for shape, count in shapes.value_counts().items():
         counts[_evidence(str(shape))] += int(count)
@@ -144,12 +151,19 @@ def numbers(
         text = _plain(text_of(cells, "a number"))
         empty = text.isin(_EMPTY).to_numpy()
         if units:
-            text = text.str.replace(r"(?<=[\d.,])\s*([kmbt])$", lambda unit: _UNITS[unit[1]], regex=True)
+            text = _without_units(text)
         found = style.parse(text).to_numpy()
         valid = np.isfinite(found)
     for row in np.flatnonzero(~valid & ~(empty & optional)).tolist():
         faults.add(row, f"column {cells.name}: {shown(cells.iloc[row])}, expected a number")
     return np.where(valid, found, np.nan)
+
+
+def _without_units(text: pd.Series) -> pd.Series:
+    """Write `3.4m` as `3.4e6`, which rounds once."""
+    found = text.str.contains(r"[0-9.,] *[kmbt]$")
+    written = [f"{one[:-1].rstrip()}{_UNITS[one[-1]]}" for one in text[found]]
+    return text.where(~found, pd.Series(written, text.index[found], dtype="str")) if written else text
 
 
 def tickers(cells: pd.Series, faults: Faults) -> list[str]:
@@ -183,4 +197,8 @@ def shown(value: Any) -> str:
 
 def _plain(text: pd.Series) -> pd.Series:
     """Return texts in lower case, without currencies, with plain blanks and apostrophes."""
-    return text.str.strip().str.translate(_BLANKS).str.replace(_CURRENCY, r"\1", regex=True).str.lower()
+    odd = ~text.str.fullmatch(r"[+-]?[0-9.,]*")
+    if not odd.any():
+        return text
+    others = text[odd].str.strip().str.translate(_BLANKS).str.replace(_CURRENCY, r"\1", regex=True).str.lower()
+    return text.where(~odd, others)

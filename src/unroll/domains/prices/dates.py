@@ -154,10 +154,16 @@ def _texts(text: pd.Series, reading: PriceReading) -> tuple[Days, str]:
         plain = known[digits].str.replace(r"\.0+$", "", regex=True)
         numbers = pd.to_numeric(plain, errors="coerce").astype("Int64").reindex(text.index)
         return _numbers(numbers, reading)
-    parts = text.str.extract(f"^{_TIME.pattern}$")
-    day = parts["day"].fillna("").str.strip().str.replace(_MONTH, lambda month: month[1].title(), regex=True)
+    # Most files have neither times nor names of months.
+    timed = text.str.contains(":", regex=False).any()
+    parts = (
+        text.str.extract(f"^{_TIME.pattern}$") if timed else pd.DataFrame({"day": text, "time": None, "offset": None})
+    )
+    day = parts["day"].fillna("").str.strip()
+    if day.str.contains("[A-Za-z]").any():
+        day = day.str.replace(_MONTH, lambda month: month[1].title(), regex=True)
     found, name = _decided(day, text, reading)
-    return _in_zone(found, parts, reading), name
+    return (_in_zone(found, parts, reading) if timed else found), name
 
 
 def _decided(day: pd.Series, text: pd.Series, reading: PriceReading) -> tuple[Days, str]:
