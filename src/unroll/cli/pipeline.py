@@ -4,6 +4,7 @@ import argparse
 import ctypes
 import importlib
 import os
+import sys
 from collections.abc import Callable
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -20,6 +21,8 @@ STAGES = {
 }
 """Stage -> (what its argument names, what it does)."""
 
+_WITHOUT_PANDAS = ("featurize", "baseline", "train", "evaluate", "export")
+
 
 def _configure(argument: str) -> Callable[[argparse.ArgumentParser], None]:
     def configure(command: argparse.ArgumentParser) -> None:
@@ -34,9 +37,21 @@ def _run_stage(options: argparse.Namespace) -> None:
     # A stage's result must not depend on the number of cores; training.threads is set where it counts.
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-    if options.command == "train":
+    if options.command in ("train", "evaluate", "export"):
         _keep_freed_memory()
+    if options.command in _WITHOUT_PANDAS:
+        _keep_pandas_out()
     importlib.import_module(f"unroll.stages.{options.command}").run(options.name)
+
+
+def _keep_pandas_out() -> None:
+    """Let pyarrow look for pandas where there is none: its first conversion would import it, for half a second."""
+    import pyarrow as pa
+
+    folders = sys.path[:]
+    sys.path.clear()
+    pa.array([0])
+    sys.path += folders
 
 
 def _keep_freed_memory() -> None:

@@ -67,8 +67,8 @@ def entry_names(section: SectionName, path: Path = paths.PARAMS) -> list[str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        # The pure Python parser reads YAML 1.2, as DVC does: 5e-05 is a number.
-        content = YAML(typ="safe", pure=True).load(path)
+        # YAML 1.2, as DVC reads it: 5e-05 is a number.
+        content = YAML(typ="safe").load(path)
     except FileNotFoundError:
         raise ParameterError(f"{path} does not exist; run unroll in the root of the repository") from None
     except DuplicateKeyError as error:

@@ -21,7 +21,7 @@ from unroll.inference.scorer import Scorer
 
 PREDICTED_ROWS = 5_000
 """Maximum number of rows to predict, evenly spaced."""
-GENERATED_ROWS = 500
+GENERATED_ROWS = 200
 """The same for a generator, which takes longer."""
 _CHUNK_ROWS = 8192
 MIN_VALID_ROWS = 100
