@@ -116,6 +116,7 @@ def test_tags_and_tokens_by_hand(make):
     assert samples.vocabularies["token"].tokens_of(tensors["inputs"][0, :, 0]) == SENTENCES[0][0]
     assert tensors["inputs"][1, :, 0].tolist() == [UNK, UNK, PAD, PAD, PAD]
     assert tensors["text"][2] == "Zoë is in Paris"
+    assert tensors["tags"][1] == "B-LOC O"
 
 
 def test_the_first_characters_of_a_token_follow_it(make):
@@ -162,10 +163,15 @@ def test_each_token_needs_a_tag(make, tokens, tags):
 TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 
 
+def _rows(*targets):
+    tags = [" ".join(TAGS[tag] for tag in row if tag != IGNORE_INDEX) for row in targets]
+    return {"targets": np.array(targets), "tags": np.array(tags, object)}
+
+
 def test_score_by_hand():
-    targets = np.array([[1, 2, 0, 3, IGNORE_INDEX], [1, 0, 3, 4, 0]])
+    rows = _rows([1, 2, 0, 3, IGNORE_INDEX], [1, 0, 3, 4, 0])
     labels = np.array([[1, 2, 0, 0, 4], [1, 2, 3, 4, 0]])
-    found = score(labels, {"targets": targets}, TAGS)
+    found = score(labels, rows, TAGS)
     # True: PER LOC, PER LOC. Found: PER, PER (too long), LOC. Two are right.
     assert found["entity_precision"] == pytest.approx(2 / 3)
     assert found["entity_recall"] == pytest.approx(2 / 4)
@@ -175,16 +181,25 @@ def test_score_by_hand():
         "LOC": {"entity_f1": pytest.approx(2 / 3), "entities": 2},
         "PER": {"entity_f1": pytest.approx(1 / 2), "entities": 2},
     }
-    assert per_sample_loss(labels, {"targets": targets}) == pytest.approx([1 / 4, 1 / 5])
-    assert score(np.eye(5, dtype=np.float32)[labels], {"targets": targets}, TAGS) == found
+    assert per_sample_loss(labels, rows) == pytest.approx([1 / 4, 1 / 5])
+    assert score(np.eye(5, dtype=np.float32)[labels], rows, TAGS) == found
 
 
 def test_score_without_entities():
     nothing = np.zeros((1, 3), np.int64)
-    missed = score(nothing, {"targets": np.array([[1, 2, 0]])}, TAGS)
+    missed = score(nothing, _rows([1, 2, 0]), TAGS)
     assert (missed["entity_f1"], missed["token_accuracy"]) == (0, pytest.approx(1 / 3))
-    empty = score(nothing, {"targets": nothing}, TAGS)
+    empty = score(nothing, _rows([0, 0, 0]), TAGS)
     assert (empty["entity_f1"], empty["entities"], empty["token_accuracy"], empty["by_type"]) == (0, 0, 1, {})
+
+
+def test_entities_beyond_the_limit_are_missed():
+    rows = _rows([1, 2], [3, 0]) | {"tags": np.array(["B-PER I-PER I-PER O B-LOC", "B-LOC O"], object)}
+    found = score(rows["targets"], rows, TAGS)
+    # The person is cut in two, the first place is not read, the second one is right.
+    assert (found["entities"], found["entity_recall"], found["entity_precision"]) == (3, 1 / 3, 1 / 2)
+    assert found["token_accuracy"] == 4 / 7
+    assert per_sample_loss(rows["targets"], rows) == pytest.approx([3 / 5, 0])
 
 
 @pytest.mark.parametrize("characters", [0, 2])

@@ -215,30 +215,32 @@ def rated(*ratings):
     return {"rating": rating, "label": label, "lengths": np.full(len(rating), 3)}
 
 
-def test_accuracy_of_ratings_is_the_side_of_the_middle():
+def test_accuracy_of_ratings_counts_classes_on_all_rows():
     rows = rated(-3, 0.5, 2, 0)
     prediction = np.array([[0.6, 0.3, 0.1], [0.2, 0.6, 0.2], [0.1, 0.6, 0.3], [0.9, 0.1, 0.0]], np.float32)
     found = score(prediction, rows, 3, 0.0)
-    # Right, a tie (which is not above), right; the last one is on the middle and is not counted.
-    assert (found["accuracy"], found["accuracy_rows"]) == (pytest.approx(2 / 3), 3)
     # Classes: right, right, wrong, wrong.
-    assert found["class_accuracy"] == 0.5
-    assert per_sample_loss(prediction, rows, 3, 0.0).tolist() == [0, 1, 0, 0]
+    assert (found["accuracy"], found["rows"]) == (0.5, 4)
+    assert found["by_length"] == {"1-5": {"accuracy": 0.5, "rows": 4}}
+    assert per_sample_loss(prediction, rows, 3).tolist() == [0, 0, 1, 1]
+    # Sides: right, a tie (which is not above), right; the last one is on the middle and is not counted.
+    assert (found["polarity_accuracy"], found["polarity_rows"]) == (pytest.approx(2 / 3), 3)
     labels = score(np.array([0, 2, 2, 1]), rated(-3, 0.5, 2, -0.5), 3, 0.0)
-    assert (labels["accuracy"], labels["class_accuracy"]) == (1, 0.75)
+    assert (labels["accuracy"], labels["polarity_accuracy"]) == (0.75, 1)
+    assert score(np.array([1, 0]), rated(0, 0), 3, 0.0)["polarity_rows"] == 0
 
 
 def test_a_last_column_predicts_the_side_apart_from_the_class():
     prediction = np.array([[1, 0, 0, 0.9], [0, 1, 0, 0.7], [0, 0, 1, 0.2]], np.float32)
     found = score(prediction, rated(-3, 0.5, 2), 3, 0.0)
-    assert found["class_accuracy"] == found["macro_f1"] == 1
-    assert found["accuracy"] == pytest.approx(1 / 3)
+    assert found["accuracy"] == found["macro_f1"] == 1
+    assert found["polarity_accuracy"] == pytest.approx(1 / 3)
 
 
 def test_accuracy_of_labels_is_exact():
     rows = {"label": np.array([0, 1, 2, 2]), "lengths": np.array([1, 6, 7, 60])}
     found = score(np.array([0, 1, 1, 2]), rows, 3, None)
-    assert found["accuracy"] == found["class_accuracy"] == 0.75
+    assert found["accuracy"] == 0.75
     # F1: 1, 2·1/(2 + 1) and 2·1/(2 + 1).
     assert found["macro_f1"] == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
     assert found["by_length"] == {
@@ -246,7 +248,7 @@ def test_accuracy_of_labels_is_exact():
         "6-10": {"accuracy": 0.5, "rows": 2},
         "over 50": {"accuracy": 1.0, "rows": 1},
     }
-    assert per_sample_loss(np.array([0, 1, 1, 2]), rows, 3, None).tolist() == [0, 0, 1, 0]
+    assert per_sample_loss(np.array([0, 1, 1, 2]), rows, 3).tolist() == [0, 0, 1, 0]
 
 
 def test_the_middle_is_that_of_the_thresholds(tiny):

@@ -25,8 +25,15 @@ K:D major % two sharps
 %%slurgraces 1
 "_mf"|:d2A|\\
 K:G
+%%begintext justify
+Faded, bagged
+
+%%endtext
 w:la la
 G3:|
+%%BeginPS
+/deafbed
+%%EndPS
 
 Words about the tune.
 X:2
@@ -51,7 +58,13 @@ def test_a_row_is_a_tune(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "named"),
-    [("T:no tune\nK:D\nd", "X:"), ("X:3\nK:D\n\nd", "X:3"), ("X:4\nM:C\nd", "X:4"), ("X:5\nK:C\nK:D\n|z|", "X:5")],
+    [
+        ("T:no tune\nK:D\nd", "X:"),
+        ("X:3\nK:D\n\nd", "X:3"),
+        ("X:4\nM:C\nd", "X:4"),
+        ("X:5\nK:C\nK:D\n|z|", "X:5"),
+        ("X:6\nK:C\nc\n%%begintext\na bad cafe", "%%begintext without %%endtext"),
+    ],
 )
 def test_a_file_without_a_whole_tune(tmp_path, content, named):
     (tmp_path / "a.abc").write_text(f"X:1\nK:C\nc\n\n{content}" if named != "X:" else content)

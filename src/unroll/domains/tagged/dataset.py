@@ -38,6 +38,7 @@ SCHEMA = pa.schema(
         ("tags", pa.list_(pa.field("element", pa.string()))),
     ]
 )
+OUTSIDE = "O"
 TAG = re.compile(r"O|[BI]-\S+")
 
 _ENDINGS = (".conll", ".bio", ".iob", ".iob2", ".txt", ".tsv")

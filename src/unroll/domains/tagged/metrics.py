@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unroll.domains.tagged.config import TaggingTask
+from unroll.domains.tagged.dataset import OUTSIDE
 from unroll.features.samples import Samples, Tensors
 from unroll.features.special_tokens import IGNORE_INDEX, PAD
 from unroll.metrics.classification import labels_of, majority
@@ -36,21 +37,28 @@ def score(prediction: Prediction, rows: Tensors, tags: Sequence[str]) -> dict[st
 
     Args:
         prediction: Tag numbers int64 [sample, time], or probabilities float32 [sample, time, tag].
-        rows: `targets` int64 [sample, time], IGNORE_INDEX after the end of a sentence.
+        rows: `targets` int64 [sample, time], IGNORE_INDEX after the end of a sentence; `tags`: all tags of a sentence,
+            joined by blanks, those beyond `max_tokens` too.
         tags: Names of the tags.
 
     Returns:
         entity_f1, entity_precision and entity_recall: an entity is right if its type and both its ends are; entities:
-        the number of true ones; by_type: F1 and number of entities of each type; token_accuracy.
+        the number of true ones; by_type: F1 and number of entities of each type; token_accuracy. Tokens beyond
+        `max_tokens` are wrong, and entities there missed.
     """
     labels, targets = labels_of(prediction), rows["targets"]
-    inside = targets != IGNORE_INDEX
-    total, by_type = entity_scores(_tag_names(targets, inside, tags), _tag_names(labels, inside, tags))
+    true = [row.split() for row in rows["tags"]]
+    predicted = [
+        _tag_names(row, target != IGNORE_INDEX, tags, len(own))
+        for row, target, own in zip(labels, targets, true, strict=True)
+    ]
+    total, by_type = entity_scores(true, predicted)
+    tokens = sum(map(len, true))
     return {
         "entity_f1": total.f1,
         "entity_precision": total.precision,
         "entity_recall": total.recall,
-        "token_accuracy": float((labels == targets)[inside].mean()),
+        "token_accuracy": float((labels == targets)[targets != IGNORE_INDEX].sum() / tokens),
         "entities": total.count,
         "rows": len(targets),
         "by_type": {kind: {"entity_f1": one.f1, "entities": one.count} for kind, one in by_type.items()},
@@ -58,16 +66,18 @@ def score(prediction: Prediction, rows: Tensors, tags: Sequence[str]) -> dict[st
 
 
 def per_sample_loss(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
-    """Return the share of wrong tokens in each sentence, float64 [sample]."""
+    """Return the share of wrong tokens in each sentence, those beyond `max_tokens` among them, float64 [sample]."""
     targets = rows["targets"]
-    inside = targets != IGNORE_INDEX
-    wrong = (labels_of(prediction) != targets) & inside
-    losses: NDArray[np.float64] = wrong.sum(1) / np.maximum(inside.sum(1), 1)
+    right = (labels_of(prediction) == targets) & (targets != IGNORE_INDEX)
+    tokens = np.array([len(row.split()) for row in rows["tags"]])
+    losses: NDArray[np.float64] = 1 - right.sum(1) / tokens
     return losses
 
 
-def _tag_names(numbers: NDArray[np.int64], inside: NDArray[np.bool_], tags: Sequence[str]) -> list[list[str]]:
-    return [[tags[tag] for tag in row[mask]] for row, mask in zip(numbers, inside, strict=True)]
+def _tag_names(numbers: NDArray[np.int64], inside: NDArray[np.bool_], tags: Sequence[str], length: int) -> list[str]:
+    """Return the predicted tags of a sentence of `length` tokens; those that were not read are outside of entities."""
+    read = [tags[tag] for tag in numbers[inside]]
+    return read + [OUTSIDE] * (length - len(read))
 
 
 def baselines(samples: Samples) -> dict[str, Prediction]:

@@ -5,14 +5,13 @@ import pyarrow as pa
 
 from unroll.config.tokenizer import TokenizerConfig
 from unroll.domains.tagged.config import TaggingTask
+from unroll.domains.tagged.dataset import OUTSIDE
 from unroll.errors import DataError
 from unroll.features.encoding import encode
 from unroll.features.groups import required_splits
 from unroll.features.samples import Fold, Samples, Tensors, check_splits
 from unroll.features.special_tokens import IGNORE_INDEX, PAD
 from unroll.features.text import Vocabulary, pad
-
-OUTSIDE = "O"
 
 
 def make_samples(table: pa.Table, section: TaggingTask, name: str) -> Samples:
@@ -26,7 +25,7 @@ def make_samples(table: pa.Table, section: TaggingTask, name: str) -> Samples:
     Returns:
         inputs int32 [sample, time, 1 + character]: the token, then its first characters (PAD after them). targets int32
         [sample, time]: index into the note `tags`, IGNORE_INDEX after the end. lengths int64 [sample], text (tokens
-        joined by blanks). Notes: tags, cut (truncated sentences).
+        joined by blanks), tags (all tags, joined by blanks, for the metrics). Notes: tags, cut (truncated sentences).
 
     Raises:
         DataError: A sentence has no tokens, too many without truncation, or another number of tags than of tokens.
@@ -62,4 +61,6 @@ def make_samples(table: pa.Table, section: TaggingTask, name: str) -> Samples:
         characters[np.arange(inputs.shape[1]) < lengths[:, None], : first.shape[1]] = first
         inputs = np.concatenate([inputs, characters], axis=2)
     tensors: Tensors = {"inputs": inputs, "lengths": lengths, "targets": targets, "text": np.array(texts, object)}
+    # Entities that the model does not read are missed, therefore the metrics need all tags.
+    tensors["tags"] = np.array([" ".join(own) for own in tags], object)
     return Samples(tensors, (fold,), vocabularies, {"tags": known, "cut": int(too_long.sum())})

@@ -28,7 +28,7 @@ def make_metrics(section: TextClassTask, samples: Samples) -> Metrics:
         "accuracy",
         higher_is_better=True,
         score=lambda prediction, rows: score(prediction, rows, classes, middle),
-        per_sample_loss=lambda prediction, rows: per_sample_loss(prediction, rows, classes, middle),
+        per_sample_loss=lambda prediction, rows: per_sample_loss(prediction, rows, classes),
         baselines=lambda samples: baselines(samples, classes, middle),
         test="mcnemar",
     )
@@ -50,41 +50,38 @@ def score(prediction: Prediction, rows: Tensors, classes: int, middle: float | N
         middle: Rating between the lower and the upper classes; None if the texts have labels.
 
     Returns:
-        accuracy: for labels the share of right classes, for ratings the share on the right side of the middle, ratings
-        on the middle not counted; accuracy_rows: the number of rows counted; class_accuracy and macro_f1: over the
-        classes.
+        accuracy and macro_f1: over the classes of all rows. For ratings also polarity_accuracy: the share on the right
+        side of the middle, of the polarity_rows whose rating is not on it.
     """
     counts = confusion(rows["label"], class_numbers(prediction, classes), classes)
-    right, counted = ~_wrong(prediction, rows, classes, middle), _counted(rows, middle)
-    lengths = rows["lengths"]
+    right = class_numbers(prediction, classes) == rows["label"]
     return {
-        "accuracy": float(right[counted].mean()),
-        "class_accuracy": accuracy(counts),
+        "accuracy": accuracy(counts),
         "macro_f1": macro_f1(counts),
-        "accuracy_rows": int(counted.sum()),
+        **({} if middle is None else _polarity(prediction, rows, classes, middle)),
         "rows": len(right),
         "by_length": by_group(
-            {name: mask & counted for name, mask in length_groups(lengths, LENGTHS).items()},
+            length_groups(rows["lengths"], LENGTHS),
             lambda mask: {"accuracy": float(right[mask].mean()), "rows": int(mask.sum())},
         ),
     }
 
 
-def per_sample_loss(prediction: Prediction, rows: Tensors, classes: int, middle: float | None) -> NDArray[np.float64]:
-    """Return 1 where `accuracy` counts an error, else 0, float64 [sample]."""
-    return (_wrong(prediction, rows, classes, middle) & _counted(rows, middle)).astype(np.float64)
+def per_sample_loss(prediction: Prediction, rows: Tensors, classes: int) -> NDArray[np.float64]:
+    """Return 1 where the class is wrong, else 0, float64 [sample]."""
+    return (class_numbers(prediction, classes) != rows["label"]).astype(np.float64)
 
 
 def class_numbers(prediction: Prediction, classes: int) -> Prediction:
     return labels_of(prediction[:, :classes] if prediction.ndim == 2 else prediction)
 
 
-def _wrong(prediction: Prediction, rows: Tensors, classes: int, middle: float | None) -> NDArray[np.bool_]:
-    if middle is None:
-        wrong: NDArray[np.bool_] = class_numbers(prediction, classes) != rows["label"]
-    else:
-        wrong = _above(prediction, classes) != (rows["rating"] > middle)
-    return wrong
+def _polarity(prediction: Prediction, rows: Tensors, classes: int, middle: float) -> dict[str, Any]:
+    counted = rows["rating"] != middle
+    if not counted.any():
+        return {"polarity_rows": 0}
+    right = _above(prediction, classes) == (rows["rating"] > middle)
+    return {"polarity_accuracy": float(right[counted].mean()), "polarity_rows": int(counted.sum())}
 
 
 def _above(prediction: Prediction, classes: int) -> NDArray[np.bool_]:
@@ -101,13 +98,6 @@ def _above(prediction: Prediction, classes: int) -> NDArray[np.bool_]:
     else:
         above = prediction[:, classes - half :].sum(1) > prediction[:, :half].sum(1)
     return above
-
-
-def _counted(rows: Tensors, middle: float | None) -> NDArray[np.bool_]:
-    if middle is None:
-        return np.ones(len(rows["label"]), bool)
-    counted: NDArray[np.bool_] = rows["rating"] != middle
-    return counted
 
 
 def baselines(samples: Samples, classes: int, middle: float | None) -> dict[str, Prediction]:

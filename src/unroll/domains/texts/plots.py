@@ -22,13 +22,13 @@ def plot(results: Results) -> None:
     test, base = evaluation["test"], evaluation["baseline"]["tfidf_logistic_regression"]
     labels = class_numbers(prediction, len(classes))
     caption = (
-        f"{title} on {len(labels):,} test texts: right class {test['class_accuracy']:.1%}, macro-F1 "
-        f"{test['macro_f1']:.3f}; TF-IDF + logistic regression {base['class_accuracy']:.1%}, {base['macro_f1']:.3f}."
+        f"{title} on {len(labels):,} test texts: accuracy {test['accuracy']:.1%}, macro-F1 "
+        f"{test['macro_f1']:.3f}; TF-IDF + logistic regression {base['accuracy']:.1%}, {base['macro_f1']:.3f}."
     )
-    if middle is not None:
+    if test.get("polarity_rows"):
         caption += (
-            f"\nRight side of {middle:g} for {test['accuracy_rows']:,} ratings: {test['accuracy']:.1%}; "
-            f"TF-IDF + logistic regression {base['accuracy']:.1%}."
+            f"\nRight side of {middle:g} for {test['polarity_rows']:,} ratings: {test['polarity_accuracy']:.1%}; "
+            f"TF-IDF + logistic regression {base['polarity_accuracy']:.1%}."
         )
     confusion_matrix(
         folder / "confusion.png",

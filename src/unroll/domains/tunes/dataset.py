@@ -46,9 +46,10 @@ def read_tunes(path: Path) -> Iterator[str]:
     """Yield the text of each tune of a file. A tune begins at `X:` and ends at a blank line.
 
     Raises:
-        FormatError: There is no tune, or a tune has no key or no notes.
+        FormatError: There is no tune, a tune has no key or no notes, or a block is not closed.
     """
-    content = re.sub(r"^%.*\n|[ \t]*%.*", "", "\n".join([*text_files.read_lines(path), ""]), flags=re.MULTILINE)
+    content = _without_blocks("\n".join([*text_files.read_lines(path), ""]), path)
+    content = re.sub(r"^%.*\n|[ \t]*%.*", "", content, flags=re.MULTILINE)
     tunes = re.split(r"^(?=X:)", content, flags=re.MULTILINE)[1:]
     if not tunes:
         raise FormatError(f"{path}: no line begins with X:; expected tunes in ABC notation")
@@ -63,3 +64,17 @@ def read_tunes(path: Path) -> Iterator[str]:
             raise FormatError(f"{path}, tune {name}: no notes after a key (K:); complete the tune or remove it")
         fields = {line[:2]: f"{line}\n" for line in header.splitlines()}
         yield f"{fields.get('M:', '')}{key}{fields.get('L:', '')}{body}".strip()
+
+
+def _without_blocks(content: str, path: Path) -> str:
+    """Leave out `%%begintext` … `%%endtext` and the like (`ps`, `svg`): lines within that are neither music nor fields.
+
+    They may be blank, which ends no tune there.
+    """
+    content = re.sub(
+        r"^%%[ \t]*begin(\w+)\b.*\n(?:.*\n)*?%%[ \t]*end\1\b.*\n", "", content, flags=re.MULTILINE | re.IGNORECASE
+    )
+    if open_block := re.search(r"^%%[ \t]*begin(\w+)", content, flags=re.MULTILINE | re.IGNORECASE):
+        kind = open_block[1]
+        raise FormatError(f"{path}: %%begin{kind} without %%end{kind}; close the block or remove it")
+    return content
