@@ -1,12 +1,14 @@
 """Sections for datasets of all domains: sources, and bounds of a table of rows."""
 
 from pathlib import PurePosixPath
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from unroll.config.section import Section
 
+Column = Annotated[str, Field(min_length=1)] | Annotated[int, Field(ge=0)]
+"""Name of a column, or its number from 0."""
 Split = Literal["train", "valid", "test"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -58,6 +60,9 @@ Source = Annotated[PackageSource | UrlSource | PathSource, Field(discriminator="
 class DatasetSection(Section):
     """Base of all dataset sections. Each narrows `domain` to its own, and adds its options."""
 
+    scored_alike: ClassVar[bool] = True
+    """Whether files to be scored have the form of the dataset's files, so that their settings hold for both."""
+
     domain: str
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
 
@@ -100,7 +105,7 @@ def settings_of(section: DatasetSection) -> dict[str, object]:
     names = {
         name
         for base in type(section).__mro__
-        if issubclass(base, FileSettings) and not issubclass(base, DatasetSection)
+        if section.scored_alike and issubclass(base, FileSettings) and not issubclass(base, DatasetSection)
         for name in base.model_fields
     }
     return section.model_dump(mode="json", include=names, exclude_defaults=True)

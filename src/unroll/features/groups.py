@@ -15,6 +15,10 @@ Groups = NDArray[np.int64]
 """Group number of each row, int64 [row]: 0, 1, … in the order of the groups' first rows."""
 
 
+LeftOut = dict[str, dict[str, int]]
+"""Number of rows left out, by split (`all` before the rows are split) and reason, for the notes of samples."""
+
+
 class _LettersOnly(dict[int, int | None]):
     """Table for `str.translate` that drops everything but letters, combining marks and digits."""
 
@@ -109,7 +113,7 @@ def required_splits(table: pa.Table, task: str) -> NDArray[np.object_]:
     return splits
 
 
-def share_fold(groups: Groups, given: NDArray[np.object_] | None, splits: ShareSplits) -> tuple[Fold, int]:
+def share_fold(groups: Groups, given: NDArray[np.object_] | None, splits: ShareSplits) -> tuple[Fold, LeftOut]:
     """Split rows at random, each group into one split; or as given, without rows that would leak.
 
     Args:
@@ -119,7 +123,7 @@ def share_fold(groups: Groups, given: NDArray[np.object_] | None, splits: ShareS
         splits: Shares of the rows, and the seed.
 
     Returns:
-        The fold `all`, and the number of rows left out.
+        The fold `all`, and the number of rows left out by their split and the reason.
     """
     count = len(groups)
     if given is None:
@@ -129,12 +133,24 @@ def share_fold(groups: Groups, given: NDArray[np.object_] | None, splits: ShareS
         in_test = given == "test"
         in_valid = (given == "valid") & ~np.isin(groups, groups[in_test])
         in_train = (given == "train") & ~np.isin(groups, groups[in_test | in_valid])
-    left_out = count - int((in_train | in_valid | in_test).sum())
+    lost = ~(in_train | in_valid | in_test)
+    left_out = {} if given is None else count_left_out(given, lost, "in another split too")
     if not in_valid.any():
         wanted = round(splits.valid_share * (count if given is None else int(in_train.sum())))
         in_valid = _draw(groups, np.flatnonzero(in_train), wanted, splits.seed + 1)
         in_train &= ~in_valid
     return Fold("all", *(np.flatnonzero(part) for part in (in_train, in_valid, in_test))), left_out
+
+
+def count_left_out(given: NDArray[np.object_] | None, lost: NDArray[np.bool_], reason: str) -> LeftOut:
+    """Count rows that are left out for a reason."""
+    if given is None:
+        return {"all": {reason: int(lost.sum())}} if lost.any() else {}
+    return {
+        part: {reason: int((lost & (given == part)).sum())}
+        for part in ("train", "valid", "test")
+        if (lost & (given == part)).any()
+    }
 
 
 def _draw(groups: Groups, rows: NDArray[np.int64], wanted: int, seed: int) -> NDArray[np.bool_]:

@@ -86,8 +86,10 @@ def layout_of(
     return Layout(separator, quotes, header, names, int(announced is not None))
 
 
-def rows_of(path: Path, layout: Layout) -> Iterator[Row]:
+def rows_of(path: Path, layout: Layout, needed: int | None = None) -> Iterator[Row]:
     """Yield the rows below the header. Blank lines are left out, except in a table of one column.
+
+    With `needed`, rows have at least as many cells, and the others may differ in number.
 
     Raises:
         FormatError: As `iter_lines`; or a quote is not closed, or a row has another number of cells than the header.
@@ -98,11 +100,11 @@ def rows_of(path: Path, layout: Layout) -> Iterator[Row]:
         for number, (line, cells) in enumerate(_rows(lines, layout.separator, layout.quotes, first=layout.skipped)):
             if number == 0 and layout.header:
                 continue
-            if len(cells) != columns:
+            if len(cells) < needed if needed else len(cells) != columns:
                 if columns > 1 and len(cells) == 1 and not cells[0].strip():
                     continue
                 raise FormatError(
-                    f"{path}, line {line:,}: {len(cells)} cells, expected {columns} as in the first row; "
+                    f"{path}, line {line:,}: {len(cells)} cells, expected {needed or columns} as in the first row; "
                     + (
                         f"a cell that contains {_shown(layout.separator)} has to be in double quotes"
                         if layout.quotes

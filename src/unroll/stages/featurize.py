@@ -70,8 +70,10 @@ def _line(name: str, samples: Samples) -> str:
     inputs = samples.tensors["inputs"]
     if samples.notes.get("cut"):
         parts.append(f"{samples.notes['cut']} truncated to max_tokens")
-    if samples.notes.get("left_out"):
-        parts.append(f"{samples.notes['left_out']} rows left out")
+    for part, reasons in samples.notes.get("left_out", {}).items():
+        parts += [
+            f"{count} rows{'' if part == 'all' else f' of {part}'} left out: {why}" for why, count in reasons.items()
+        ]
     return f"{name}: inputs {list(inputs.shape)} {inputs.dtype}; {'; '.join(parts)}"
 
 

@@ -16,12 +16,12 @@ from unroll.features.special_tokens import EOS, IGNORE_INDEX, PAD
 from unroll.features.text import Vocabulary, pad
 
 
-def _read(folder, **files):
+def _read(folder, options=(), **files):
     """The rows of files; a name is split and ending: `train_tsv`, `test_en`."""
     paths = [folder / name.replace("_", ".") for name in files]
     for path, content in zip(paths, files.values(), strict=True):
         path.write_bytes(content.encode())
-    return read("pairs", *paths)
+    return read("pairs", *paths, **dict(options))
 
 
 def _pairs(ingested):
@@ -33,7 +33,9 @@ def test_tab_separated_pairs_with_further_columns(tmp_path):
     ingested = _read(tmp_path, train_txt=content)
     assert ingested.table.schema == SCHEMA
     assert _pairs(ingested) == [("Help!", "À l'aide !"), ("Go.", "Va !")]
-    assert ingested.sources == [{"path": "train.txt", "files": [{"file": "train.txt", "rows": 2, "columns": 4}]}]
+    assert ingested.sources == [
+        {"path": "train.txt", "files": [{"file": "train.txt", "rows": 2, "columns": ["0", "1"]}]}
+    ]
 
 
 def test_two_parallel_files(tmp_path):
@@ -53,13 +55,61 @@ def test_several_sources_keep_their_splits(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("options", "files"),
+    [
+        ({}, {"train_tsv": "1\tGo.\t2\tVa !\n3\tRun!\t4\tCours !"}),
+        ({}, {"train_tsv": "id\tenglish\tfrench\n1\tGo.\tVa !\n2\tRun!\tCours !"}),
+        ({}, {"train_tsv": "Target\tSource\nVa !\tGo.\nCours !\tRun!"}),
+        ({}, {"train_csv": "en,fr\nGo.,Va !\nRun!,Cours !"}),
+        ({"columns": {"source": 3, "target": 1}}, {"train_tsv": "0\tVa !\t\tGo.\n1\tCours !\t\tRun!"}),
+        ({"columns": {"source": "a", "target": "c"}}, {"train_tsv": "a\tb\tc\nGo.\tx\tVa !\nRun!\ty\tCours !"}),
+        ({"header": True}, {"train_tsv": "this\tthat\nGo.\tVa !\nRun!\tCours !"}),
+    ],
+)
+def test_columns_of_sentences(tmp_path, options, files):
+    assert _pairs(_read(tmp_path, options, **files)) == [("Go.", "Va !"), ("Run!", "Cours !")]
+
+
+def test_cells_in_quotes(tmp_path):
+    content = 'source\ttarget\n"She said ""go""."\t"Elle a\tdit ""va""."\n'
+    assert _pairs(_read(tmp_path, train_tsv=content)) == [('She said "go".', 'Elle a dit "va".')]
+
+
+def test_pairs_with_an_empty_side_are_left_out_and_counted(tmp_path):
+    lines = [f"line {place}" for place in range(40)]
+    source, target = lines.copy(), lines.copy()
+    source[3], target[8] = "", "\u00a0"
+    found = _read(tmp_path, test_en="\n".join(source), test_hi="\n".join(target))
+    assert _pairs(found) == [(line, line) for place, line in enumerate(lines) if place not in (3, 8)]
+    assert found.changes["left_out"] == 2
+    assert found.changes["left_out_first"][0] == "test.en and test.hi, line 4 of test: the source is empty"
+    assert "2 of 40, first test.en" in found.notes[0]
+    with pytest.raises(FormatError, match="more than max_bad_share 0"):
+        _read(tmp_path, {"max_bad_share": 0}, test_en="\n".join(source), test_hi="\n".join(target))
+
+
+def test_parallel_files_are_paired_by_split(tmp_path):
+    found = _read(tmp_path, train_en="a", valid_en="b", test_en="c", train_fr="A", valid_fr="B", test_fr="C")
+    assert [(row["split"], row["source"], row["target"]) for row in found.table.to_pylist()] == [
+        ("train", "a", "A"),
+        ("valid", "b", "B"),
+        ("test", "c", "C"),
+    ]
+
+
+@pytest.mark.parametrize(
     ("files", "message"),
     [
         ({"train_en": "one\ntwo\nthree", "train_fr": "un\ndeux"}, r"train\.en has 3 lines, .*train\.fr 2"),
-        ({"train_tsv": "Go.\tVa !\n\nHelp! À l'aide !"}, r"train\.tsv, line 3: .* found \"Help! À l'aide !\""),
+        ({"train_tsv": "Go.\tVa !\n\nHelp! À l'aide !"}, r"train\.tsv, line 3: 1 cells, expected 2"),
         ({"train_en": "one", "test_fr": "un"}, r"train\.en: its first line has no tab"),
-        ({"train_tsv": "a\tb\nGo.\t\u00a0"}, r"train\.tsv, line 2: the target is empty"),
-        ({"train_en": "one\ntwo", "train_fr": "un\n\n"}, r"train\.en and .*train\.fr, line 2: the target is empty"),
+        ({"train_en": "one", "test_en": "two", "train_fr": "un"}, r"test\.en: .* no other file of the same split"),
+        (
+            {"train_tsv": "a\tb\nGo.\t\u00a0\n\tc"},
+            r"2 of 3 pairs .* max_bad_share .* line 2 of train: the target is empty",
+        ),
+        ({"train_tsv": "1\teng\tGo.\n2\teng\tRun!\n3\teng\tHi."}, r"train\.tsv: which columns .* set `columns"),
+        ({"train_tsv": "7\tGo.\tVa !\tmore\n8\tRun!\tCours !\tmore too"}, r"train\.tsv: which columns .* `columns"),
     ],
 )
 def test_files_that_are_not_pairs(tmp_path, files, message):
@@ -115,7 +165,7 @@ def test_given_pairs_that_would_leak_are_left_out(make):
     (fold,) = samples.folds
     assert fold.train.tolist() == list(range(1, 30))
     assert fold.test.tolist() == list(range(35, 40))
-    assert samples.notes["left_out"] == 1
+    assert samples.notes["left_out"] == {"train": {"in another split too": 1}}
 
 
 def test_targets_end_and_are_ignored_from_there(make):
@@ -145,10 +195,18 @@ def test_one_vocabulary_for_both_sides_is_fitted_on_training_alone(make, kind):
 def test_long_pairs_are_left_out(make):
     pairs = [*SHORT, ("a b c d e f g h i", "court"), ("a", "b c d e f g h i j"), ("a b c d e f g h", "huit")]
     samples = make(pairs, max_words=8)
-    assert samples.notes == {"cut": 0, "left_out": 2}
+    assert samples.notes == {"cut": 0, "left_out": {"all": {"over max_words": 2}}}
     assert samples.tensors["target"][40:].tolist() == ["huit"]
     with pytest.raises(SplitError, match=r"tasks\.t\.max_words"):
         make(SHORT, max_words=2)
+
+
+def test_long_pairs_of_a_given_test_split_are_kept(make):
+    pairs = [(f"{source} w w w w", target) if place in (2, 38) else (source, target)
+             for place, (source, target) in enumerate(SHORT)]  # fmt: skip
+    samples = make(pairs, ["train"] * 30 + ["valid"] * 5 + ["test"] * 5, max_words=6, max_tokens=6)
+    assert len(samples.folds[0].test) == 5
+    assert samples.notes == {"cut": 1, "left_out": {"train": {"over max_words": 1}}}
 
 
 def test_a_long_side_is_cut_and_the_pair_counted_once(make):

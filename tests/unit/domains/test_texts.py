@@ -148,7 +148,7 @@ def test_given_splits_are_kept_without_what_leaks(make):
     (fold,) = samples.folds
     assert fold.test.tolist() == [row for row in range(60) if given[row] == "test"]
     assert fold.train.tolist() == [row for row in range(60) if given[row] == "train" and row != 0]
-    assert samples.notes == {"cut": 0, "left_out": 1}
+    assert samples.notes == {"cut": 0, "left_out": {"train": {"in another split too": 1}}}
 
 
 @pytest.mark.parametrize(

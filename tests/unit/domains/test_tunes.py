@@ -122,7 +122,7 @@ def test_tensors():
         assert tensors["targets"][row, :length].tolist() == ids
         assert (tensors["inputs"][row, length:] == PAD).all()
         assert (tensors["targets"][row, length:] == IGNORE_INDEX).all()
-    assert samples.notes == {"cut": cut, "left_out": 0}
+    assert samples.notes == {"cut": cut, "left_out": {}}
     assert cut > 0
     assert tensors["targets"][3, tensors["lengths"][3] - 2] == UNK
     assert sorted([*fold.train, *fold.valid, *fold.test]) == list(range(40))

@@ -197,6 +197,9 @@ def test_a_long_chain_is_one_group():
     assert connected(rows[::-1]).max() == 0
 
 
+SHARED = "in another split too"
+
+
 def fold_of(groups, given=None, **shares):
     given = None if given is None else np.array(given, object)
     fold, left_out = share_fold(np.asarray(groups), given, ShareSplits(**shares))
@@ -207,12 +210,12 @@ def test_each_group_is_in_one_split_and_the_seed_decides():
     groups = np.random.default_rng(0).integers(0, 200, 1000)
     train, valid, test, left_out = fold_of(groups, valid_share=0.1, test_share=0.15, seed=1)
     assert sorted(train + valid + test) == list(range(1000))
-    assert left_out == 0
+    assert not left_out
     assert abs(len(test) - 150) <= 10
     assert abs(len(valid) - 100) <= 10
     for one, other in ((train, valid), (train, test), (valid, test)):
         assert not set(groups[one]) & set(groups[other])
-    assert fold_of(groups, valid_share=0.1, test_share=0.15, seed=1) == (train, valid, test, 0)
+    assert fold_of(groups, valid_share=0.1, test_share=0.15, seed=1) == (train, valid, test, {})
     assert fold_of(groups, valid_share=0.1, test_share=0.15, seed=2)[2] != test
 
 
@@ -226,17 +229,17 @@ def test_single_rows_give_exact_shares_and_a_large_group_is_trained_on():
 
 
 def test_given_splits_are_kept_without_rows_that_would_leak():
-    assert fold_of(range(5), ["train", "train", "valid", "test", "train"]) == ([0, 1, 4], [2], [3], 0)
+    assert fold_of(range(5), ["train", "train", "valid", "test", "train"]) == ([0, 1, 4], [2], [3], {})
     # Row 1 repeats test row 4, row 2 repeats valid row 3, valid row 5 repeats test row 4.
     groups = [0, 1, 2, 2, 1, 1, 3]
     given = ["train", "train", "train", "valid", "test", "valid", "train"]
-    assert fold_of(groups, given) == ([0, 6], [3], [4], 3)
+    assert fold_of(groups, given) == ([0, 6], [3], [4], {"train": {SHARED: 2}, "valid": {SHARED: 1}})
 
 
 def test_without_given_validation_rows_some_of_training_are_held_out():
     groups = np.repeat(np.arange(50), 2)
     train, valid, test, left_out = fold_of(groups, ["train"] * 80 + ["test"] * 20, valid_share=0.25)
-    assert (test, len(valid), left_out) == (list(range(80, 100)), 20, 0)
+    assert (test, len(valid), left_out) == (list(range(80, 100)), 20, {})
     assert not set(groups[train]) & set(groups[valid])
     assert sorted(train + valid) == list(range(80))
 

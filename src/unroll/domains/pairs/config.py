@@ -1,19 +1,33 @@
 """Sections of params.yaml for pairs of sentences."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from unroll.config.decoding import BeamSearch, DecodingConfig
-from unroll.config.sources import RowDataset
+from unroll.config.section import Section
+from unroll.config.sources import Column, RowDataset, TableSettings
 from unroll.config.splits import ShareSplits
 from unroll.config.tokenizer import TextTask
 
 
-class PairDataset(RowDataset):
-    """Sentences and their translations: tab-separated (further columns are ignored), or two parallel files."""
+class PairColumns(Section):
+    """Columns of a table of sentence pairs."""
 
+    source: Column
+    target: Column
+
+
+class PairDataset(TableSettings, RowDataset):
+    """Sentences and their translations: tables (further columns are ignored), or two parallel files."""
+
+    scored_alike: ClassVar[bool] = False
     domain: Literal["pairs"]
+    columns: PairColumns | None = None
+    """Names or numbers, from 0, of the columns of sentences; null: those called source and target, or else the first
+    two."""
+    max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Pairs with an empty side are left out; a larger share of them, rounded up to a whole row, is an error."""
 
 
 class TranslationTask(TextTask):
@@ -22,6 +36,6 @@ class TranslationTask(TextTask):
     domain: Literal["pairs"]
     kind: Literal["translation"]
     max_words: Annotated[int, Field(ge=1)] = 12
-    """Pairs in which a side has more words are left out."""
+    """Pairs in which a side has more words are left out, except test pairs of a given split: those are kept."""
     splits: ShareSplits = ShareSplits()
     decoding: BeamSearch = DecodingConfig()

@@ -6,7 +6,7 @@ import pyarrow as pa
 from unroll.domains.pairs.config import TranslationTask
 from unroll.errors import SplitError
 from unroll.features.encoding import encode
-from unroll.features.groups import connected, given_splits, normalized, share_fold
+from unroll.features.groups import connected, count_left_out, given_splits, normalized, share_fold
 from unroll.features.samples import Samples, Tensors, check_splits
 from unroll.features.special_tokens import EOS, IGNORE_INDEX
 from unroll.features.text import Vocabulary, pad
@@ -25,14 +25,20 @@ def make_samples(table: pa.Table, section: TranslationTask, name: str) -> Sample
     Returns:
         inputs int32 [sample, time] (PAD after the end), lengths int64 [sample], targets int32 [sample, step] (`<eos>`
         at the end, IGNORE_INDEX after it), target_lengths int64 [sample] (with `<eos>`), source, target (texts). Notes:
-        cut (pairs with a truncated side), left_out (pairs over max_words, and pairs that would leak).
+        cut (pairs with a truncated side), left_out (pairs over max_words, except of a given test split, and pairs
+        that would leak).
 
     Raises:
         DataError: A side has no tokens, or too many without truncation.
         SplitError: No pair is short enough, a split is empty, or only some rows have a split.
     """
     sides = [table[side].to_pylist() for side in ("source", "target")]
+    given = given_splits(table, name)
     short = np.array([max(len(one.split()) for one in pair) <= section.max_words for pair in zip(*sides, strict=True)])
+    if given is not None:
+        # A limit of training does not choose the rows of a test that others use, too.
+        short |= given == "test"
+    left_out = count_left_out(given, ~short, "over max_words")
     if not short.any():
         raise SplitError(
             f"tasks.{name}: none of {len(short):,} pairs has at most {section.max_words} words on both sides; "
@@ -52,5 +58,7 @@ def make_samples(table: pa.Table, section: TranslationTask, name: str) -> Sample
     targets[np.arange(len(targets)), ends] = EOS
     tensors: Tensors = {"inputs": inputs, "lengths": lengths, "targets": targets, "target_lengths": ends + 1}
     tensors |= {"source": np.array(source, object), "target": np.array(target, object)}
+    for part, reasons in leaking.items():
+        left_out.setdefault(part, {}).update(reasons)
     cut = int((source_cut | target_cut).sum())
-    return Samples(tensors, (fold,), {"text": vocabulary}, {"cut": cut, "left_out": int((~short).sum()) + leaking})
+    return Samples(tensors, (fold,), {"text": vocabulary}, {"cut": cut, "left_out": left_out})

@@ -69,7 +69,8 @@ def score(prediction: Prediction, rows: Tensors, classes: int, middle: float | N
 
 def per_sample_loss(prediction: Prediction, rows: Tensors, classes: int) -> NDArray[np.float64]:
     """Return 1 where the class is wrong, else 0, float64 [sample]."""
-    return (class_numbers(prediction, classes) != rows["label"]).astype(np.float64)
+    wrong: NDArray[np.bool_] = class_numbers(prediction, classes) != rows["label"]
+    return wrong.astype(np.float64)
 
 
 def class_numbers(prediction: Prediction, classes: int) -> Prediction:
