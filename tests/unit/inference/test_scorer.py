@@ -92,6 +92,15 @@ def test_prices_get_the_next_business_day_and_a_log_return(tmp_path):
     assert result.reasons == {"NEW@2018-08-21": "has 1 rows, the model needs 3"}
 
 
+def test_days_that_are_set_aside_are_quarantined_but_are_no_share_of_what_is_scored(tmp_path):
+    days = "".join(f"2018-08-{day},{day}\n" for day in (20, 21, 22, 23))
+    (tmp_path / "ACME.csv").write_text(f"Date,Close\n{days}2018-08-24,\n")
+    result = in_process.score(tiny_bundles.last_price(tmp_path / "b"), tmp_path / "ACME.csv", max_bad_share=0.1)
+    assert result.output["row_id"].to_pylist() == ["ACME@2018-08-23"]
+    assert result.reasons == {"line 6": "column close: the cell is empty, expected a number"}
+    assert [result.found[f"rows_{name}"] for name in ("in", "scored", "quarantined")] == [2, 1, 1]
+
+
 def test_several_columns_reach_the_graph_in_the_cards_order(tmp_path):
     model = tiny_bundles.last_price(tmp_path / "bundle", columns=("volume", "close"), kind="log_return")
     out = in_process.score(model, price_file(tmp_path / "p.parquet")).output
