@@ -13,6 +13,7 @@ from unroll.domains.prices.config import PriceReading
 from unroll.errors import FormatError
 
 DAYS = [date(2017, 1, 3), date(2017, 1, 4), date(2017, 1, 13)]
+NAMES = ("Open", "High", "Low", "Close")
 HEADER = "Date,Open,High,Low,Close,Volume"
 
 
@@ -187,6 +188,14 @@ def test_a_download_of_two_tickers(tmp_path, form):
             assert rows[name].to_pylist() == kept[name.title()].tolist()
     assert (record["set_aside"], record["days_without_prices"]) == (2, {"600519": 31})
     assert len(table) == 38 + 9
+
+
+def test_an_index_without_a_name_has_the_dates(tmp_path):
+    frame = pd.DataFrame({name: [1.0, 2.0] for name in NAMES}, pd.to_datetime(DAYS[:2]))
+    frame.to_parquet(tmp_path / "p.parquet")
+    frame.to_csv(tmp_path / "p.csv")
+    assert _read(tmp_path / "p.parquet")[0] == _read(tmp_path / "p.csv")[0]
+    assert _read(tmp_path / "p.csv")[0]["date"].to_pylist() == DAYS[:2]
 
 
 def test_bad_rows_are_set_aside_up_to_a_share(tmp_path):

@@ -35,7 +35,8 @@ def plain(title: str) -> str:
     """Return a title without case, `<…>`, `_`, `.`, `*` and a number in front: `adj close` for `5. Adj_Close*`."""
     title = _NUMBERED.sub("", title.strip().lower().removeprefix("<").removesuffix(">"))
     title = " ".join(title.replace("_", " ").replace(".", " ").replace("*", " ").split())
-    return "" if title in ("unnamed: 0", "index level 0") else title
+    # What pandas calls an index without a name.
+    return {"unnamed: 0": "", "index level 0": "index"}.get(title, title)
 
 
 def find_columns(titles: Sequence[str], chosen: Mapping[FileColumn, str], required: Sequence[str]) -> Places:
