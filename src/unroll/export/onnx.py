@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from onnx import ModelProto
+from onnx import GraphProto, ModelProto
 from torch import Tensor, nn
 
 from unroll.domains.task import Task
@@ -69,11 +69,19 @@ def to_onnx(
     if program is None:
         raise ExportError("torch.onnx.export returned no program")
     model: ModelProto = program.model_proto
-    # Traces of our source code differ from machine to machine and are of no use at run time.
-    for node in model.graph.node:
+    _remove_traces(model.graph)
+    return model
+
+
+def _remove_traces(graph: GraphProto) -> None:
+    """Remove traces of our source code, which differ from machine to machine and are of no use at run time."""
+    graph.ClearField("doc_string")
+    for node in graph.node:
         node.ClearField("metadata_props")
         node.ClearField("doc_string")
-    return model
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _remove_traces(attribute.g)
 
 
 def write_model(model: ModelProto, path: Path) -> None:

@@ -23,7 +23,7 @@ from unroll.models.encoders import RecurrentEncoder
 from unroll.training.batches import Batches, make_batches
 from unroll.training.build import combine
 
-NODES = {"rnn": "RNN", "gru": "GRU", "lstm": "LSTM"}
+NODES = {"rnn": "Scan", "gru": "GRU", "lstm": "LSTM"}
 
 
 class EncoderOutputs(nn.Module):
@@ -166,8 +166,11 @@ def test_the_graph_has_the_tasks_inputs_and_onnxs_layers(exported, which, root):
         (spec.name, spec.dtype, len(spec.shape)) for spec in task.outputs
     ]
     nodes = [node for node in onnx.load(path).graph.node if node.op_type in NODES.values()]
-    assert [node.op_type for node in nodes] == [NODES[cell] for _ in range(count) for cell in cells]
-    for node in nodes:
+    directions = 2 if bidirectional else 1
+    # A Scan has one direction.
+    layers = [[NODES[cell]] * (directions if cell == "rnn" else 1) for cell in cells]
+    assert [node.op_type for node in nodes] == [name for _ in range(count) for layer in layers for name in layer]
+    for node in (node for node in nodes if node.op_type != "Scan"):
         options = {one.name: helper.get_attribute_value(one) for one in node.attribute}
         assert options.get("direction", b"forward") == (b"bidirectional" if bidirectional else b"forward")
     assert str(root).encode() not in path.read_bytes()

@@ -197,7 +197,7 @@ def test_the_graph_has_the_cards_inputs_one_loop_each_and_weights_once(exported,
     kinds = Counter(node.op_type for node in model.graph.node)
     assert kinds["Loop"] == (3 if can_sample(task) else 2)
     layers = {"attention": 1, "dot": 1, "plain": 2, "captions": 0, "deep": 2, "tied": 1}
-    assert sum(kinds[name] for name in ("RNN", "GRU", "LSTM")) == layers[which]
+    assert sum(kinds[name] for name in ("Scan", "GRU", "LSTM")) == layers[which]
     weights = [numpy_helper.to_array(one) for one in initializers(model.graph)]
     assert len({(one.dtype.str, one.shape, one.tobytes()) for one in weights}) == len(weights)
     assert str(root).encode() not in path.read_bytes()
