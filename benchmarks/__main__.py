@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from benchmarks import flow, layers, predict, scoring, together, training, translation
+from benchmarks import flow, layers, predict, quantization, scoring, together, training, translation
 from benchmarks.figures import CORES, machine, section
 from unroll.errors import UnrollError
 
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "layers": layers.measure,
     "training": training.measure,
     "together": together.measure,
+    "int8": quantization.measure,
     "predict": predict.measure,
     "scoring": scoring.measure,
     "text": translation.measure,

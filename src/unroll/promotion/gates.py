@@ -77,13 +77,18 @@ class Comparison:
 
 
 def parity(result: Mapping[str, Any] | None) -> Gate:
-    """Pass if ONNX and torch agree, according to the parity.json of `export`."""
+    """Pass if ONNX and torch agree, and int8 loses little, according to the parity.json of `export`."""
     if result is None:
         return Gate(PARITY, False, "parity.json is missing; run `unroll export` again")
     if not result.get("finite", True):
         return Gate(PARITY, False, "a test row gives NaN or infinity")
-    reason = f"largest relative error {result['max_relative_error']:.1e}, tolerance {result['tolerance']:.0e}"
-    return Gate(PARITY, bool(result["passed"]), f"{reason}, {len(result['shapes_tried'])} shapes")
+    reason = (
+        f"largest relative error {result['max_relative_error']:.1e}, tolerance {result['tolerance']:.0e}, "
+        f"{len(result['shapes_tried'])} shapes"
+    )
+    if int8 := result.get("int8"):
+        reason += f"; int8 loses {int8['loss']:.2%} of the {int8['metric']}, at most {int8['max_loss']:.2%}"
+    return Gate(PARITY, bool(result["passed"]), reason)
 
 
 def baseline(evaluation: Mapping[str, Any], *, higher_is_better: bool) -> Gate:

@@ -1,15 +1,11 @@
 """Losses of bundles on a task's present test rows: onnxruntime runs the graph that is shipped."""
 
 import hashlib
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from unroll import paths
 from unroll.config.reading import load_section
@@ -20,9 +16,9 @@ from unroll.features.samples import Samples, Tensors
 from unroll.files import read_json, require, write_json
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card
-from unroll.inference.sample_rows import sample_rows, takes_prompts
-from unroll.inference.scorer import Scorer
-from unroll.metrics.metrics import Metrics, Prediction
+from unroll.inference.sample_predictions import sample_predictions
+from unroll.inference.sample_rows import takes_prompts
+from unroll.metrics.metrics import Metrics
 from unroll.tracking.runs import flat
 
 LOSSES = "test_losses.json"
@@ -77,7 +73,7 @@ def losses(bundle: Bundle, metrics: Metrics, rows: Tensors) -> Losses:
     Raises:
         BundleError: onnxruntime cannot run the graph on these rows.
     """
-    return metrics.per_sample_loss(_predictions(bundle, rows), rows)
+    return metrics.per_sample_loss(sample_predictions(bundle, rows), rows)
 
 
 def evaluated_losses(table: Path, metrics: Metrics, rows: Tensors) -> Losses:
@@ -111,31 +107,6 @@ def differences(champion: Bundle, challenger: Bundle) -> str:
     old, new = _requirements(champion), _requirements(challenger)
     names = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
     return "; ".join(f"its {name}: {old.get(name)!s:.40}, not {new.get(name)!s:.40}" for name in names)
-
-
-def _predictions(bundle: Bundle, rows: Tensors) -> Prediction:
-    """Return the graph's outputs for all rows [row, …], with zeros after the end of shorter ones."""
-    outputs = [one.name for one in bundle.card.outputs]
-    name = next((one for one in ("tokens", "labels", "probabilities") if one in outputs), outputs[0])
-    scorer = Scorer(bundle)
-    batch = sample_rows(rows, np.arange(len(rows["inputs"])), bundle.card)
-    pieces = [np.arange(len(batch))[cut] for cut in scorer.pieces(batch)]
-
-    def run(piece: NDArray[np.int64]) -> NDArray[Any]:
-        found = scorer.outputs(batch.take(pa.array(piece)))[name]
-        return found[:, 0] if name == "tokens" else found  # the best hypothesis
-
-    # A call uses one thread; several calls run side by side.
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        parts = list(pool.map(run, pieces))
-    shape = list(parts[0].shape[1:])
-    if shape:
-        steps = rows["targets"].shape[1] if rows["targets"].ndim > 1 and name != "tokens" else 0
-        shape[0] = max(steps, *(part.shape[1] for part in parts))
-    whole = np.zeros((len(batch), *shape), parts[0].dtype)
-    for piece, part in zip(pieces, parts, strict=True):
-        whole[(piece, slice(part.shape[1])) if shape else piece] = part
-    return whole
 
 
 def _digest(rows: Tensors) -> str:

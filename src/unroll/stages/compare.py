@@ -38,7 +38,8 @@ th, td {{ text-align: left; padding: .35rem .7rem; white-space: nowrap; border-b
 <p>Test split. The value is that of the exported model, which averages its networks, one for each seed; seed mean and
 seed std are those of the single networks. Beside it is the strongest baseline on the same rows. The p-value (of the
 test named beside it) is the probability of a difference at least this large if both were equally good; with a worse
-value, a small one means significantly worse.</p>
+value, a small one means significantly worse. Where parity names a loss by int8, the bundle has weights of 8 bits, and
+the loss is that on validation rows; the other figures are those before it.</p>
 {table}
 <h2>How far back gradients reach</h2>
 <img src="gradient_reach.png" alt="Gradient norm by time step" style="max-width: 100%">

@@ -1,5 +1,6 @@
 """Export trained weights as a bundle that onnxruntime runs."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from unroll.export.bundle import add_files, can_sample, make_card, write_card
 from unroll.export.decoding import export_generator
 from unroll.export.onnx import export
 from unroll.export.parity import ROWS, example, parity, parity_cases
+from unroll.export.quantization import compare, quantize
 from unroll.features.samples import Samples, linspace_indices
 from unroll.files import read_json, replacing, require, sha256_of, write_json
 from unroll.inference.bundle import load_bundle
@@ -58,6 +60,11 @@ def run(name: str) -> None:
         folder.mkdir(parents=True)
         found = _export(name, model, task, data, folder / "model.onnx", dynamic_time=dynamic_time)
         write_card(folder, card, task)
+        if experiment.export.quantize == "int8":
+            found["int8"] = _quantize(name, model, task, samples, folder, experiment.export.max_loss)
+            write_json(paths.parity(name), found)
+            card["metrics"]["int8"] = {key: found["int8"][key] for key in ("float32", "int8", "loss", "split", "rows")}
+            write_card(folder, card, task)
         reference, expectations = describe(load_bundle(folder), samples.tensors, fold)
         kept = [one.model_dump(exclude_defaults=True) for one in expectations]
         add_files(folder, {REFERENCE: reference.model_dump(), EXPECTATIONS: kept})
@@ -69,7 +76,9 @@ def run(name: str) -> None:
     print(f"{name}: bundle written; ONNX and torch agree to {found['max_relative_error']:.1e} over {tried} shapes")
 
 
-def _export(name: str, model: nn.Module, task: Task, data: Batches, path: Any, *, dynamic_time: bool) -> dict[str, Any]:
+def _export(
+    name: str, model: nn.Module, task: Task, data: Batches, path: Path, *, dynamic_time: bool
+) -> dict[str, Any]:
     traced = example(task, data)
     if isinstance(model, LanguageModel | EncoderDecoder):
         export_generator(model, task, *traced, path, sampling=can_sample(task))
@@ -89,6 +98,28 @@ def _export(name: str, model: nn.Module, task: Task, data: Batches, path: Any, *
     return found
 
 
+def _quantize(
+    name: str, model: nn.Module, task: Task, samples: Samples, folder: Path, max_loss: float
+) -> dict[str, Any]:
+    """Replace the graph of a bundle by its int8 one, and return what that loses."""
+    bundle = load_bundle(folder)
+    quantize(bundle.model)
+    found = compare(model, task, samples, bundle, bundle.model.read_bytes())
+    # A metric of outputs that are not finite is not, either.
+    passed = found["loss"] <= max_loss
+    text = (
+        f"int8 loses {found['loss']:.2%} of the {found['metric']} ({found['float32']:.5g}, then {found['int8']:.5g} on "
+        f"{found['rows']} {found['split']} rows)"
+    )
+    if not passed:
+        write_json(paths.parity(name), read_json(paths.parity(name)) | {"passed": False})
+        raise ExportError(
+            f"{name}: {text}, more than {max_loss:.2%}; raise experiments.{name}.export.max_loss, or leave quantize out"
+        )
+    print(f"{name}: {text}")
+    return found | {"max_loss": max_loss}
+
+
 def _result(task: Task, evaluation: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     metric, baselines = task.metrics.headline, evaluation["baseline"]
     strongest = (max if task.metrics.higher_is_better else min)(baselines, key=lambda key: baselines[key][metric])
@@ -105,6 +136,6 @@ def _result(task: Task, evaluation: dict[str, Any], found: dict[str, Any]) -> di
         "baseline_value": baselines[strongest][metric],
         "p_value": evaluation["against"][strongest]["p_value"],
         "test": evaluation["against"][strongest]["test"],
-        "parity": "passed" if found["passed"] else "failed",
+        "parity": f"int8 loses {found['int8']['loss']:.2%}" if "int8" in found else "passed",
         "gradient_reach": evaluation.get("gradient_reach", {}),
     }

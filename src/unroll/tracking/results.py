@@ -32,6 +32,8 @@ def send_results(names: Iterable[str]) -> None:
         section = load_section("tasks", experiment.task)
         figures = {key: evaluation[key] for key in _LOGGED if key in evaluation}
         figures["parity"] = {key: parity[key] for key in _PARITY}
+        if int8 := parity.get("int8"):
+            figures["parity"]["int8_loss"] = int8["loss"]
         timing = read_json(paths.timing(name)) if paths.timing(name).exists() else {}
         if timing.pop("weights_sha256", None) == digest_of(paths.weights(name)):
             figures["timing"] = timing

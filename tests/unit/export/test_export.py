@@ -1,6 +1,7 @@
 """ONNX beside torch: every cell, direction and pooling, at sizes other than the traced ones; and the bundle."""
 
 import json
+from dataclasses import replace
 from shutil import copy
 
 import numpy as np
@@ -17,11 +18,13 @@ from unroll.errors import ExportError
 from unroll.export.bundle import graph_inputs, make_card, takes_lengths, write_card
 from unroll.export.onnx import export, to_onnx
 from unroll.export.parity import example, parity, parity_cases
+from unroll.export.quantization import compare, quantize
 from unroll.files import sha256_of
 from unroll.inference.bundle import load_bundle
 from unroll.models.encoders import RecurrentEncoder
 from unroll.training.batches import Batches, make_batches
 from unroll.training.build import combine
+from unroll.training.prediction import predict
 
 NODES = {"rnn": "Scan", "gru": "GRU", "lstm": "LSTM"}
 
@@ -233,6 +236,37 @@ def test_the_worst_of_all_cases_counts(tmp_path):
     assert (found["rows"], found["shapes_tried"]) == (9, [[3, 8, 1]] * 3)
     with pytest.raises(ExportError):
         parity(tmp_path / "model.onnx", ["price"], [(ONES, (torch.ones(3, 2),))])
+
+
+# int8
+
+
+@pytest.mark.parametrize("which", [FIXED[0], VARIABLE[0]], ids=named([FIXED[0], VARIABLE[0]]))
+def test_int8_weights_and_what_they_lose(exported, which, tmp_path, tiny):
+    network, task, path, data = exported(*which)
+    copy(path, tmp_path / "model.onnx")
+    metrics = {"metric": task.metrics.headline, "test": 1.5, "baseline": {}}
+    write_card(tmp_path, make_card("mine", task, task.topology, dynamic_time=True, data={}, metrics=metrics), task)
+    bundle = load_bundle(tmp_path)
+    quantize(bundle.model)
+    nodes = {node.op_type for node in onnx.load(bundle.model).graph.node}
+    assert {"DynamicQuantizeLSTM", "MatMulInteger"} <= nodes
+    assert not {"LSTM", "MatMul", "Gemm"} & nodes
+    feed, _ = next(parity_cases(network, task, data, dynamic_time=True))
+    (_, whole), (_, int8) = (
+        onnxruntime.InferenceSession(one, providers=["CPUExecutionProvider"]).run(None, feed)
+        for one in (path, bundle.model)
+    )
+    assert 0 < np.abs(whole - int8).max() < 0.1
+    samples = tiny.samples(which[0])
+    found = compare(network, task, samples, bundle, bundle.model.read_bytes())
+    rows = samples.at(samples.shipped.valid)
+    expected = task.metrics.score(predict(network, task, make_batches(samples, task, samples.shipped.valid, CPU)), rows)
+    assert (found["float32"], found["split"], found["rows"]) == (expected["accuracy"], "valid", len(rows["targets"]))
+    assert found["loss"] == pytest.approx(found["float32"] - found["int8"])
+    # The same graph loses nothing; without validation rows, the test rows are taken.
+    alone = replace(samples, folds=(replace(samples.shipped, valid=samples.shipped.valid[:0]),))
+    assert compare(network, task, alone, bundle, bundle.graph).items() >= {"loss": 0.0, "split": "test"}.items()
 
 
 # The bundle

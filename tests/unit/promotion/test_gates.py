@@ -23,6 +23,7 @@ PARITY = {"max_relative_error": 3e-7, "tolerance": 1e-5, "finite": True, "shapes
         (PARITY, True, "3.0e-07"),
         (PARITY | {"passed": False, "max_relative_error": 0.1}, False, "1.0e-01"),
         (PARITY | {"passed": False, "finite": False}, False, "NaN"),
+        (PARITY | {"int8": {"metric": "accuracy", "loss": 0.0012, "max_loss": 0.003}}, True, "0.12% of the accuracy"),
         (None, False, "unroll export"),
     ],
 )
