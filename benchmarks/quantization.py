@@ -37,8 +37,8 @@ def measure() -> Report:
             whole, int8 = bundle(experiment) / "model.onnx", Path(folder) / f"{experiment}.onnx"
             shutil.copy(whole, int8)
             quantize(int8)
-            sizes = ([path.stat().st_size / 1000] for path in (int8, whole))
-            figures.append(compare(f"{experiment}, size", *sizes, "kB", target=SIZE, at_least=False))
+            ours, reference = ([path.stat().st_size / 1000] for path in (int8, whole))
+            figures.append(compare(f"{experiment}, size", ours, reference, "kB", target=SIZE, at_least=False))
             figures += [_compare(int8, whole, *case) for case in CASES if case[0] == experiment]
     note = (
         "Ours: the graph with int8 weights. Reference: the bundle's float32 graph. Processor time of a call of "
@@ -59,12 +59,10 @@ def _compare(int8: Path, whole: Path, experiment: str, batch: int, calls: int, t
             session.run(None, inputs)
         return 1000 * (time.process_time() - began) / calls
 
-    sessions = [_session(path) for path in (int8, whole)]
-    inputs = {entry.name: feed[entry.name] for entry in sessions[0].get_inputs()}
-    ours, reference = (lambda one=one: milliseconds(one, inputs) for one in sessions)
-    return compare(
-        f"{experiment}, batch {batch}", *side_by_side(ours, reference, REPEATS), "ms", target=target, at_least=False
-    )
+    ours, reference = _session(int8), _session(whole)
+    inputs = {entry.name: feed[entry.name] for entry in ours.get_inputs()}
+    times = side_by_side(lambda: milliseconds(ours, inputs), lambda: milliseconds(reference, inputs), REPEATS)
+    return compare(f"{experiment}, batch {batch}", *times, "ms", target=target, at_least=False)
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:

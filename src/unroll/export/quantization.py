@@ -72,7 +72,7 @@ def compare(network: nn.Module, task: Task, samples: Samples, bundle: Bundle, qu
     if isinstance(network, LanguageModel):
         predictions = _judged(network, rows)
     else:
-        predictions = tuple(sample_predictions(one, rows) for one in (bundle, replace(bundle, graph=quantized)))
+        predictions = sample_predictions(bundle, rows), sample_predictions(replace(bundle, graph=quantized), rows)
     metric = task.metrics.headline
     whole, int8 = (float(task.metrics.score(prediction, rows)[metric]) for prediction in predictions)
     return {
