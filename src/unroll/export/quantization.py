@@ -1,6 +1,8 @@
 """A graph with int8 weights, and what it loses of the headline metric."""
 
+import logging
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from onnx import GraphProto
+from onnx import GraphProto, TensorProto, numpy_helper
+from onnxscript import ir, optimizer
 from torch import Tensor, nn
 
 from unroll.domains.task import Task
@@ -22,6 +25,9 @@ from unroll.models.generators import LanguageModel, target_log_probabilities
 
 ROWS = 5000
 """Maximum number of rows that the loss is measured on."""
+_REARRANGES = {"Concat", "Gather", "GatherND", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
+_ANY = 2**40
+"""No limit to the size of what is rearranged."""
 _WINDOWS = 50
 """Rows of a language model at a time: each step of each has a score for every token of the vocabulary."""
 
@@ -33,24 +39,33 @@ def quantize(path: Path) -> None:
     quantized at run time, with a scale for all of a batch: a row's prediction depends a little on the others.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with tempfile.TemporaryDirectory() as folder:
-        folded, quantized = Path(folder) / "folded.onnx", Path(folder) / "quantized.onnx"
-        # Only constants can be quantized: this computes the weights whose gates were put into ONNX's order.
-        quant_pre_process(path, folded, skip_symbolic_shape=True, skip_onnx_shape=True)
-        model = onnx.load(folded)
-        _remove_shapes(model.graph)
-        quantize_dynamic(
-            model,
-            quantized,
-            per_channel=True,
-            # Products of 8 and 7 bits fit into 16: on processors without VNNI, others are cut off.
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-            extra_options={"EnableSubgraph": True},
-        )
-        write_model(onnx.load(quantized), path)
+    # Only constants can be quantized, so weights get their order and shape now. What is computed from weights stays to
+    # be computed: a table of products would be larger than they are.
+    folded = ir.load(path)
+    optimizer.fold_constants(
+        folded, input_size_limit=_ANY, output_size_limit=_ANY, should_fold=lambda node: node.op_type in _REARRANGES
+    )
+    optimizer.remove_unused_nodes(folded)
+    model = ir.to_proto(folded)
+    _prepare(model.graph, {})
+    # The library warns of what is not quantized because it is no float, as root.
+    logging.disable(logging.WARNING)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            quantized = Path(folder) / "quantized.onnx"
+            quantize_dynamic(
+                model,
+                quantized,
+                per_channel=True,
+                # Products of 8 and 7 bits fit into 16: on processors without VNNI, others are cut off.
+                reduce_range=True,
+                weight_type=QuantType.QInt8,
+                extra_options={"EnableSubgraph": True},
+            )
+            write_model(onnx.load(quantized), path)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def compare(network: nn.Module, task: Task, samples: Samples, bundle: Bundle, quantized: bytes) -> dict[str, Any]:
@@ -99,30 +114,38 @@ class _Judge(nn.Module):
 def _judged(network: LanguageModel, rows: Tensors) -> tuple[Prediction, Prediction]:
     """Return log probabilities of the targets by a float32 and an int8 graph of the same layers, from the weights."""
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("time")}
-    example = tuple(
-        torch.from_numpy(np.resize(rows[name], (2, *rows[name].shape[1:]))) for name in ("inputs", "targets")
-    )
+    whole = {name: rows[name].astype(np.int64) for name in ("inputs", "targets")}
+    example = tuple(torch.from_numpy(np.resize(tokens, (2, *tokens.shape[1:]))) for tokens in whole.values())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "judge.onnx"
-        write_model(to_onnx(_Judge(network).eval(), example, (axes, axes), ["inputs", "targets"]), path)
-        whole = _run(path.read_bytes(), rows)
+        write_model(to_onnx(_Judge(network).eval(), example, (axes, axes), list(whole)), path)
+        before = _run(path, whole)
         quantize(path)
-        return whole, _run(path.read_bytes(), rows)
+        return before, _run(path, whole)
 
 
-def _run(graph: bytes, rows: Tensors) -> Prediction:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+def _run(graph: Path, rows: Tensors) -> Prediction:
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     cuts = [slice(start, start + _WINDOWS) for start in range(0, len(rows["inputs"]), _WINDOWS)]
-    feeds = ({name: rows[name][cut] for name in ("inputs", "targets")} for cut in cuts)
-    return np.concatenate([session.run(None, feed)[0] for feed in feeds])
+    return np.concatenate([session.run(None, {name: rows[name][cut] for name in rows})[0] for cut in cuts])
 
 
-def _remove_shapes(graph: GraphProto) -> None:
-    """Remove the shapes of inner values: the library transposes weights and does not update theirs."""
+def _prepare(graph: GraphProto, outer: Mapping[str, tuple[TensorProto, GraphProto]]) -> None:
+    """Transpose weights where a product does, and remove shapes, here and in loops.
+
+    The library would transpose a weight in place for each product with it, although several share it, and would keep
+    the shape of before.
+    """
     graph.ClearField("value_info")
+    weights = {**outer, **{tensor.name: (tensor, graph) for tensor in graph.initializer}}
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                _remove_shapes(attribute.g)
+                _prepare(attribute.g, weights)
+            elif attribute.name == "transB" and attribute.i and node.input[1] in weights:
+                tensor, owner = weights[node.input[1]]
+                node.input[1] = f"{tensor.name}/transposed"
+                attribute.i = 0
+                if node.input[1] not in {one.name for one in owner.initializer}:
+                    transposed = np.ascontiguousarray(numpy_helper.to_array(tensor).T)
+                    owner.initializer.append(numpy_helper.from_array(transposed, node.input[1]))
