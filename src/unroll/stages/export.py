@@ -61,7 +61,7 @@ def run(name: str) -> None:
         found = _export(name, model, task, data, folder / "model.onnx", dynamic_time=dynamic_time)
         write_card(folder, card, task)
         if experiment.export.quantize == "int8":
-            found["int8"] = _quantize(name, model, task, samples, folder, experiment.export.max_loss)
+            found["int8"] = quantize_bundle(name, model, task, samples, folder, experiment.export.max_loss)
             write_json(paths.parity(name), found)
             card["metrics"]["int8"] = {key: found["int8"][key] for key in ("float32", "int8", "loss", "split", "rows")}
             write_card(folder, card, task)
@@ -98,10 +98,14 @@ def _export(
     return found
 
 
-def _quantize(
+def quantize_bundle(
     name: str, model: nn.Module, task: Task, samples: Samples, folder: Path, max_loss: float
 ) -> dict[str, Any]:
-    """Replace the graph of a bundle by its int8 one, and return what that loses."""
+    """Replace the graph of a bundle by its int8 one, and return what that loses.
+
+    Raises:
+        ExportError: It is more than `max_loss`.
+    """
     bundle = load_bundle(folder)
     quantize(bundle.model)
     found = compare(model, task, samples, bundle, bundle.model.read_bytes())

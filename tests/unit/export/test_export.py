@@ -14,14 +14,16 @@ from small_networks import randomized
 from small_trainings import CPU, new_network
 from torch import nn
 
+from unroll import paths
 from unroll.errors import ExportError
 from unroll.export.bundle import graph_inputs, make_card, takes_lengths, write_card
 from unroll.export.onnx import export, to_onnx
 from unroll.export.parity import example, parity, parity_cases
 from unroll.export.quantization import compare, quantize
-from unroll.files import sha256_of
+from unroll.files import read_json, sha256_of, write_json
 from unroll.inference.bundle import load_bundle
 from unroll.models.encoders import RecurrentEncoder
+from unroll.stages import export as stage
 from unroll.training.batches import Batches, make_batches
 from unroll.training.build import combine
 from unroll.training.prediction import predict
@@ -242,7 +244,7 @@ def test_the_worst_of_all_cases_counts(tmp_path):
 
 
 @pytest.mark.parametrize("which", [FIXED[0], VARIABLE[0]], ids=named([FIXED[0], VARIABLE[0]]))
-def test_int8_weights_and_what_they_lose(exported, which, tmp_path, tiny):
+def test_int8_weights_and_what_they_lose(exported, which, tmp_path, tiny, monkeypatch):
     network, task, path, data = exported(*which)
     copy(path, tmp_path / "model.onnx")
     metrics = {"metric": task.metrics.headline, "test": 1.5, "baseline": {}}
@@ -267,6 +269,12 @@ def test_int8_weights_and_what_they_lose(exported, which, tmp_path, tiny):
     # The same graph loses nothing; without validation rows, the test rows are taken.
     alone = replace(samples, folds=(replace(samples.shipped, valid=samples.shipped.valid[:0]),))
     assert compare(network, task, alone, bundle, bundle.graph).items() >= {"loss": 0.0, "split": "test"}.items()
+    copy(path, bundle.model)
+    monkeypatch.chdir(tmp_path)
+    write_json(paths.parity("mine"), {"passed": True})
+    with pytest.raises(ExportError, match=r"experiments\.mine\.export\.max_loss"):
+        stage.quantize_bundle("mine", network, task, samples, tmp_path, max_loss=-1.0)
+    assert not read_json(paths.parity("mine"))["passed"]
 
 
 # The bundle
