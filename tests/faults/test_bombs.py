@@ -53,7 +53,7 @@ UNPACKED, MEMORY = "FormatError: .* is not unpacked", "DataError: .* needs more 
 HEADER = b",".join(b"p%d" % pixel for pixel in range(784)) + b"\n"
 IDX = struct.pack(">4I", 0x803, 4 * GB // 784, 28, 28)
 BOMBS = [
-    Bomb("line.csv.gz", digits, lambda: gzip_bomb(b"0", 4 * GB), "FormatError: .* its first line is longer than"),
+    Bomb("line.csv.gz", digits, lambda: gzip_bomb(b"0", 4 * GB), UNPACKED),
     Bomb("rows.csv.gz", digits, lambda: gzip_bomb(b"0," * 783 + b"0\n", 4 * GB), UNPACKED),
     Bomb("cell.csv.gz", digits, lambda: gzip_bomb(b"0", 4 * GB, HEADER), "a row takes more than 1 MB|is not unpacked"),
     Bomb("images.gz", digits, lambda: gzip_bomb(b"\0", 4 * GB, IDX), UNPACKED),
