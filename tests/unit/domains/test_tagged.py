@@ -13,12 +13,12 @@ from unroll.features.samples import Fold, Samples
 from unroll.features.special_tokens import IGNORE_INDEX, PAD, UNK
 
 
-def _read(folder, *files):
+def _read(folder, *files, ending="conll", **options):
     """The rows of train.conll, valid.conll, … with these contents."""
-    paths = [folder / f"{split}.conll" for split in SPLITS[: len(files)]]
+    paths = [folder / f"{split}.{ending}" for split in SPLITS[: len(files)]]
     for path, content in zip(paths, files, strict=True):
         path.write_text(content, encoding="utf-8")
-    return read("tagged", *paths)
+    return read("tagged", *paths, **options)
 
 
 def _tags(tags):
@@ -28,13 +28,13 @@ def _tags(tags):
 def test_token_first_tag_last(tmp_path):
     ingested = _read(
         tmp_path,
-        "-DOCSTART- -X- -X- O\n\nEU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\n\nNew York\tNNP\tB-LOC\n"
+        "-DOCSTART- -X- -X- O\n\nEU NNP B-NP B-ORG\nrejects VBZ B-VP O\n\n\nYork\tNNP\tB-LOC\n"
         "e\u0301te\u0301\tNN\tO\n-DOCSTART-\n# id = 7\n# O\n1 O",
     )
     assert ingested.table.schema == SCHEMA
     assert ingested.table.to_pylist() == [
         {"row_id": 0, "split": "train", "tokens": ["EU", "rejects"], "tags": ["B-ORG", "O"]},
-        {"row_id": 1, "split": "train", "tokens": ["New York", "été"], "tags": ["B-LOC", "O"]},
+        {"row_id": 1, "split": "train", "tokens": ["York", "été"], "tags": ["B-LOC", "O"]},
         {"row_id": 2, "split": "train", "tokens": ["#", "1"], "tags": ["O", "O"]},
     ]
     file = {"file": "train.conll", "rows": 3, "tokens": 6}
@@ -76,6 +76,12 @@ def test_tags_of_neither_scheme(tmp_path, tags):
     [
         ("EU B-ORG\nlonely\nx O", "line 2: too few columns, found 'lonely'"),
         ("EU B-ORG\nrejects VBZ NNP", "line 2: found the tag 'NNP' of 'rejects'"),
+        ("Old O\nNew\u00a0York B-LOC", r"line 2: found the token 'New\\xa0York'"),
+        ("Old\tO\nNew York\tB-LOC", "line 2: found the token 'New York'"),
+        ("1 O\n2 B-LOC\n", "tokens are numbers alone.*`columns:"),
+        ("1\tNew\tnew\tADJ\tJJ\t_\t0\troot\t_\t_\n", "line 1: which of 10 columns has the tags .* `columns:"),
+        ("This is\na text\n", "which of 2 columns has the tags"),
+        ("EU S-ORG\nrejects E-ORG", "line 2: E-ORG follows S-ORG"),
         ("EU B-ORG\nrejects VBZ B-", "line 2: found the tag 'B-'"),
         ("\n-DOCSTART- O\n", "has no tokens"),
     ],
@@ -83,6 +89,37 @@ def test_tags_of_neither_scheme(tmp_path, tags):
 def test_lines_that_cannot_be_read(tmp_path, content, message):
     with pytest.raises(FormatError, match=rf"train\.conll.*{message}"):
         _read(tmp_path, content)
+
+
+TWO = [{"tokens": ["Ada", "Lovelace", "met"], "tags": ["B-PER", "I-PER", "O"]}, {"tokens": ["Bern"], "tags": ["B-LOC"]}]
+GERMEVAL = "#\thttp://x [2010]\n1\tAda\tB-PER\tO\n2\tLovelace\tI-PER\tB-PER\n3\tmet\tO\tO\n\n1\tBern\tB-LOC\tO\n"
+CONLLU = "# text = Ada\n1-2\tAda Lovelace\t_\t_\n1\tAda\t_\tPER\n2\tLovelace\t_\tPER\n3\tmet\t_\tO\n\n1\tBern\t_\tLOC\n"
+KAGGLE = "Sentence #,Word,POS,Tag\nSentence: 1,Ada,NN,B-PER\n,Lovelace,NN,I-PER\n,met,V,O\nSentence: 2,Bern,NN,B-LOC\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        (GERMEVAL, {}),
+        (GERMEVAL.replace("I-PER\tB-PER", "I-PER\tO"), {}),
+        (CONLLU, {"columns": {"token": 1, "tag": 3}}),
+        ("Ada B-PER\nLovelace E-PER\nmet O\n\nBern S-LOC", {}),
+        ("Ada B-PER\nLovelace L-PER\nmet O\n\nBern U-LOC", {}),
+        ("Ada PER\nLovelace PER\nmet O\n\nBern LOC", {}),
+        ("B-PER Ada\nI-PER Lovelace\nO met\n\nB-LOC Bern", {"columns": {"token": 1, "tag": 0}}),
+        (KAGGLE, {"ending": "csv"}),
+        (KAGGLE.replace("Word", "Wort"), {"ending": "csv", "columns": {"token": "Wort", "tag": 3, "sentence": 0}}),
+    ],
+)
+def test_columns_and_schemes(tmp_path, content, options):
+    found = _read(tmp_path, content, **options).table.select(["tokens", "tags"])
+    assert found.to_pylist() == TWO
+
+
+def test_types_without_outside_are_of_single_tokens(tmp_path):
+    found = _read(tmp_path, "the DET\nold ADJ\ngood ADJ\n")
+    assert found.table["tags"].to_pylist() == [["B-DET", "B-ADJ", "B-ADJ"]]
+    assert found.notes == ["tags were converted from token types to IOB2"]
 
 
 SENTENCES = [

@@ -1,17 +1,29 @@
 """Sections of params.yaml for sentences with a tag for each token."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from unroll.config.sources import SplitDataset
+from unroll.config.section import Section
+from unroll.config.sources import Column, SplitDataset, TableSettings
 from unroll.config.tokenizer import TextTask
 
 
-class TaggedDataset(SplitDataset):
-    """Tagged sentences: CoNLL columns, the token first and its tag last."""
+class TaggedColumns(Section):
+    """Columns of a file of tagged sentences."""
 
+    token: Column
+    tag: Column
+    sentence: Column | None = None
+
+
+class TaggedDataset(TableSettings, SplitDataset):
+    """Tagged sentences: CoNLL columns, the token first and its tag last, or a CSV with a column of sentences."""
+
+    scored_alike: ClassVar[bool] = False
     domain: Literal["tagged"]
+    columns: TaggedColumns | None = None
+    """Numbers of the columns from 0, or names where a file has them; null: as the file shows."""
 
 
 class TaggingTask(TextTask):

@@ -8,7 +8,7 @@ import pyarrow as pa
 from great_expectations import expectations as gxe
 
 from unroll.domains.tagged.config import TaggedDataset
-from unroll.domains.tagged.dataset import TAG
+from unroll.domains.tagged.schemes import TAG
 from unroll.validation.rows import ROW, row_expectations, row_frame
 from unroll.validation.suites import Suites
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unroll.domains.tagged.config import TaggingTask
-from unroll.domains.tagged.dataset import OUTSIDE
+from unroll.domains.tagged.schemes import OUTSIDE
 from unroll.features.samples import Samples, Tensors
 from unroll.features.special_tokens import IGNORE_INDEX, PAD
 from unroll.metrics.classification import labels_of, majority

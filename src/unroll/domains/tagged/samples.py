@@ -5,7 +5,7 @@ import pyarrow as pa
 
 from unroll.config.tokenizer import TokenizerConfig
 from unroll.domains.tagged.config import TaggingTask
-from unroll.domains.tagged.dataset import OUTSIDE
+from unroll.domains.tagged.schemes import OUTSIDE
 from unroll.errors import DataError
 from unroll.features.encoding import encode
 from unroll.features.groups import required_splits
