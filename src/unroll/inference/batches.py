@@ -122,20 +122,22 @@ def rebatched(batches: Iterable[pa.RecordBatch], rows: int, size: int = _BATCH_B
     there.
     """
     waiting: list[pa.RecordBatch] = []
-    held = 0
+    held = held_bytes = 0
     for batch in batches:
         taken = 0
         while held + batch.num_rows - taken >= rows:
             piece = batch.slice(taken, rows - held)
             taken += piece.num_rows
             yield pa.concat_batches([*waiting, piece]) if waiting else piece
-            waiting, held = [], 0
+            waiting, held, held_bytes = [], 0, 0
         if taken < batch.num_rows:
-            waiting.append(batch.slice(taken))
-            held += batch.num_rows - taken
-        if sum(one.nbytes for one in waiting) > size:
+            rest = batch.slice(taken)
+            waiting.append(rest)
+            held += rest.num_rows
+            held_bytes += rest.nbytes
+        if held_bytes > size:
             yield pa.concat_batches(waiting)
-            waiting, held = [], 0
+            waiting, held, held_bytes = [], 0, 0
     if waiting:
         yield pa.concat_batches(waiting)
 

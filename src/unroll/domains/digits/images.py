@@ -24,6 +24,8 @@ Size = tuple[int, int]
 IDS, LABELS = ("row_id", "id"), ("label", "labels", "digit", "class", "target")
 ROWS = 8192
 """Images in a batch."""
+_LIST_ROWS = 1024
+"""Images that Parquet decodes at once: their levels and 64-bit values still fit into the processor's cache."""
 _PIXELS = ("pixels", "image", "images")
 
 
@@ -130,7 +132,7 @@ def _read_parquet(path: Path, size: Size | None) -> Iterator[Images]:
             next((plain[name] for name in names if name in plain), None) for names in (IDS, LABELS, ("split",))
         )
         wanted = [name for name in (column, ids, labels, splits) if name]
-        for batch in parquet_batches(file, path, wanted, ROWS):
+        for batch in parquet_batches(file, path, wanted, _LIST_ROWS):
             pixels, reasons, size = _pixels(batch.column(column), size, path)
             others = (batch.column(name) if name else None for name in (ids, labels, splits))
             yield Images(size, pixels, reasons, *others)
@@ -166,7 +168,7 @@ def _from_lists(
 ) -> tuple[Pixels, Reasons, Size]:
     reasons: Reasons = {int(row): "the pixels are missing" for row in np.flatnonzero(missing)}
     lengths = pc.list_value_length(rows).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-    cells = rows.filter(pa.array(~missing)).flatten()
+    cells = (rows.filter(pa.array(~missing)) if reasons else rows).flatten()
     if _is_list(cells.type):
         # The rows of an image.
         inner = pc.list_value_length(cells).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)

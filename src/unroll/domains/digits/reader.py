@@ -63,8 +63,14 @@ def _ids_are_integers(path: Path, form: Form, card: Card, first: Images) -> bool
 
 def _batch(batch: Images, integers: bool, first: int) -> pa.RecordBatch:
     count = len(batch.pixels)
-    values = range(first, first + count) if batch.ids is None else batch.ids.to_pylist()
-    ids, lacking = row_ids(values, integers, first)
+    ids, lacking = batch.ids, {}
+    if ids is None:
+        ids = pa.array(np.arange(first, first + count))
+    elif pa.types.is_signed_integer(ids.type) and not ids.null_count:
+        # Most ids: a look at each of them in Python would cost as much as the smallest graph.
+        ids = ids.cast(pa.int64())
+    else:
+        ids, lacking = row_ids(ids.to_pylist(), integers, first)
     flat = pa.array(np.ascontiguousarray(batch.pixels).reshape(-1))
     inputs = pa.FixedSizeListArray.from_arrays(flat, batch.size[0] * batch.size[1])
     return with_reasons(pa.record_batch({"row_id": ids, "inputs": inputs}), batch.reasons | lacking)
