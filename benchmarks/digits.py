@@ -35,7 +35,9 @@ def write_digits(path: Path, rows: int) -> None:
     schema = pa.schema([("row_id", pa.int64()), ("pixels", lists.type)])
     with pq.ParquetWriter(path, schema) as writer:
         for first in range(0, rows, size):
-            writer.write_table(pa.table([pa.array(np.arange(first, first + size)), lists], schema=schema))
+            count = min(size, rows - first)
+            ids = pa.array(np.arange(first, first + count))
+            writer.write_table(pa.table([ids, lists.slice(0, count)], schema=schema))
 
 
 def bundle(experiment: str) -> Path:

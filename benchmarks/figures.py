@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -105,8 +106,8 @@ def processor_ratio(
 
     The least of each side counts: whatever else the machine does can only add to it.
     """
-    least = [min(side) * 1000 for side in side_by_side(ours, reference, repeats)]
-    return Figure(what, *least, least[1] / least[0], "ms", target, True, repeats)
+    mine, theirs = (min(side) * 1000 for side in side_by_side(ours, reference, repeats))
+    return Figure(what, mine, theirs, theirs / mine, "ms", target, True, repeats)
 
 
 def section(report: Report, before: str) -> str:
@@ -139,6 +140,18 @@ def python(*arguments: str) -> str:
     if done.returncode:
         raise BenchmarkError(f"python {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
     return done.stdout
+
+
+def processor_seconds(*arguments: str) -> tuple[float, str]:
+    """Run `benchmarks.processes` in a fresh process.
+
+    Returns:
+        The processor seconds of it and of its own processes, and the last word that it prints.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    printed = python("-m", "benchmarks.processes", *arguments)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, printed.split()[-1]
 
 
 def _amount(value: float, unit: str) -> str:

@@ -58,7 +58,7 @@ def lightning_step(make_network: Callable[[], nn.Module], batches: list[_Batch])
         enable_model_summary=False,
     )
     # As it is: a plain list would be taken for several loaders.
-    trainer.fit(Module(), utils.data.DataLoader(batches, batch_size=None))
+    trainer.fit(Module(), utils.data.DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
     return (ends[-1] - ends[0]) / (len(ends) - 1)
 
 
@@ -77,9 +77,10 @@ def keras_stepper(
     reads_tokens = batches[0][0].dim() == 2
     longest = max(inputs.shape[1] for inputs, _, _ in batches)
     # One shape for all: XLA compiles each shape anew.
-    inputs = np.concatenate(
-        [np.pad(one.numpy(), [(0, 0), (0, longest - one.shape[1])] + [(0, 0)] * (one.dim() - 2)) for one, _, _ in batches]
-    )
+    inputs = np.zeros((len(batches), *batches[0][0].shape[:1], longest, *batches[0][0].shape[2:]), np.float32)
+    for place, (batch, _, _) in zip(inputs, batches, strict=True):
+        place[:, : batch.shape[1]] = batch.numpy()
+    inputs = inputs.reshape(-1, *inputs.shape[2:])
     targets = np.concatenate([one.numpy() for _, one, _ in batches])
     model = keras.Sequential(
         [

@@ -1,6 +1,6 @@
 """What is measured in a process of its own: `python -m benchmarks.processes NAME ARGUMENT …`.
 
-bare MODEL.onnx DIGITS.parquet BATCH_ROWS THREADS      `session.run` on batches in memory; prints its seconds
+bare MODEL.onnx DIGITS.parquet BATCH_ROWS THREADS      `session.run` on batches in memory; prints processor seconds
 pyfunc MODEL DIGITS.parquet OUTPUT.parquet BATCH_ROWS  what one writes around MLflow's own scoring
 peak COMMAND …                                         `unroll COMMAND …`; prints the peak of memory in its last line
 """
@@ -30,9 +30,9 @@ def bare(model: str, source: str, batch_rows: str, threads: str) -> None:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     with ThreadPoolExecutor(int(threads)) as pool:
-        began = time.perf_counter()
+        began = time.process_time()
         list(pool.map(lambda batch: session.run(None, {"inputs": batch}), batches))
-        print(time.perf_counter() - began)
+        print(time.process_time() - began)
 
 
 def pyfunc(model: str, source: str, output: str, batch_rows: str) -> None:
@@ -48,6 +48,7 @@ def pyfunc(model: str, source: str, output: str, batch_rows: str) -> None:
             labels = found["label"]
             scores = found["probabilities"][np.arange(len(rows)), labels]
             writer.write_table(pa.table([rows["row_id"], labels, scores], schema=schema))
+    print("done")
 
 
 def peak(*command: str) -> None:

@@ -1,97 +1,105 @@
-"""The scoring job: speed beside MLflow's own scoring and bare `session.run`, memory, and what its safety costs."""
+"""`unroll predict` and `unroll score` beside bare `session.run` and `mlflow.pyfunc`; memory by the number of rows."""
 
 import os
 import tempfile
-import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from benchmarks.digits import bundle, write_digits
-from benchmarks.figures import BenchmarkError, Report, compare, python, side_by_side
-from benchmarks.predict import BATCH_ROWS, MIB, THREADS, bare_seconds
+from benchmarks.figures import BenchmarkError, Figure, Report, compare, processor_seconds
 from unroll import paths
 from unroll.files import read_json
 from unroll.tracking.runs import signature_of
 
-EXPERIMENT, LIGHT = "mnist-lstm", "mnist-dense"
-"""What the speed is measured with, and a network that scores ten million rows in minutes."""
-SOME, ROWS, FEW, MANY = 300_000, 1_000_000, 100_000, 10_000_000
-REPEATS = 2
+HEAVY, LIGHT = "mnist-lstm", "mnist-dense"
+BATCH_ROWS, THREADS = 512, 2
+ONE, SOME, FEW, MANY = 1, 50_000, 100_000, 1_000_000
+"""Rows of the files: the first two tell what the start and what a row takes, the others are for memory."""
+REPEATS = 3
+MIB = 2**20
 
 
 def measure() -> Report:
-    """Score an inbox of one file with `unroll score`, and the same rows in the other ways."""
+    """Score the same rows in each way, in turn."""
     with tempfile.TemporaryDirectory(prefix="unroll-bench-") as folder:
         place = Path(folder)
-        files = {rows: place / f"{rows}.parquet" for rows in (SOME, ROWS, FEW, MANY)}
+        files = {rows: place / f"{rows}.parquet" for rows in (ONE, SOME, FEW, MANY)}
         for rows, path in files.items():
             write_digits(path, rows)
-        for name in (EXPERIMENT, LIGHT):
-            _save_model(bundle(name), place / name)
-
-        def job(rows: int, name: str) -> float:
-            return rows / _run_job(place, files[rows], rows, name)[0]
-
-        def pyfunc(rows: int, name: str) -> float:
-            command = ["pyfunc", str(place / name), str(files[rows]), str(place / "p.parquet"), str(BATCH_ROWS)]
-            return rows / _seconds("-m", "benchmarks.processes", *command)
-
-        def without() -> float:
-            """Return the seconds of the same rows without markers, expectations and drift."""
-            command = ["predict", "--model", str(paths.model(EXPERIMENT)), "--input", str(files[ROWS])]
-            return _seconds("-m", "unroll.cli", *command, "--output", str(place / "out"), "--threads", str(THREADS))
-
-        heavy = side_by_side(lambda: job(SOME, EXPERIMENT), lambda: pyfunc(SOME, EXPERIMENT), REPEATS)
-        light = side_by_side(lambda: job(ROWS, LIGHT), lambda: pyfunc(ROWS, LIGHT), REPEATS)
-        speeds = side_by_side(
-            lambda: job(ROWS, EXPERIMENT), lambda: ROWS / bare_seconds(bundle(EXPERIMENT), files[ROWS]), REPEATS
-        )
-        costs = side_by_side(lambda: ROWS / job(ROWS, EXPERIMENT), without, REPEATS)
-        many, few = (_run_job(place, files[rows], rows, LIGHT)[1] for rows in (MANY, FEW))
-    figures = (
-        compare(f"{EXPERIMENT} to mlflow.pyfunc, {SOME:,} rows", *heavy, "rows/s", target=3.0, at_least=True),
-        compare(f"{LIGHT} to mlflow.pyfunc, {ROWS:,} rows", *light, "rows/s", target=3.0, at_least=True),
-        compare(f"{EXPERIMENT} to bare session.run, {ROWS:,} rows", *speeds, "rows/s", target=0.8, at_least=True),
-        compare(
-            f"with markers, checks and drift to without, {ROWS:,} rows", *costs, "s", target=1 / 0.9, at_least=False
-        ),
-        compare(f"peak memory, {MANY:,} rows to {FEW:,}", [many], [few], "MiB", target=1.2, at_least=False),
-    )
+        figures = [figure for experiment in (HEAVY, LIGHT) for figure in _speeds(experiment, files, place)]
+        many, few = (float(_score(LIGHT, files[rows], rows)[1]) / MIB for rows in (MANY, FEW))
+    figures.append(compare(f"peak memory, {MANY:,} rows to {FEW:,}", [many], [few], "MiB", target=1.2, at_least=False))
     note = (
-        f"Digits of the test split, repeated, in one Parquet file of an inbox; {THREADS} threads, batches of "
-        f"{BATCH_ROWS}. Ours: the whole process `unroll score` into an empty output, with the bundle's "
-        "expectations and drift. References: a whole process that reads, predicts with `mlflow.pyfunc` and writes as "
-        "many rows at a time; the `session.run` calls alone, as in the batch prediction above; `unroll predict`. "
-        "Markers, checks and drift may take a tenth of the job: 1.111 times the time without them. "
-        f"Memory with {LIGHT}."
+        f"Digits as lists of pixels in Parquet; {THREADS} threads, batches of {BATCH_ROWS}. Ours: the whole process, "
+        "from its start to its end. References: the calls of `session.run` alone, on batches in memory, as many at "
+        "once as there are threads; a process that reads, predicts with `mlflow.pyfunc` and writes as many rows at a "
+        f"time. Rows by second of processor time for {MANY:,} rows: the time of {ONE} row, and {MANY // SOME} times "
+        f"what {SOME:,} rows take beyond it. Memory: `unroll score` with {LIGHT}."
     )
-    return Report("Scoring job", figures, note)
+    return Report("Scoring", tuple(figures), note)
 
 
-def _run_job(place: Path, source: Path, rows: int, experiment: str) -> tuple[float, float]:
-    """Score one file from an inbox of its own; return seconds and the peak of memory in MiB."""
-    inbox = place / uuid.uuid4().hex
+def _speeds(experiment: str, files: dict[int, Path], place: Path) -> list[Figure]:
+    graph = str(bundle(experiment) / "model.onnx")
+    size = (str(BATCH_ROWS), str(THREADS))
+    ways: dict[str, Callable[[int], float]] = {
+        "session.run": lambda rows: float(processor_seconds("bare", graph, str(files[rows]), *size)[1]),
+        "unroll predict": lambda rows: _predict(experiment, files[rows]),
+        "unroll score": lambda rows: _score(experiment, files[rows], rows)[0],
+    }
+    if experiment == LIGHT:
+        _save_model(bundle(LIGHT), place / LIGHT)
+        command = ("pyfunc", str(place / LIGHT))
+        out = (str(place / "pyfunc.parquet"), str(BATCH_ROWS))
+        ways["mlflow.pyfunc"] = lambda rows: processor_seconds(*command, str(files[rows]), *out)[0]
+    taken = {(way, rows): 9e9 for way in ways for rows in (ONE, SOME)}
+    for _ in range(REPEATS):
+        for way, rows in taken:
+            taken[way, rows] = min(taken[way, rows], ways[way](rows))
+    speed = {}
+    for way in ways:
+        start = 0.0 if way == "session.run" else taken[way, ONE]
+        speed[way] = MANY / (start + MANY / SOME * (taken[way, SOME] - start))
+    wanted = [("unroll predict", "session.run", 0.9), ("unroll score", "session.run", 0.85)]
+    wanted += [("unroll score", "mlflow.pyfunc", 3.0)] if experiment == LIGHT else []
+    return [
+        Figure(
+            f"{experiment}, {ours} to {other}",
+            speed[ours],
+            speed[other],
+            speed[ours] / speed[other],
+            "rows/s",
+            target,
+            True,
+            REPEATS,
+        )
+        for ours, other, target in wanted
+    ]
+
+
+def _predict(experiment: str, source: Path) -> float:
+    output = source.with_name(f"{experiment}-predicted")
+    command = ["predict", "--model", str(paths.model(experiment)), "--input", str(source), "--output", str(output)]
+    return processor_seconds("peak", *command, "--batch-rows", str(BATCH_ROWS), "--threads", str(THREADS))[0]
+
+
+def _score(experiment: str, source: Path, rows: int) -> tuple[float, str]:
+    """Score one file from an inbox of its own; return processor seconds and the peak of memory in bytes."""
+    inbox = source.with_name(uuid.uuid4().hex)
     inbox.mkdir()
     os.link(source, inbox / source.name)
     # A file that has just been made counts as still being written.
     os.utime(source, (0, 0))
     output = inbox.with_suffix(".out")
-    command = ["score", "--model", str(paths.model(experiment)), "--input", str(inbox), "--output", str(output)]
-    began = time.perf_counter()
-    printed = python("-m", "benchmarks.processes", "peak", *command)
-    took = time.perf_counter() - began
+    command = ["--model", str(paths.model(experiment)), "--input", str(inbox), "--output", str(output)]
+    took, peak = processor_seconds("peak", "score", *command, "--quarantine", str(inbox.with_suffix(".bad")))
     found = sum(pq.read_metadata(path).num_rows for path in output.rglob("*.parquet"))
     if found != rows:
-        raise BenchmarkError(f"unroll score has written {found:,} of {rows:,} rows:\n{printed[-3000:]}")
-    return took, int(printed.split()[-1]) / MIB
-
-
-def _seconds(*arguments: str) -> float:
-    began = time.perf_counter()
-    python(*arguments)
-    return time.perf_counter() - began
+        raise BenchmarkError(f"unroll score has written {found:,} of {rows:,} rows")
+    return took, peak
 
 
 def _save_model(folder: Path, place: Path) -> None:

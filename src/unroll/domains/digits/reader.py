@@ -63,7 +63,7 @@ def _ids_are_integers(path: Path, form: Form, card: Card, first: Images) -> bool
 
 def _batch(batch: Images, integers: bool, first: int) -> pa.RecordBatch:
     count = len(batch.pixels)
-    ids, lacking = batch.ids, {}
+    ids, lacking = batch.ids, dict[int, str]()
     if ids is None:
         ids = pa.array(np.arange(first, first + count))
     elif pa.types.is_signed_integer(ids.type) and not ids.null_count:
