@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -108,6 +109,11 @@ def processor_ratio(
     """
     mine, theirs = (min(side) * 1000 for side in side_by_side(ours, reference, repeats))
     return Figure(what, mine, theirs, theirs / mine, "ms", target, True, repeats)
+
+
+def least_step(ends: Sequence[float]) -> float:
+    """Return the shortest time from the end of a step to that of the next, so without the first one, which warms up."""
+    return min(after - before for before, after in pairwise(ends))
 
 
 def section(report: Report, before: str) -> str:

@@ -1,13 +1,17 @@
 """The same training step in other frameworks, if they are installed: `pip install -e ".[bench]"`."""
 
+import logging
 import os
 import time
+import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn, optim, utils
+
+from benchmarks.figures import least_step
 
 _Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -32,6 +36,8 @@ def lightning_step(make_network: Callable[[], nn.Module], batches: list[_Batch])
     """Return the processor seconds of a step of Lightning's trainer."""
     import lightning
 
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
     ends: list[float] = []
 
     class Module(lightning.LightningModule):  # type: ignore[misc]
@@ -59,7 +65,7 @@ def lightning_step(make_network: Callable[[], nn.Module], batches: list[_Batch])
     )
     # As it is: a plain list would be taken for several loaders.
     trainer.fit(Module(), utils.data.DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
-    return (ends[-1] - ends[0]) / (len(ends) - 1)
+    return least_step(ends)
 
 
 def keras_stepper(

@@ -1,54 +1,84 @@
 """What is measured in a process of its own: `python -m benchmarks.processes NAME ARGUMENT …`.
 
-bare MODEL.onnx DIGITS.parquet BATCH_ROWS THREADS      `session.run` on batches in memory; prints processor seconds
-pyfunc MODEL DIGITS.parquet OUTPUT.parquet BATCH_ROWS  what one writes around MLflow's own scoring
+rows BUNDLE DIGITS.parquet BATCH_ROWS THREADS REPEATS  least processor seconds of each way to score the file, as JSON
+pyfunc MODEL DIGITS.parquet BATCH_ROWS REPEATS         least seconds of what one writes around MLflow's own scoring
 peak COMMAND …                                         `unroll COMMAND …`; prints the peak of memory in its last line
 """
 
+import json
 import resource
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 
-def bare(model: str, source: str, batch_rows: str, threads: str) -> None:
-    """Run the graph over all batches, `threads` of them at a time, each by one thread."""
-    import onnxruntime
+def rows(bundle: str, source: str, batch_rows: str, threads: str, repeats: str) -> None:
+    """Score a file by `session.run` alone, `threads` calls at a time on batches in memory, and as a worker does.
 
-    with pq.ParquetFile(source) as file:
-        batches = [
-            batch.column("pixels").flatten().to_numpy().reshape(batch.num_rows, 28, 28)
-            for batch in file.iter_batches(int(batch_rows), columns=["pixels"])
-        ]
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    with ThreadPoolExecutor(int(threads)) as pool:
-        began = time.process_time()
-        list(pool.map(lambda batch: session.run(None, {"inputs": batch}), batches))
-        print(time.process_time() - began)
+    Also hash it, as the scoring job does before.
+    """
+    from unroll.files import sha256_of
+    from unroll.inference.bundle import load_bundle, open_session
+    from unroll.inference.scorer import Scorer
+    from unroll.inference.stream import score_stream
+
+    path, size = Path(source), int(batch_rows)
+    with pq.ParquetFile(path) as file:
+        pixels = [batch.column("pixels").flatten().to_numpy() for batch in file.iter_batches(size)]
+    batches = [part.reshape(-1, 28, 28) for part in pixels]
+    loaded = load_bundle(Path(bundle))
+    session, scorer = open_session(loaded), Scorer(loaded, size)
+    output, quarantine = (path.with_suffix(f".{name}") for name in ("out", "bad"))
+    more: dict[str, Any] = {"quarantine": quarantine, "metadata": {}, "max_bad_share": 1.0}
+
+    def bare() -> None:
+        with ThreadPoolExecutor(int(threads)) as pool:
+            list(pool.map(lambda batch: session.run(None, {"inputs": batch}), batches))
+
+    ways: dict[str, Callable[[], object]] = {
+        "session.run": bare,
+        "stream": lambda: score_stream(scorer, int(threads), path, output, **more),
+        "hash": lambda: sha256_of(path),
+    }
+    print(json.dumps(_least(ways, int(repeats)), separators=(",", ":")))
 
 
-def pyfunc(model: str, source: str, output: str, batch_rows: str) -> None:
+def pyfunc(model: str, source: str, batch_rows: str, repeats: str) -> None:
     """Read, predict and write as many rows at a time."""
     import mlflow
 
     predictor = mlflow.pyfunc.load_model(model)
     schema = pa.schema([("row_id", pa.int64()), ("prediction", pa.int64()), ("score", pa.float32())])
-    with pq.ParquetFile(source) as file, pq.ParquetWriter(output, schema) as writer:
-        for batch in file.iter_batches(int(batch_rows)):
-            rows = batch.to_pandas()
-            found = predictor.predict({"inputs": np.stack(rows["pixels"].to_numpy()).reshape(len(rows), 28, 28)})
-            labels = found["label"]
-            scores = found["probabilities"][np.arange(len(rows)), labels]
-            writer.write_table(pa.table([rows["row_id"], labels, scores], schema=schema))
-    print("done")
+
+    def score() -> None:
+        with pq.ParquetFile(source) as file, pq.ParquetWriter(f"{source}.pyfunc", schema) as writer:
+            for batch in file.iter_batches(int(batch_rows)):
+                table = batch.to_pandas()
+                images = np.stack(table["pixels"].to_numpy()).reshape(len(table), 28, 28)
+                found = predictor.predict({"inputs": images})
+                labels = found["label"]
+                scores = found["probabilities"][np.arange(len(table)), labels]
+                writer.write_table(pa.table([table["row_id"], labels, scores], schema=schema))
+
+    print(json.dumps(_least({"mlflow.pyfunc": score}, int(repeats)), separators=(",", ":")))
+
+
+def _least(ways: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Return the least processor seconds of each, measured in turn."""
+    found = dict.fromkeys(ways, float("inf"))
+    for _ in range(repeats):
+        for name, way in ways.items():
+            began = time.process_time()
+            way()
+            found[name] = min(found[name], time.process_time() - began)
+    return found
 
 
 def peak(*command: str) -> None:
@@ -68,5 +98,5 @@ def _most(of: int) -> int:
 
 
 if __name__ == "__main__":
-    programs: dict[str, Callable[..., None]] = {"bare": bare, "pyfunc": pyfunc, "peak": peak}
+    programs: dict[str, Callable[..., None]] = {"rows": rows, "pyfunc": pyfunc, "peak": peak}
     programs[sys.argv[1]](*sys.argv[2:])

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks import frameworks
-from benchmarks.figures import Figure, Report, processor_ratio
+from benchmarks.figures import Figure, Report, least_step, processor_ratio
 from unroll.config.experiments import Experiment, Training
 from unroll.domains.task import Task
 from unroll.models.embedding import TokenEmbedding
@@ -46,23 +46,31 @@ def measure() -> Report:
         f"48 to 60 tokens, padded to the longest, vocabulary {VOCABULARY:,}, embedding {SIZE}. Rows: images of 28 × 28 "
         "bytes. Ours: `unroll.training.loop.train`. References: torch's layer on packed and on padded sequences in a "
         "loop of forward, backward, Adam; the latter network in Lightning; the same layers in Keras on JAX, padding "
-        f"masked. The least of {REPEATS} runs of {STEPS} steps each. {' '.join(frameworks.missing())}"
+        f"masked. The least step of {REPEATS} runs of {STEPS} steps each; of Keras, a run's mean."
     )
-    return Report("Training step", tuple(figures), note.strip())
+    return Report("Training step", tuple(figures), " ".join([note, *frameworks.missing()]))
+
+
+class Unsorted(Batches):
+    """Batches in the order of the samples, whatever their lengths."""
+
+    def shuffled(self, size: int) -> list[Tensor]:
+        """Return the positions of an epoch's batches."""
+        return list(torch.arange(len(self)).split(size))
 
 
 def texts() -> Batches:
-    """Return random texts, whose lengths are spread evenly over 48 to 60 tokens, and their classes."""
-    lengths = torch.linspace(48, 60, BATCH * STEPS).round().long()
+    """Return random texts and their classes; the lengths of a batch are spread evenly over 48 to 60 tokens."""
+    lengths = torch.linspace(48, 60, BATCH).round().long().repeat(STEPS)
     tokens = torch.randint(4, VOCABULARY, (len(lengths), 60))
     tokens[torch.arange(60) >= lengths[:, None]] = 0
-    return Batches(tokens, torch.randint(CLASSES, (len(lengths),)), lengths)
+    return Unsorted(tokens, torch.randint(CLASSES, (len(lengths),)), lengths)
 
 
 def rows() -> Batches:
     """Return random images and their classes."""
     count = BATCH * STEPS
-    return Batches(torch.randint(256, (count, 28, 28), dtype=torch.uint8), torch.randint(CLASSES, (count,)))
+    return Unsorted(torch.randint(256, (count, 28, 28), dtype=torch.uint8), torch.randint(CLASSES, (count,)))
 
 
 def _figures(cell: str, data: Batches) -> list[Figure]:
@@ -90,7 +98,7 @@ def _ours(cell: str, data: Batches) -> float:
     network = SequenceNetwork(preprocessing, encoder, LinearHead(encoder.output_size, CLASSES), embedding=embedding)
     ends: list[float] = []
     run_loop(network, F.cross_entropy, data, SETTINGS, lambda *_: ends.append(time.process_time()))
-    return (ends[-1] - ends[0]) / (len(ends) - 1)
+    return least_step(ends)
 
 
 def _bare(cell: str, data: Batches, packed: bool) -> float:
@@ -103,7 +111,7 @@ def _bare(cell: str, data: Batches, packed: bool) -> float:
         F.cross_entropy(network(inputs, lengths), targets).backward()
         optimizer.step()
         ends.append(time.process_time())
-    return (ends[-1] - ends[0]) / (len(ends) - 1)
+    return least_step(ends)
 
 
 class BareNetwork(nn.Module):
@@ -130,8 +138,8 @@ class BareNetwork(nn.Module):
 
 
 def _prepared(data: Batches) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Return ready batches of inputs, targets and lengths: pixels are scaled, texts of like lengths together."""
-    batches = [data.at(index) for index in data.ordered(BATCH)]
+    """Return ready batches of inputs, targets and lengths; pixels are scaled."""
+    batches = [data.at(index) for index in data.shuffled(BATCH)]
     return [
         (
             batch.inputs / 255 if data.lengths is None else batch.inputs,
