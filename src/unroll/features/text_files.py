@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from unroll.errors import FormatError
-from unroll.sources.forms import require_text
+from unroll.sources.forms import is_hidden, require_text
 from unroll.sources.lines import not_utf8, split_lines
 from unroll.sources.packed import open_plain
-from unroll.sources.parquet import is_hidden
 
 if TYPE_CHECKING:
     from unroll.sources.fetch import Fetched

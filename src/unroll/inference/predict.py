@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from unroll.errors import DataError
 from unroll.inference.file_scorer import FileScorer, Scored
-from unroll.sources.forms import stem_of
-from unroll.sources.parquet import is_hidden, is_parquet_folder
+from unroll.sources.forms import is_hidden, is_parquet_folder, stem_of
 
 if TYPE_CHECKING:
     from unroll.config.decoding import DecodingConfig

@@ -52,6 +52,7 @@ _NOT_TEXT = (
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r"))
 _UTF16 = "save it as UTF-8"
 _HTML = (b"<!doctype html", b"<html")
+_PARQUET_MARKERS = ("_SUCCESS", "_metadata", "_common_metadata")
 
 
 def form_of(path: Path) -> Form:
@@ -134,6 +135,25 @@ def _zip_content(path: Path) -> Literal["xlsx", "npz", "zip"]:
     if any(name.startswith("xl/") for name in names):
         return "xlsx"
     return "npz" if names and all(name.endswith(".npy") for name in names) else "zip"
+
+
+def is_parquet_folder(path: Path) -> bool:
+    """Return whether a folder is one table: it is called X.parquet, or holds partitions, parts or a writer's marker."""
+    if not path.is_dir():
+        return False
+    children = list(path.iterdir())
+    visible = [one for one in children if not is_hidden(one.name)]
+    return bool(visible) and (
+        path.name.lower().endswith(".parquet")
+        or any(one.name in _PARQUET_MARKERS for one in children)
+        or any(one.is_dir() and "=" in one.name for one in visible)
+        or all(one.name.startswith("part-") and one.name.endswith(".parquet") for one in visible)
+    )
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is left out by every command: its name begins with `_` or `.`."""
+    return name.startswith(("_", "."))
 
 
 def start_of(path: Path, size: int = 1024) -> bytes:

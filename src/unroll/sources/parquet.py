@@ -14,10 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unroll.errors import FormatError
-from unroll.sources.forms import start_of
+from unroll.sources.forms import is_hidden, start_of
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
-_MARKERS = ("_SUCCESS", "_metadata", "_common_metadata")
 
 
 @dataclass(frozen=True)
@@ -76,20 +75,6 @@ def read_parquet(path: Path) -> pa.Table:
         raise FormatError(f"{path} is not a readable Parquet file: {' '.join(str(error).split())[:200]}") from None
 
 
-def is_parquet_folder(path: Path) -> bool:
-    """Return whether a folder is one table: it is called X.parquet, or holds partitions, parts or a writer's marker."""
-    if not path.is_dir():
-        return False
-    children = list(path.iterdir())
-    visible = [one for one in children if not is_hidden(one.name)]
-    return bool(visible) and (
-        path.name.lower().endswith(".parquet")
-        or any(one.name in _MARKERS for one in children)
-        or any(one.is_dir() and "=" in one.name for one in visible)
-        or all(one.name.startswith("part-") and one.name.endswith(".parquet") for one in visible)
-    )
-
-
 def parts_of(folder: Path) -> list[Path]:
     """Return the files of a folder of parts, in the order of their names.
 
@@ -116,11 +101,6 @@ def partitions(path: Path) -> dict[str, str | None]:
             break
         found = {unquote(name): None if value == _NULL else unquote(value), **found}
     return found
-
-
-def is_hidden(name: str) -> bool:
-    """Return whether a file or folder is left out by every command: its name begins with `_` or `.`."""
-    return name.startswith(("_", "."))
 
 
 @contextlib.contextmanager

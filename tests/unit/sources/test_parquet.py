@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from unroll.errors import FormatError
-from unroll.sources.parquet import is_parquet_folder, read_parquet
+from unroll.sources.forms import is_parquet_folder
+from unroll.sources.parquet import read_parquet
 
 FRAME = pd.DataFrame({"n": range(6), "kind": pd.Categorical(list("abcabc")), "day": ["2024/1", "x y", "2024/1"] * 2})
 

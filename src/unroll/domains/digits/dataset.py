@@ -22,9 +22,8 @@ from unroll.domains.digits.images import Images, Size, gray, load_npz, read_imag
 from unroll.domains.digits.labels import numbered
 from unroll.domains.digits.pickles import head, read_pickle
 from unroll.errors import FormatError
-from unroll.sources.forms import NAMES, Form, form_of
+from unroll.sources.forms import NAMES, Form, form_of, is_hidden, is_parquet_folder
 from unroll.sources.ingested import Ingested
-from unroll.sources.parquet import is_hidden, is_parquet_folder
 
 if TYPE_CHECKING:
     from unroll.sources.fetch import Fetched

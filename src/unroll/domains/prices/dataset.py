@@ -15,9 +15,8 @@ from unroll.domains.prices import scale
 from unroll.domains.prices.config import PriceDataset, PriceReading
 from unroll.domains.prices.table import PRICES, SCHEMA, read_parts
 from unroll.features.text_files import files_of
-from unroll.sources.forms import stem_of
+from unroll.sources.forms import is_parquet_folder, stem_of
 from unroll.sources.ingested import Ingested
-from unroll.sources.parquet import is_parquet_folder
 
 if TYPE_CHECKING:  # Batch prediction reads prices, too, and needs no sources.
     from unroll.sources.fetch import Fetched
