@@ -49,7 +49,7 @@ ui: $(INSTALLED)
 	@store="$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"; \
 	case "$$store" in \
 		http*) echo "The runs are on the server that MLFLOW_TRACKING_URI names" ;; \
-		*) $(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri "$$store" ;; \
+		*) $(BIN)/python -m unroll.tracking.places && $(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri "$$store" ;; \
 	esac
 
 # The servers share mlflow.db, mlruns/ and the repository with `make run`; their ports can be chosen on the command line.
@@ -69,12 +69,20 @@ serve: export PYTHONUNBUFFERED := 1
 serve: $(INSTALLED)
 	@mkdir -p $$PREFECT_HOME
 	@echo "MLflow $$MLFLOW_TRACKING_URI   Prefect http://127.0.0.1:$$PREFECT_PORT   Ctrl-C stops all"
+	@MLFLOW_TRACKING_URI=sqlite:///mlflow.db $(BIN)/python -m unroll.tracking.places
 	@# Without --env, honcho would read .env, which belongs to compose.yaml.
 	@$(BIN)/honcho start --env /dev/null
 
-# The stamp comes last: an installation that broke off is tried again. A .venv of another Python is made anew.
+# Programs in .venv begin with its absolute path: in a moved repository they would not start, and in a copied one run the
+# code of the original. So the stamp holds the path.
+ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(CURDIR))
+.PHONY: $(INSTALLED)
+endif
+
+# The stamp comes last: an installation that broke off is tried again. A .venv of another Python or path is made anew.
 $(INSTALLED): pyproject.toml $(CONSTRAINTS) Makefile
 	@set -e; \
+	if [ -s $@ ] && [ "$$(cat $@)" != "$(CURDIR)" ]; then rm -r .venv; fi; \
 	supported='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))'; \
 	if ! $(BIN)/python -c "$$supported" 2>/dev/null; then \
 		for python in $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3 none; do \
@@ -91,7 +99,7 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS) Makefile
 	install "pip==$(PIP_VERSION)"; \
 	install -c $(CONSTRAINTS) "$$(grep '^torch==' $(CONSTRAINTS))"; \
 	install -c $(CONSTRAINTS) -e ".[dev,server]"
-	@touch $@
+	@echo "$(CURDIR)" >$@
 
 lock: $(INSTALLED)
 	@echo "Installing the newest versions into build/lock; this takes some minutes"

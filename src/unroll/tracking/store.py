@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -12,9 +11,8 @@ from filelock import FileLock
 
 from unroll import paths
 from unroll.errors import ServiceUnavailable, TrackingError
+from unroll.tracking.places import DEFAULT_STORE, artifacts_of, database_of, update_places
 
-DEFAULT_STORE = "sqlite:///mlflow.db"
-_ARTIFACTS = Path("mlruns")
 # An unavailable server must not delay a training: fail within seconds, and send what is missing later.
 _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -43,10 +41,11 @@ def open_store() -> Iterator[Any]:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     mlflow.set_tracking_uri(uri)
     with contextlib.ExitStack() as stack:
-        if uri.startswith("sqlite:"):
+        if database := database_of(uri):
             # Two processes that create the tables at the same time would stop each other. Blocks may be nested.
             paths.STATE.mkdir(exist_ok=True)
             stack.enter_context(FileLock(paths.STATE.resolve() / "mlflow.lock", is_singleton=True))
+            update_places(database)
         stack.enter_context(translated_errors())
         client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
@@ -119,8 +118,8 @@ def experiment_id(client: Any, name: str) -> str:
     """Return the id of MLflow's experiment of this name, which is created if it does not exist."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        local = os.environ["MLFLOW_TRACKING_URI"].startswith("sqlite:")
-        location = (_ARTIFACTS.resolve() / name).as_uri() if local else None
+        database = database_of(os.environ["MLFLOW_TRACKING_URI"])
+        location = (artifacts_of(database) / name).as_uri() if database else None
         # Without this tag, MLflow's pages open in their view for language models.
         tags = {"mlflow.experimentKind": "custom_model_development"}
         with tolerating_existing():

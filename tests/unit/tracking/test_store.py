@@ -1,5 +1,6 @@
 """The store that two stages use at once, and what is seen of models at work."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -89,6 +90,32 @@ def test_runs_have_figures_tags_and_files(own_store):
     assert run.data.tags["unroll.live"] == "drift"
     assert run.info.status == "FINISHED"
     assert [one.path for one in client.list_artifacts(first)] == ["drift.html"]
+
+
+@pytest.mark.parametrize("how", ["moved", "copied"])
+def test_a_repository_that_was_moved_or_copied_has_its_own_files(here, monkeypatch, own_store, how):
+    """Moved into a folder whose name an address has to escape."""
+    page = here / "drift.html"
+    page.write_text("before")
+    run = log_live("drift", "tiny@0", {}, files=[page])
+    original, new = here / "mlruns", here / "mo ved"
+    new.mkdir()
+    shutil.copy(here / "mlflow.db", new)
+    shutil.copytree(original, new / "mlruns")
+    before = sorted(original.rglob("*"))
+    if how == "moved":
+        shutil.rmtree(original)
+        (here / "mlflow.db").unlink()
+    monkeypatch.chdir(new)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{new / 'mlflow.db'}")
+    page.write_text("after")
+    with open_store() as client:
+        # This process remembers where the run's files were; another one reads it here.
+        assert client.get_run(run).info.artifact_uri == f"{new.as_uri()}/mlruns/{EXPERIMENT}/{run}/artifacts"
+        later = client.create_run(experiment_id(client, EXPERIMENT)).info.run_id
+        client.log_artifact(later, str(page))
+    assert len(list((new / "mlruns").rglob("drift.html"))) == 2
+    assert sorted(original.rglob("*")) == ([] if how == "moved" else before)
 
 
 def test_files_that_cannot_be_kept_fail_the_run(own_store):
