@@ -3,7 +3,7 @@
 from pathlib import PurePosixPath
 from typing import Annotated, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from unroll.config.section import Section
 
@@ -74,9 +74,23 @@ class FileSettings(Section):
     """
 
 
+def _reads_ascii(encoding: str) -> str:
+    try:
+        same = bytes(range(128)).decode(encoding) == "".join(map(chr, range(128)))
+    except (LookupError, UnicodeError):
+        same = False
+    if not same:
+        raise ValueError(
+            "expected an encoding that extends ASCII, such as latin-1 or cp1252; save other files as UTF-8"
+        )
+    return encoding
+
+
 class TableSettings(FileSettings):
     """How tables are written in text files (CSV, TSV), where the files themselves leave it open."""
 
+    encoding: Annotated[str, AfterValidator(_reads_ascii)] = "utf-8"
+    """Encoding of text files that are not UTF-8, such as latin-1 or cp1252. A file that is UTF-8 is read as such."""
     header: bool | None = None
     """Whether the first row has the names of the columns; null: as the file shows."""
     column_names: Annotated[tuple[str, ...], Field(min_length=1)] | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from unroll.errors import FormatError
 from unroll.sources.forms import is_hidden, require_text
-from unroll.sources.lines import not_utf8, split_lines
+from unroll.sources.lines import encoding_of, not_decoded, split_lines
 from unroll.sources.packed import open_plain
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u00ad\ufeff"))
 """Zero-width space, soft hyphen and byte-order mark, which split words invisibly. Joiners are letters in Devanagari."""
 
 
-def read_text(path: Path) -> str:
-    """Read a UTF-8 file, with or without a byte-order mark, gzipped or not. An empty file is "".
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """Read a file in UTF-8, or else in `encoding`, without a byte-order mark, gzipped or not. An empty file is "".
 
     Raises:
         FormatError: It cannot be read or decompressed, is not text, or is not UTF-8; then the message has the byte
@@ -36,12 +36,12 @@ def read_text(path: Path) -> str:
     except (EOFError, OSError, zlib.error) as error:
         raise FormatError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:
-        return raw.decode("utf-8").removeprefix("\ufeff")
+        return raw.decode(encoding_of(path, encoding)).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise not_utf8(path, raw, error, 0, 1) from None
+        raise not_decoded(path, raw, error, 0, 1) from None
 
 
-def read_lines(path: Path) -> list[str]:
+def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
     """Read the lines of a file. A line ends at LF or CRLF only, as in an editor, not at other Unicode line breaks.
 
     In a file without LF, a line ends at CR.
@@ -49,7 +49,7 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         FormatError: As `read_text`.
     """
-    return split_lines(read_text(path))
+    return split_lines(read_text(path, encoding))
 
 
 def normal(text: str) -> str:

@@ -1,6 +1,5 @@
 """Reader of texts from Parquet, CSV, TSV, JSON lines, and plain text with a row in each line."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -22,6 +21,7 @@ from unroll.inference.interface import InputReader, Numbers
 from unroll.inference.reference import Expectation, between
 from unroll.inference.tokens import encode
 from unroll.sources.forms import Form
+from unroll.sources.json_rows import json_objects
 from unroll.sources.lines import iter_lines
 from unroll.sources.parquet import open_parquet, parquet_batches
 from unroll.sources.tables import layout_of, rows_of
@@ -76,9 +76,9 @@ def _rows(path: Path, form: Form, names: Sequence[str], settings: TableSettings)
     if form == "parquet":
         return _read_parquet(path, names)
     if form == "jsonl":
-        return _read_json_lines(path, names)
+        return _read_json_lines(path, names, settings.encoding)
     if form == "txt":
-        lines = _blocks((line.rstrip("\r\n"), len(line)) for line in iter_lines(path))
+        lines = _blocks((line.rstrip("\r\n"), len(line)) for line in iter_lines(path, settings.encoding))
         return ((None, block) for block in lines)
     return _read_table(path, names, settings)
 
@@ -102,38 +102,13 @@ def _read_table(path: Path, wanted: Sequence[str], settings: TableSettings) -> I
         yield None if id_index is None else [row[id_index] for row in found], [row[index] for row in found]
 
 
-def _read_json_lines(path: Path, wanted: Sequence[str]) -> Iterator[Rows]:
+def _read_json_lines(path: Path, wanted: Sequence[str], encoding: str) -> Iterator[Rows]:
     names: tuple[str, str | None] | None = None
-    for found in _blocks(_objects(path)):
+    for found in _blocks((row, size) for _, row, size in json_objects(path, encoding)):
         # A row may lack a key, even the first row.
         names = names or _columns(list(dict.fromkeys(chain.from_iterable(found))), wanted, path)
         name, ids = names
         yield [row.get(ids) for row in found] if ids else None, [row.get(name) for row in found]
-
-
-def _objects(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    for number, line in enumerate(iter_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line, object_pairs_hook=_object, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            raise FormatError(f"{path}, line {number:,}: not valid JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise FormatError(f"{path}, line {number:,}: found {line.strip()[:60]!r}, expected a JSON object")
-        yield row, len(line)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    for name in set(names):
-        if names.count(name) > 1:
-            raise ValueError(f"duplicate key {name[:60]!r}; keep one of them")
-    return dict(pairs)
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON; write null")
 
 
 def _columns(header: Sequence[str], wanted: Sequence[str], path: Path) -> tuple[str, str | None]:

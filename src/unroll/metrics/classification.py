@@ -1,5 +1,8 @@
 """Metrics of classifiers, and a linear baseline."""
 
+import functools
+import re
+import unicodedata
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +13,21 @@ from numpy.typing import NDArray
 from unroll.metrics.metrics import Prediction
 
 Counts = NDArray[np.int64]
-WORDS = r"\w+|[^\w\s]"
-"""Token pattern of TF-IDF baselines: words and punctuation marks, so that each text has at least one token."""
+
+_JOINERS = "\u200c\u200d"
+
+
+@functools.cache
+def word_pattern() -> str:
+    """Return the token pattern of TF-IDF baselines: words and punctuation marks, so that each text has a token.
+
+    Combining marks, such as vowel signs of Devanagari, belong to words, as in the networks' tokenizer; Python's `\\w`
+    has letters and digits alone.
+    """
+    last = 0x1E94B  # the last combining mark before those of variants (U+E0100)
+    marks = "".join(chr(code) for code in range(0x300, last) if unicodedata.category(chr(code))[0] == "M")
+    inside = rf"[\w{_JOINERS}{re.escape(marks)}]"
+    return rf"\w{inside}*|[^\w\s]"
 
 
 def labels_of(prediction: Prediction) -> Prediction:

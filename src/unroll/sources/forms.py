@@ -27,6 +27,7 @@ _ENDINGS: Mapping[str, Form] = {
     ".tab": "tsv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "jsonl",
     ".txt": "txt",
 }
 _SAVE = "save it as CSV or Parquet"
@@ -75,7 +76,9 @@ def form_of(path: Path) -> Form:
         return "idx"
     if start[:4] == b"PK\x03\x04" and _zip_content(path) == "npz":
         return "npz"
-    require_text(path)
+    require_text(path, json=True)
+    if is_json_array(path):
+        return "jsonl"
     ending = next((one for one in reversed(suffixes[-2:]) if one != ".gz"), "")
     if ending in _ENDINGS:
         return _ENDINGS[ending]
@@ -85,13 +88,21 @@ def form_of(path: Path) -> Form:
     )
 
 
-def require_text(path: Path) -> None:
-    """Check that a file can be read as text.
+def is_json_array(path: Path) -> bool:
+    """Return whether a file is one JSON array of objects."""
+    plain = start_of(path).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return plain.startswith(b"[") and plain[1:].lstrip().startswith(b"{")
+
+
+def require_text(path: Path, *, json: bool = False) -> None:
+    """Check that a file can be read as text; with `json`, also as a JSON array.
 
     Raises:
         FormatError: It is something else; the message says what, and what to do.
     """
     found = _not_text(start_of(path), path)
+    if not found and not json and is_json_array(path):
+        found = "a JSON array", "write one object on each line (JSONL), as `jq -c '.[]'` does"
     if found:
         what, advice = found
         raise FormatError(f"{path} is {what}, not text; {advice}")
@@ -119,8 +130,6 @@ def _not_text(start: bytes, path: Path) -> tuple[str, str] | None:
     plain = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if plain[:20].lower().startswith(_HTML):
         return "a web page", "fetch the file itself: its server may ask for a login, or for another address"
-    if plain.startswith(b"[") and plain[1:].lstrip().startswith(b"{"):
-        return "a JSON array", "write one object on each line (JSONL), as `jq -c '.[]'` does"
     if len(start) - len(start.translate(None, _CONTROLS)) > len(start) // 10:
         return "a binary file", "write it in one of the forms that are read"
     return None

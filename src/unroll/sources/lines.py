@@ -1,5 +1,6 @@
 """Lines of text files: strict UTF-8, plain or gzipped, whatever ends a line."""
 
+import codecs
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -11,22 +12,25 @@ from unroll.sources.packed import is_packed, open_plain
 _BLOCK = 1 << 16
 
 
-def iter_lines(path: Path) -> Iterator[str]:
+def iter_lines(path: Path, encoding: str = "utf-8", *, json: bool = False) -> Iterator[str]:
     """Yield lines with their ends, without a byte-order mark.
+
+    A file that is UTF-8 is read as such, whatever `encoding` is.
 
     A line ends at LF or CRLF only, as in an editor, not at other Unicode line breaks; in a file without LF, at CR.
 
     Raises:
-        FormatError: The file is not text, or not UTF-8; then the message has the byte and its line.
+        FormatError: The file is not text, or not in its encoding; then the message has the byte and its line.
     """
-    require_text(path)
+    require_text(path, json=json)
+    codec = encoding_of(path, encoding)
     offset = 0
     with open_plain(path) as raw:
         for number, line in enumerate(_ended_by_cr(raw) if _ends_lines_with_cr(path) else raw, start=1):
             try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+                yield line.decode("utf-8-sig" if number == 1 and codec == "utf-8" else codec)
             except UnicodeDecodeError as error:
-                raise not_utf8(path, line, error, offset, number) from None
+                raise not_decoded(path, line, error, offset, number) from None
             offset += len(line)
 
 
@@ -36,8 +40,22 @@ def split_lines(text: str) -> list[str]:
     return lines[:-1] if lines[-1] == "" else lines
 
 
-def not_utf8(path: Path, content: bytes, error: UnicodeDecodeError, offset: int, line: int) -> FormatError:
-    """Return the error for a file that is not UTF-8.
+def encoding_of(path: Path, encoding: str) -> str:
+    """Return the encoding of a file: UTF-8 if it is, else `encoding`."""
+    if encoding != "utf-8":
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        with open_plain(path) as raw:
+            try:
+                while block := raw.read(_BLOCK):
+                    decoder.decode(block)
+                decoder.decode(b"", final=True)
+            except UnicodeDecodeError:
+                return encoding
+    return "utf-8"
+
+
+def not_decoded(path: Path, content: bytes, error: UnicodeDecodeError, offset: int, line: int) -> FormatError:
+    """Return the error for a file that is not in its encoding.
 
     Args:
         path: The file.
@@ -48,8 +66,10 @@ def not_utf8(path: Path, content: bytes, error: UnicodeDecodeError, offset: int,
     """
     line += content[: error.start].count(b"\n")
     where = f"byte offset {offset + error.start:,}{' of its unpacked content' * is_packed(path)}"
+    name = "UTF-8" if error.encoding == "utf-8" else error.encoding
     return FormatError(
-        f"{path} is not UTF-8 text: byte 0x{content[error.start]:02x} at {where}, in line {line:,}; save it as UTF-8"
+        f"{path} is not {name} text: byte 0x{content[error.start]:02x} at {where}, in line {line:,}; save it as UTF-8, "
+        "or set `encoding` to its own (latin-1, cp1252, …)"
     )
 
 

@@ -39,6 +39,7 @@ class Layout:
         header: Whether the first row has names.
         names: Names of the columns, stripped; their numbers from 0 where the file has none.
         skipped: Lines before the first row: Excel's `sep=`.
+        encoding: Encoding of a file that is not UTF-8.
     """
 
     separator: str
@@ -46,6 +47,7 @@ class Layout:
     header: bool
     names: tuple[str, ...]
     skipped: int = 0
+    encoding: str = "utf-8"
 
 
 def layout_of(
@@ -66,7 +68,7 @@ def layout_of(
     Raises:
         FormatError: The file is not a table, or the settings have to decide how it is written.
     """
-    lines, whole = _block(path)
+    lines, whole = _block(path, settings.encoding)
     announced = _SEPARATOR_LINE.fullmatch(lines[0]) if lines else None
     lines = lines[1:] if announced else lines
     if not "".join(lines).strip():
@@ -76,14 +78,14 @@ def layout_of(
         separator = _separator(lines, whole, known, path)
     quotes = settings.quotes
     if quotes is None:
-        quotes = separator != "\t" or _has_quotes(path, int(announced is not None))
+        quotes = separator != "\t" or _has_quotes(path, int(announced is not None), settings.encoding)
     try:
         rows = [cells for _, cells in _rows(lines, separator, quotes, whole)]
     except csv.Error:
         # The reader of the rows names the line.
         rows = [next(csv.reader(lines, delimiter=separator))]
     header, names = _names(rows, settings, known, has_header, path)
-    return Layout(separator, quotes, header, names, int(announced is not None))
+    return Layout(separator, quotes, header, names, int(announced is not None), settings.encoding)
 
 
 def rows_of(path: Path, layout: Layout, needed: int | None = None) -> Iterator[Row]:
@@ -94,7 +96,7 @@ def rows_of(path: Path, layout: Layout, needed: int | None = None) -> Iterator[R
     Raises:
         FormatError: As `iter_lines`; or a quote is not closed, or a row has another number of cells than the header.
     """
-    lines = _lines(path, layout.skipped)
+    lines = _lines(path, layout.skipped, layout.encoding)
     columns = len(layout.names)
     try:
         for number, (line, cells) in enumerate(_rows(lines, layout.separator, layout.quotes, first=layout.skipped)):
@@ -120,7 +122,7 @@ def rows_of(path: Path, layout: Layout, needed: int | None = None) -> Iterator[R
 
 def first_rows(path: Path, layout: Layout) -> list[list[str]]:
     """Return the rows in the first block of a table, without the header."""
-    lines, whole = _block(path)
+    lines, whole = _block(path, layout.encoding)
     rows = _rows(lines[layout.skipped :], layout.separator, layout.quotes, whole)
     return [cells for _, cells in itertools.islice(rows, int(layout.header), None)]
 
@@ -142,15 +144,15 @@ def _is_tsv(path: Path) -> bool:
     return path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab"))
 
 
-def _lines(path: Path, skipped: int = 0) -> Iterator[str]:
-    return itertools.islice(iter_lines(path), skipped, None)
+def _lines(path: Path, skipped: int, encoding: str) -> Iterator[str]:
+    return itertools.islice(iter_lines(path, encoding), skipped, None)
 
 
-def _block(path: Path) -> tuple[list[str], bool]:
+def _block(path: Path, encoding: str) -> tuple[list[str], bool]:
     """Return the first lines of a file, and whether they are all of it."""
     lines: list[str] = []
     size = 0
-    for line in _lines(path):
+    for line in _lines(path, 0, encoding):
         if size > _BLOCK:
             return lines, False
         lines.append(line)
@@ -216,7 +218,7 @@ def _separator(lines: list[str], whole: bool, known: Collection[str], path: Path
     return max(_SEPARATORS, key=header.count)
 
 
-def _has_quotes(path: Path, skipped: int) -> bool:
+def _has_quotes(path: Path, skipped: int, encoding: str) -> bool:
     """Return whether cells between tabs are in double quotes where they begin with one.
 
     A writer of quotes doubles those inside a cell, and quotes a cell that has tabs, line breaks or quotes, or all cells
@@ -230,7 +232,7 @@ def _has_quotes(path: Path, skipped: int) -> bool:
     plain: set[int] = set()
     quoted: set[int] = set()
     closed = True
-    for line in _lines(path, skipped):
+    for line in _lines(path, skipped, encoding):
         cells = line.rstrip("\r\n").split("\t")
         if len(cells) == 1 and not cells[0].strip():
             continue
@@ -249,7 +251,7 @@ def _has_quotes(path: Path, skipped: int) -> bool:
         return True
     if closed and (needed or not quoted & plain):
         return True
-    if not closed and not _fits_quoted(path, skipped):
+    if not closed and not _fits_quoted(path, skipped, encoding):
         return False
     raise FormatError(
         f"{path}: some cells begin with a quotation mark that may be a character, or stand around the cell; set "
@@ -257,10 +259,10 @@ def _has_quotes(path: Path, skipped: int) -> bool:
     )
 
 
-def _fits_quoted(path: Path, skipped: int) -> bool:
+def _fits_quoted(path: Path, skipped: int, encoding: str) -> bool:
     columns = 0
     try:
-        for _, cells in _rows(_lines(path, skipped), "\t", True):
+        for _, cells in _rows(_lines(path, skipped, encoding), "\t", True):
             columns = columns or len(cells)
             if len(cells) != columns and "".join(cells).strip():
                 return False

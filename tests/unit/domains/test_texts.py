@@ -2,8 +2,11 @@
 
 import gzip
 import math
+import re
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tiny_tables
 from raw_files import read
@@ -15,12 +18,15 @@ from unroll.errors import DataError, FormatError
 from unroll.features.groups import normalized
 from unroll.features.samples import Fold, Samples
 from unroll.features.special_tokens import PAD, UNK
+from unroll.metrics.classification import word_pattern
 
 DECLARED = ("good", "bad")
+ARRAY = '[{"text": "A fine, short film", "label": "good"},\n {"label": "bad", "text": "Nothing"}]'
 FILES = {
     "own.csv": 'label,id,text\r\ngood,1,"A fine, short film"\r\nbad,2,Nothing\r\n',
     "semicolons.csv": "text;label\nA fine, short film;good\n\nNothing;bad\n",
     "own.tsv": "text\tlabel\nA fine, short film\tgood\nNothing\tbad",
+    "own.json": ARRAY,
     "own.jsonl": '{"text": "A fine, short film", "label": "good"}\n\n{"label": "bad", "text": " Nothing "}\n',
 }
 
@@ -48,6 +54,33 @@ def test_every_format_gives_the_same_rows(tmp_path, name):
     assert found.sources == [{"path": name, "files": [{"file": name, "rows": 2}]}]
 
 
+def test_parquet_and_its_types_of_labels(tmp_path):
+    for labels, declared in (([True, False], ("true", "false")), ([1.0, 0.0], ("1", "0")), ([4, 0], ("4", "0"))):
+        pq.write_table(pa.table({"text": ["yes", "no"], "label": labels}), tmp_path / "own.parquet")
+        found = _read(tmp_path, labels=declared)
+        assert (_column(found, "text"), _column(found, "label")) == (["yes", "no"], list(declared))
+
+
+def test_booleans_of_json_are_labels(tmp_path):
+    content = '{"text": "a", "label": true}\n{"text": "b", "label": false}'
+    for declared in (("true", "false"), ("True", "False")):
+        assert _column(_read(tmp_path, content, labels=declared), "label") == list(declared)
+
+
+def test_an_encoding_holds_for_files_that_are_not_utf8(tmp_path):
+    for content in ("text,label\ncafé,good\n".encode("latin-1"), "text,label\ncafé,good\n".encode()):
+        assert _column(_read(tmp_path, content, labels=DECLARED, encoding="latin-1"), "text") == ["café"]
+    with pytest.raises(FormatError, match=r"0xe9 .* line 2; .*`encoding`"):
+        _read(tmp_path, "text,label\ncafé,good\n".encode("latin-1"), labels=DECLARED)
+
+
+def test_columns_without_a_header_have_names(tmp_path):
+    content = '"4","1","no","x","first text"\n"0","2","no","x","second"\n'
+    names = ["label", "id", "query", "user", "text"]
+    found = _read(tmp_path, content, labels=["0", "4"], column_names=names)
+    assert (_column(found, "label"), _column(found, "text")) == (["4", "0"], ["first text", "second"])
+
+
 def test_labels_are_numbers_where_none_are_declared(tmp_path):
     content = gzip.compress(b"id,sentiment,text\n1,2.5,e\xcc\x81t\xc3\xa9\n2,-3,no\n")
     found = _read(tmp_path, content, label_column="sentiment")
@@ -71,8 +104,10 @@ def test_files_of_a_folder_are_one_table(tmp_path):
         ("Text,label\na,good\n", "missing column text; found Text, label"),
         ("text,label\nA fine, short film,good\n", "line 2: 3 cells, expected 2"),
         ('text,label\n"two\nlines",good\nfine,godo\n', "line 4, label: found 'godo', expected one of good, bad"),
+        ("text,label\n1,good\n2.5,bad\n", "the column text has numbers alone.*`text_column`"),
+        ('[{"text": "a", "label": "good"}, 3]', "object 2: found 3, expected a JSON object"),
         ("text,label\nfine,good\n\u200b\u00a0,bad\n", "line 3, text: the text is empty"),
-        ('{"text": "a", "label": "good"}\n{"text": \n', "line 2 is not valid JSON"),
+        ('{"text": "a", "label": "good"}\n{"text": \n', "line 2: not valid JSON"),
         ('{"text": "a", "label": "good"}\n{"text": "b"}\n', "line 2: missing column label; found text"),
     ],
 )
@@ -275,6 +310,11 @@ def test_baselines_have_a_class_and_a_side_of_the_middle():
     assert found["tfidf_logistic_regression"][:, :3].argmax(1).tolist() == label.tolist()
     assert (found["tfidf_logistic_regression"][:, 3] > 0.5).tolist() == (label > 0).tolist()
     assert found["majority"].tolist() == [[1, 0, 0, 1]] * 18
+
+
+def test_words_of_baselines_have_their_combining_marks():
+    words = re.findall(word_pattern(), "हिन्दी में, e\u0301te\u0301 don't क्\u200dष")
+    assert words == ["हिन्दी", "में", ",", "e\u0301te\u0301", "don", "'", "t", "क्\u200dष"]
 
 
 def test_baselines_read_training_texts_alone_and_punctuation_too():

@@ -53,13 +53,13 @@ def read_dataset(fetched: Sequence["Fetched"], section: PairDataset) -> Ingested
     while waiting:
         first = waiting.pop(0)
         found: list[tuple[str, int, str, str]]
-        if _is_table(first.path):
+        if _is_table(first.path, section.encoding):
             found, described = _read_tables(first, section)
             records.append({**first.record, "files": described})
         else:
-            second = _other_side(first, waiting)
+            second = _other_side(first, waiting, section.encoding)
             waiting.remove(second)
-            found, blank = _read_parallel(first, second)
+            found, blank = _read_parallel(first, second, section.encoding)
             about = {"rows": sum(bool(source and target) for _, _, source, target in found), "blank_lines": blank}
             records += [{**one.record, "side": side, **about} for one, side in zip((first, second), SIDES, strict=True)]
         total += len(found)
@@ -86,10 +86,10 @@ def _refuse_many(faults: Sequence[str], total: int, section: PairDataset) -> Non
         )
 
 
-def _is_table(path: Path) -> bool:
+def _is_table(path: Path, encoding: str) -> bool:
     if path.is_dir() or path.name.lower().removesuffix(".gz").endswith(_TABLES):
         return True
-    first = next((line for line in read_lines(path) if line.strip()), None)
+    first = next((line for line in read_lines(path, encoding) if line.strip()), None)
     if first is None:
         raise FormatError(f"{path} is empty; expected sentence pairs")
     return "\t" in first
@@ -107,13 +107,13 @@ def _read_tables(
     return found, described
 
 
-def _other_side(first: "Fetched", later: Sequence["Fetched"]) -> "Fetched":
+def _other_side(first: "Fetched", later: Sequence["Fetched"], encoding: str) -> "Fetched":
     """Return the file that is parallel to one: of the same split, called the same if there are several.
 
     Example:
         Beside train.en, of train.hi, other.en and other.hi it is train.hi.
     """
-    candidates = [one for one in later if one.split == first.split and not _is_table(one.path)]
+    candidates = [one for one in later if one.split == first.split and not _is_table(one.path, encoding)]
     stem, ending = _name(first)
     same = [one for one in candidates if _name(one)[0] == stem]
     if not candidates:
@@ -135,9 +135,9 @@ def _name(source: "Fetched") -> tuple[str, str]:
     return path.stem, path.suffix
 
 
-def _read_parallel(first: "Fetched", second: "Fetched") -> tuple[list[tuple[str, int, str, str]], int]:
+def _read_parallel(first: "Fetched", second: "Fetched", encoding: str) -> tuple[list[tuple[str, int, str, str]], int]:
     """Return the pairs of two files, and the number of lines that are blank in both."""
-    sides = [[one_line(line) for line in read_lines(one.path)] for one in (first, second)]
+    sides = [[one_line(line) for line in read_lines(one.path, encoding)] for one in (first, second)]
     if len(sides[0]) != len(sides[1]):
         raise FormatError(
             f"parallel files of unequal length: {first.path} has {len(sides[0]):,} lines, {second.path} "

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from unroll.domains.pairs.config import TranslationTask
 from unroll.features.samples import Samples, Tensors
 from unroll.features.text import Vocabulary
-from unroll.metrics.classification import WORDS
+from unroll.metrics.classification import word_pattern
 from unroll.metrics.live import Live
 from unroll.metrics.metrics import Metrics, Prediction
 from unroll.metrics.tokens import by_group, length_groups, with_eos, without_padding
@@ -99,7 +99,7 @@ def _nearest(known: NDArray[Any], texts: NDArray[Any]) -> NDArray[np.int64]:
     """Return for each text the index of the known text with the greatest cosine of TF-IDF vectors."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectorizer = TfidfVectorizer(token_pattern=WORDS, ngram_range=(1, 2), dtype=np.float32)
+    vectorizer = TfidfVectorizer(token_pattern=word_pattern(), ngram_range=(1, 2), dtype=np.float32)
     # The vectors have norm 1, so that a product is a cosine. A product with a dense matrix of a few columns takes a
     # third of the time of one of two sparse matrices.
     known_vectors = vectorizer.fit_transform(known)

@@ -71,13 +71,15 @@ def read_dataset(fetched: Sequence["Fetched"], section: TaggedDataset) -> Ingest
 
 def _read(path: Path, section: TaggedDataset) -> tuple[list[Rows], dict[str, int]]:
     is_csv = path.name.lower().removesuffix(".gz").endswith(".csv")
-    sentences = list(_read_table(path, section) if is_csv or section.column_names else _read_conll(path))
+    sentences = list(
+        _read_table(path, section) if is_csv or section.column_names else _read_conll(path, section.encoding)
+    )
     if not sentences:
         raise FormatError(f"{path} has no tokens; expected CoNLL columns")
     return sentences, {"tokens": sum(map(len, sentences))}
 
 
-def _read_conll(path: Path) -> Iterator[Rows]:
+def _read_conll(path: Path, encoding: str) -> Iterator[Rows]:
     """Yield the sentences of a file with one token per line.
 
     Columns are separated by tabs, or by blanks where a line has no tab. A blank line ends a sentence; `-DOCSTART-`
@@ -85,7 +87,7 @@ def _read_conll(path: Path) -> Iterator[Rows]:
     """
     rows: Rows = []
     # A last blank line ends the last sentence, too.
-    for number, line in enumerate([*read_lines(path), ""], start=1):
+    for number, line in enumerate([*read_lines(path, encoding), ""], start=1):
         text = line.strip(" \t")
         # Other white space, such as a no-break space, is inside a token.
         cells = text.split("\t") if "\t" in text else re.split(" +", text)

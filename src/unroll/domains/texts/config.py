@@ -10,7 +10,7 @@ from unroll.config.tokenizer import TextTask
 
 
 class TextDataset(TextSettings, RowDataset):
-    """Labeled texts: CSV, TSV or JSONL, one text per row."""
+    """Labeled texts: CSV, TSV, JSON or Parquet, one text per row."""
 
     domain: Literal["texts"]
     label_column: str = "label"

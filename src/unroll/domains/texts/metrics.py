@@ -7,7 +7,15 @@ from numpy.typing import NDArray
 
 from unroll.domains.texts.config import TextClassTask
 from unroll.features.samples import Samples, Tensors
-from unroll.metrics.classification import WORDS, accuracy, confusion, labels_of, logistic_regression, macro_f1, majority
+from unroll.metrics.classification import (
+    accuracy,
+    confusion,
+    labels_of,
+    logistic_regression,
+    macro_f1,
+    majority,
+    word_pattern,
+)
 from unroll.metrics.live import Live, class_metrics
 from unroll.metrics.metrics import Metrics, Prediction
 from unroll.metrics.tokens import by_group, length_groups
@@ -112,7 +120,7 @@ def baselines(samples: Samples, classes: int, middle: float | None) -> dict[str,
     text, label = samples.tensors["text"], samples.tensors["label"]
     for fold in samples.folds:
         past = np.concatenate([fold.train, fold.valid])
-        vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=WORDS)
+        vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=word_pattern())
         known = vectorizer.fit_transform(text[past])
         new = vectorizer.transform(text[fold.test])
         common = np.zeros((len(fold.test), classes), np.float32)
