@@ -10,12 +10,12 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
-from pipelines.schedule import RETRY_WHEN_UNAVAILABLE, SCORE_SECONDS, cancel_other_due_runs
+from pipelines.schedule import RETRY_WHEN_UNAVAILABLE, SCORE_SECONDS, cancel_other_due_runs, require_server
 from pipelines.summary import print_line
 from unroll.config.reading import load_all
 from unroll.config.scoring import Scoring
 from unroll.errors import UNAVAILABLE_EXIT, ServiceUnavailable, TrackingError, UnrollError
-from unroll.redaction import redacted
+from unroll.redaction import escape_what_the_terminal_lacks, redacted
 from unroll.scoring.drift_page import write_page
 from unroll.scoring.job import score_inbox
 from unroll.scoring.registered import log_job
@@ -90,7 +90,9 @@ def main() -> int:
     Returns:
         Exit code: 0; 2 if a parameter, the model or a file is at fault; 75 if a server is not available.
     """
+    escape_what_the_terminal_lacks()
     try:
+        require_server()
         score.with_options(timeout_seconds=0)()
     except UnrollError as error:
         print(redacted(f"error: {error}"), file=sys.stderr)

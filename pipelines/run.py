@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from pipelines.graph import DvcError, read_plan
 from pipelines.summary import print_line, print_results, read_results
-from unroll.errors import ParameterError, UnrollError
+from unroll.errors import UNAVAILABLE_EXIT, ParameterError, ServiceUnavailable, UnrollError
 from unroll.promotion.results import exported, undecided
-from unroll.redaction import redacted
+from unroll.redaction import escape_what_the_terminal_lacks, redacted
 from unroll.tracking import unsent
 
 
@@ -20,9 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the training flow, unless nothing has changed.
 
     Returns:
-        Exit status: 0; 1 where a stage or the gates failed; 2 where the graph or params.yaml cannot be read; 130 after
-        an interrupt.
+        Exit status: 0; 1 where a stage or the gates failed; 2 where the graph or params.yaml cannot be read; 75 where
+        only servers were unavailable; 130 after an interrupt.
     """
+    escape_what_the_terminal_lacks()
     parser = argparse.ArgumentParser(prog="python -m pipelines.run", description=__doc__)
     parser.add_argument("--slots", type=int, help="stages at a time (default: cores / threads of a training)")
     parser.add_argument(
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except UnrollError as error:
         print(f"error: {redacted(str(error))}", file=sys.stderr)
+        if isinstance(error, ServiceUnavailable):
+            return UNAVAILABLE_EXIT
         return 2 if isinstance(error, DvcError | ParameterError) else 1
 
 
@@ -51,6 +54,9 @@ def _run(slots: int | None, only: list[str] | None) -> int:
         print_line(f"Nothing to do: all {len(plan.wanted)} stages are up to date.")
         return 0
     # Prefect takes two seconds to import.
+    from pipelines.schedule import require_server
+
+    require_server()
     from pipelines.training import default_slots, train
 
     slots = slots or default_slots()

@@ -1,4 +1,4 @@
-"""Time limits of scheduled runs, cancellation of runs that pile up, and retries of tasks."""
+"""The server of a flow: time limits of scheduled runs, cancellation of runs that pile up, and retries of tasks."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.runtime import deployment, flow_run
+from prefect.settings import get_current_settings
 from prefect.states import Cancelled
 
 from unroll.errors import ServiceUnavailable
@@ -27,6 +28,24 @@ RETRY_WHEN_UNAVAILABLE: dict[str, Any] = {
     "retry_condition_fn": may_succeed_later,
 }
 """Arguments of Prefect's `task`."""
+
+
+def require_server() -> None:
+    """Check that the Prefect server that a setting names answers; without such a setting, a flow starts one.
+
+    Raises:
+        ServiceUnavailable: It does not answer.
+    """
+    address = get_current_settings().api.url
+    if address is None:
+        return
+    with get_client(sync_client=True) as client:
+        if error := client.api_healthcheck():
+            reason = " ".join(str(error).split())
+            raise ServiceUnavailable(
+                f"the Prefect server at {address} does not answer ({reason}). Start it, correct PREFECT_API_URL, "
+                "or unset it to start one for the run"
+            )
 
 
 def cancel_other_due_runs() -> int:

@@ -17,7 +17,7 @@ from pipelines.schedule import TRAIN_SECONDS, cancel_other_due_runs
 from pipelines.stages import run_stages
 from pipelines.summary import print_line, print_results, read_results
 from unroll.config.reading import load_all
-from unroll.errors import UnrollError
+from unroll.errors import ServiceUnavailable, UnrollError
 
 
 class TrainingFlowError(UnrollError):
@@ -35,6 +35,7 @@ def train(slots: int | None = None, only: list[str] | None = None, plan: Plan | 
 
     Raises:
         TrainingFlowError: Stages or the gates failed. The message contains their last lines.
+        ServiceUnavailable: They failed because a server was unavailable, and for no other reason.
     """
     started = time.monotonic()
     cancel_other_due_runs()
@@ -66,7 +67,7 @@ def default_slots() -> int:
 
 
 def require_success(states: Mapping[str, State[Any]], gates_error: UnrollError | None) -> None:
-    """Raise TrainingFlowError where a stage or the gates failed."""
+    """Raise TrainingFlowError where a stage or the gates failed, or ServiceUnavailable for servers alone."""
     blocked = [stage for stage, state in states.items() if state.name == "NotReady"]
     failed = [state for state in states.values() if not state.is_completed() and state.name != "NotReady"]
     lines = [str(state.result(raise_on_failure=False)) for state in failed]
@@ -77,7 +78,9 @@ def require_success(states: Mapping[str, State[Any]], gates_error: UnrollError |
     if gates_error:
         lines.append(str(gates_error))
     if lines:
-        raise TrainingFlowError("\n".join(lines)) from gates_error
+        errors = [*(state.result(raise_on_failure=False) for state in failed), *([gates_error] if gates_error else [])]
+        kind = ServiceUnavailable if all(isinstance(one, ServiceUnavailable) for one in errors) else TrainingFlowError
+        raise kind("\n".join(lines)) from gates_error
 
 
 def _gpu_is_visible() -> bool:

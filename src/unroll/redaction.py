@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import unicodedata
 
 SECRETS = (
@@ -26,6 +27,15 @@ _QUERY = re.compile(
 )
 _MIN_LENGTH = 6
 """Length from which a secret of the environment is replaced wherever it occurs."""
+
+
+def escape_what_the_terminal_lacks() -> None:
+    """Write characters that the encoding of standard output or error lacks as `\\xNN` or `\\uNNNN`, not as a traceback.
+
+    Lines are written at once: a program whose output goes to a log file must not hold them back.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
 
 
 def redacted(text: str) -> str:

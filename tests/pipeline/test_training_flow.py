@@ -8,7 +8,9 @@ from collections import Counter
 
 import pytest
 import yaml
-from flow_processes import ROOT, call, process, processes_in, wait_for
+from flow_processes import ROOT, Server, call, process, processes_in, wait_for
+
+from unroll.errors import UNAVAILABLE_EXIT
 
 pytestmark = pytest.mark.slow
 
@@ -120,6 +122,18 @@ def test_runs_stages_in_parallel_and_shows_the_edges(dvc_repo, prefect_server):
     lock = (dvc_repo.path / "dvc.lock").read_bytes()
     dvc_repo.dvc("commit", "--force")
     assert (dvc_repo.path / "dvc.lock").read_bytes() == lock, "DVC writes another file"
+
+
+@pytest.mark.parametrize("flow", ["run", "batch_inference"])
+def test_a_prefect_server_that_is_away_is_one_line_and_an_exit_code(dvc_repo, flow):
+    write_graph(dvc_repo, {"one": ()})
+    environment = Server("http://127.0.0.1:1/api", dvc_repo.path / "home").environment(ROOT)
+    command = [sys.executable, "-m", f"pipelines.{flow}"]
+    done = subprocess.run(command, cwd=dvc_repo.path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == UNAVAILABLE_EXIT, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "http://127.0.0.1:1/api" in line
+    assert not (dvc_repo.path / "journal").exists()
 
 
 def test_failures_block_what_depends_on_them_and_absent_servers_are_retried(dvc_repo, prefect_server):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from unroll import __version__
 from unroll.cli import operate, pipeline, use
 from unroll.errors import UNAVAILABLE_EXIT, ServiceUnavailable, UnrollError
-from unroll.redaction import printable, redacted
+from unroll.redaction import escape_what_the_terminal_lacks, printable, redacted
 
 Commands = Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
 """Name -> (summary, function that adds the options and `run`)."""
@@ -61,11 +61,10 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    escape_what_the_terminal_lacks()
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = build_parser(next((one for one in arguments if not one.startswith("-")), ""))
     options = parser.parse_args(arguments)
-    # A command whose output goes to a log file must not hold its lines back.
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
         options.run(options)
     except UnrollError as error:

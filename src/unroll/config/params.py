@@ -30,4 +30,4 @@ class Params(Section):
     datasets: dict[Name, DATASET]
     tasks: dict[Name, TASK]
     experiments: dict[Name, Experiment]
-    scoring: Scoring
+    scoring: Scoring = Scoring()

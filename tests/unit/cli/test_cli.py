@@ -1,5 +1,6 @@
 """The command line: help, usage errors, exit codes, and what each command prints; unroll score as a process."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -172,6 +173,17 @@ def test_as_a_process(command, here):
     assert done.returncode == 2
     assert done.stderr.startswith("unroll train: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["train", "nö-such"], 2), (["classify", "á…"], 2)])
+def test_a_terminal_that_cannot_show_a_character_gets_its_number(here, arguments, code):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "unroll.cli", *arguments]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert done.returncode == code
+    printed = (done.stdout + done.stderr).decode("ascii")
+    assert "Traceback" not in printed
+    assert "\\u2026" in printed or code
 
 
 HEAVY = {"torch", "mlflow", "prefect", "dvc", "great_expectations", "matplotlib", "sklearn", "scipy", "onnx"}
