@@ -18,8 +18,9 @@ def json_objects(path: Path, encoding: str = "utf-8") -> Iterator[tuple[str, dic
     """
     if is_json_array(path):
         text = "".join(iter_lines(path, encoding, json=True))
-        for number, row in enumerate(_parsed(text, str(path)), start=1):
-            yield f"object {number:,}", _required(row, f"{path}, object {number:,}"), len(text)
+        rows = _parsed(text, str(path))
+        for number, row in enumerate(rows, start=1):
+            yield f"object {number:,}", _required(row, f"{path}, object {number:,}"), len(text) // len(rows)
         return
     for number, line in enumerate(iter_lines(path, encoding), start=1):
         if line.strip():

@@ -47,6 +47,7 @@ CONTENTS: dict[str, Callable[[list[str]], str]] = {
     "a.csv": lambda texts: "\ufeffother,Text \n" + "".join(f"1,{text}\n" for text in quoted(texts)),
     "semicolons.csv": lambda texts: "text;other\r\n" + "".join(f"{text};1\r\n" for text in quoted(texts)),
     "a.tsv": lambda texts: "n\ttext\n" + "".join(f"0\t{text}\n" for text in texts),
+    "a.json": lambda texts: json.dumps([{"x": [1], "text": text} for text in texts], indent=1),
     "a.jsonl": lambda texts: "\n\n".join(json.dumps({"x": [1], "text": text}) for text in texts),
     "a.txt": lambda texts: "\r\n".join(texts),
     "a.txt.gz": lambda texts: "\n".join(texts),
@@ -218,10 +219,12 @@ def test_blank_lines_are_texts_only_where_a_line_is_a_text(tmp_path, bundle):
         ({"header": False, "column_names": ["text", "*"]}, "a,1,2\n", ["a"]),
         ({"separator": ";", "text_column": "Review"}, "review;text\na,b;c\n", ["a,b"]),
         ({"quotes": False}, 'text,n\n"a" b,1\n', ['"a" b']),
+        ({"encoding": "latin-1"}, "text\ncafé\n".encode("latin-1"), ["café"]),
+        ({"encoding": "latin-1"}, "text\ncafé\n", ["café"]),
     ],
 )
 def test_files_are_read_with_the_settings_of_the_card(tmp_path, bundle, settings, content, texts):
-    (tmp_path / "a.csv").write_text(content)
+    (tmp_path / "a.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     own = replace(bundle, card=bundle.card.with_settings(settings))
     assert rows_of(tmp_path / "a.csv", own)["text"].to_pylist() == texts
 
