@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from unroll.models.cells import CELLS, State
-from unroll.models.padded_lstm import run_padded
+from unroll.models.padded import run_padded
 from unroll.models.recurrent_op import recurrent
 
 
@@ -51,20 +51,20 @@ class RecurrentLayer(nn.Module):
         device, dtype = inputs.device.type, self.input_parameters[0].dtype
         # Autocast would run cuDNN's recurrent layers in float16, whatever type it was asked for, and float16 needs loss
         # scaling: they stay in the type of their weights. On the CPU, oneDNN has an LSTM in bfloat16, and nothing else.
-        lstm_on_cpu = self.rnn if device == "cpu" and isinstance(self.rnn, nn.LSTM) else None
-        with torch.autocast(device, enabled=lstm_on_cpu is not None and torch.is_autocast_enabled(device)):
+        allowed = device == "cpu" and isinstance(self.rnn, nn.LSTM)
+        with torch.autocast(device, enabled=allowed and torch.is_autocast_enabled(device)):
             inputs = inputs.to(dtype)
             state = None if state is None else tuple(part.to(dtype) for part in state)
             initial = state[0] if state is not None and self.states == 1 else state
             if lengths is None:
                 outputs, final = self.rnn(inputs, initial)
-            elif lstm_on_cpu is not None:
-                outputs, final = run_padded(lstm_on_cpu, inputs, lengths, state)
+            elif device == "cpu":
+                outputs, final = run_padded(self.rnn, inputs, lengths, state)
             else:
                 packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
                 packed_outputs, final = self.rnn(packed, initial)
                 outputs, _ = pad_packed_sequence(packed_outputs, batch_first=True, total_length=inputs.shape[1])
-        final = final if self.states > 1 else (final,)
+        final = final if isinstance(final, tuple) else (final,)
         return outputs.to(dtype), tuple(part.to(dtype) for part in final)
 
     def step(self, inputs: Tensor, state: State) -> State:

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from unroll.features.special_tokens import IGNORE_INDEX, PAD
 from unroll.models.decoding import decode
 from unroll.models.network import Classifier, Ensemble, TokenClassifier
-from unroll.models.padded_lstm import run_padded
+from unroll.models.padded import run_padded
 from unroll.models.padding import reverse_steps
 
 STACKS = [("rnn",), ("gru",), ("lstm",), ("rnn", "gru", "lstm")]
@@ -156,23 +156,27 @@ def test_a_reversed_source_is_read_from_its_end():
 
 
 @both_ways
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
 @pytest.mark.parametrize("stateful", [False, True], ids=["", "stateful"])
-def test_a_padded_lstm_equals_a_packed_one(bidirectional, stateful):
-    layer = nn.LSTM(3, 5, batch_first=True, bidirectional=bidirectional)
+def test_a_padded_layer_equals_a_packed_one(kind, bidirectional, stateful):
+    layer = kind(3, 5, batch_first=True, bidirectional=bidirectional)
     inputs, lengths = sequences("frames")
-    states = [torch.rand(2 if bidirectional else 1, len(lengths), 5) for _ in range(2)] if stateful else None
+    count = 2 if kind is nn.LSTM else 1
+    states = [torch.rand(2 if bidirectional else 1, len(lengths), 5) for _ in range(count)] if stateful else None
     results = []
     for run in (run_padded, packed):
         layer.zero_grad()
         read = inputs.clone().requires_grad_()
-        outputs, (hidden, cell_state) = run(layer, read, lengths, states)
-        (outputs.square().sum() + hidden.sum() + cell_state.exp().sum()).backward()
+        outputs, after = run(layer, read, lengths, states)
+        (outputs.square().sum() + sum(part.exp().sum() for part in after)).backward()
         gradients = [weight.grad.clone() for weight in layer.parameters()]
-        results.append([outputs, hidden, cell_state, read.grad, *gradients])
+        results.append([outputs, *after, read.grad, *gradients])
     for found, expected in zip(*results, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def packed(layer, inputs, lengths, state):
+    state = state[0] if state is not None and len(state) == 1 else state
     outputs, after = layer(pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False), state)
+    after = after if isinstance(after, tuple) else (after,)
     return pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])[0], after
