@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from unroll.config import experiments, scoring, sources, splits
+from unroll.config import experiments, params, scoring, sources, splits
 from unroll.config.decoding import DecodingConfig
 from unroll.config.tokenizer import TokenizerConfig
 from unroll.domains import DOMAINS
@@ -63,6 +63,8 @@ def render() -> str:
     parts.append(_table("export", experiments.Export))
     parts.append("## scoring\n")
     parts += [_table("scoring", scoring.Scoring), _table("drift", scoring.DriftLimits)]
+    parts.append("## promotion\n")
+    parts.append(_table("promotion", params.Promotion))
     return "\n".join(parts)
 
 

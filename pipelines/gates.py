@@ -38,7 +38,7 @@ def run_gates(only: Collection[str] | None = None) -> UnrollError | None:
     Returns:
         What went wrong, if anything did: a failure here must not hide the results of the training.
     """
-    names = results.undecided(only)
+    names = results.unexamined(only)
     to_send = tracking.unsent(only or results.exported())
     if not names and not to_send:
         return None

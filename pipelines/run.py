@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pipelines.graph import DvcError, read_plan
 from pipelines.summary import print_line, print_results, read_results
 from unroll.errors import UNAVAILABLE_EXIT, ParameterError, ServiceUnavailable, UnrollError
-from unroll.promotion.results import exported, undecided
+from unroll.promotion.results import exported, unexamined
 from unroll.redaction import escape_what_the_terminal_lacks, redacted
 from unroll.tracking import unsent
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(slots: int | None, only: list[str] | None) -> int:
     plan = read_plan(only)
-    if not plan.stale and not undecided(only) and not unsent(only or exported()):
+    if not plan.stale and not unexamined(only) and not unsent(only or exported()):
         print_results(read_results(only), complete=only is None)
         print_line(f"Nothing to do: all {len(plan.wanted)} stages are up to date.")
         return 0

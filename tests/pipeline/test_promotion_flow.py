@@ -19,7 +19,7 @@ def project(dvc_repo, tiny):
     (dvc_repo.path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     candidates.project(dvc_repo.path, tiny, "good", "poor")
     candidates.experiment(dvc_repo.path, "good")
-    candidates.experiment(dvc_repo.path, "poor", salt=1, skill=-2.0, p_value=1e-6)
+    candidates.experiment(dvc_repo.path, "poor", wrong=range(8))
     return dvc_repo
 
 

@@ -30,8 +30,8 @@ metrics beside those of the test split, and logs them to MLflow's experiment `li
 and named.
 """
 MODELS = """\
-Registered models: one per task, whose versions are bundles of experiments that passed the gates. The alias `champion`
-names the version in use, `challenger` one that passed without being better, `previous` the champion before.
+Registered models: one per task, whose versions are bundles that the gates did not refuse. The alias `champion` names
+the version in use, `challenger` one that passed without being better, `previous` the champion before.
 """
 LINEAGE = """\
 Show which model, version, run, git commit and data a file of predictions comes from; with a row_id, also what was
@@ -125,7 +125,7 @@ def _gate(options: argparse.Namespace) -> None:
     from unroll.promotion import promote, results
     from unroll.tracking import send_results
 
-    names = list(dict.fromkeys(options.experiments)) or results.undecided()
+    names = list(dict.fromkeys(options.experiments)) or results.unexamined()
     if names:
         send_results(names)
         results.show(promote.gate(names, report=print))

@@ -24,6 +24,14 @@ TASK: Any = _union([_union(list(domain.tasks), "kind") for domain in DOMAINS], "
 """Section of a task of any domain and kind."""
 
 
+class Promotion(Section):
+    """When a trained model passes the gates of promotion; not a stage of DVC."""
+
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """How much worse than the strongest baseline, and than the champion, a model may be, relative to the other's
+    metric. The 95 % interval of the difference has to exclude more; otherwise the test rows are too few to tell."""
+
+
 class Params(Section):
     """All of params.yaml."""
 
@@ -31,3 +39,4 @@ class Params(Section):
     tasks: dict[Name, TASK]
     experiments: dict[Name, Experiment]
     scoring: Scoring = Scoring()
+    promotion: Promotion = Promotion()

@@ -23,11 +23,11 @@ def fresh_process(bundle: Path, rows: pa.RecordBatch, seconds: float = SECONDS) 
     try:
         done = subprocess.run(command, input=stream.getvalue(), capture_output=True, check=False, timeout=seconds)
     except subprocess.TimeoutExpired:
-        return Gate(FRESH, False, f"a new process did not score {len(rows)} rows within {seconds:.0f} s")
+        return Gate(FRESH, "refused", f"a new process did not score {len(rows)} rows within {seconds:.0f} s")
     if done.returncode == 0:
-        return Gate(FRESH, True, f"{len(rows)} test rows scored without torch")
+        return Gate(FRESH, "passed", f"{len(rows)} test rows scored without torch")
     last = (done.stderr.decode(errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
-    return Gate(FRESH, False, f"a new process could not score with it (exit status {done.returncode}): {last}")
+    return Gate(FRESH, "refused", f"a new process could not score with it (exit status {done.returncode}): {last}")
 
 
 def _main(bundle: str) -> str | None:

@@ -2,26 +2,31 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal
 
-from unroll.evaluation.statistics import Interval
+from unroll.evaluation.statistics import Interval, Losses, paired_bootstrap
 
 PARITY, FRESH, BASELINE, CHAMPION = "parity", "fresh process", "baseline", "champion"
 GATES = (PARITY, FRESH, BASELINE, CHAMPION)
-SIGNIFICANCE = 0.05
+UNDECIDED: Final = "undecided"
+MIN_ROWS = 30
+"""With fewer test rows, the interval of a bootstrap is too narrow to decide anything."""
 
 
 @dataclass(frozen=True)
 class Gate:
-    """The result of one gate; `passed` is None if an earlier gate refused."""
+    """The result of one gate: it is skipped if an earlier one did not pass."""
 
     name: str
-    passed: bool | None
+    outcome: Literal["passed", "refused", "undecided", "skipped"]
     reason: str
 
+    @property
+    def passed(self) -> bool:
+        return self.outcome == "passed"
+
     def __str__(self) -> str:
-        word = "skipped" if self.passed is None else "passed" if self.passed else "refused"
-        return f"{word}: {self.reason}"
+        return f"{self.outcome}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,9 @@ class Verdict:
         task: Name of its task, and of the registered model.
         model_sha256: SHA-256 of the graph.
         gates: The result of each gate, in the order of GATES.
-        decision: `champion`, `challenger`, `passed` (as good as the champion, but there is a challenger already),
-            `refused`, or `held` (registered for a person to decide, because it cannot be compared with the champion).
+        decision: `champion`, `challenger`, `passed` (not worse than the champion, but there is a challenger already),
+            `refused`, or `undecided` (registered for a person to decide: the test rows are too few to tell, or it
+            cannot be compared with the champion).
         version: Number of the registered version; empty if it was refused.
     """
 
@@ -47,9 +53,68 @@ class Verdict:
 
     @property
     def reason(self) -> str:
-        """The reason of the gate that refused, or how the model compares with baseline and champion."""
-        refused = [gate.reason for gate in self.gates if gate.passed is False]
-        return refused[0] if refused else "; ".join(gate.reason for gate in self.gates[2:])
+        """The reason of the gate that did not pass, or how the model compares with baseline and champion."""
+        stopped = [gate.reason for gate in self.gates if not gate.passed]
+        return stopped[0] if stopped else "; ".join(gate.reason for gate in self.gates[2:])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much worse a model is than another one on the same test rows: a test of non-inferiority.
+
+    Attributes:
+        interval: Mean difference of losses, model − the other one.
+        margin: The difference up to which a model counts as not worse, in units of the losses.
+        share: The same relative to the other's metric, from params.yaml.
+        rows: Number of test rows.
+
+    Source: Piaggio et al. 2012, Reporting of noninferiority and equivalence randomized trials, JAMA 308.
+    """
+
+    interval: Interval
+    margin: float
+    share: float
+    rows: int
+
+    @property
+    def better(self) -> bool:
+        """Whether the model is significantly better."""
+        return self.rows >= MIN_ROWS and self.interval.better
+
+    @property
+    def outcome(self) -> Literal["passed", "refused", "undecided"]:
+        """Passed if the interval is below the margin; otherwise refused if it shows that the model is worse."""
+        if self.rows < MIN_ROWS:
+            return UNDECIDED
+        if self.interval.better or self.interval.high < self.margin:
+            return "passed"
+        return "refused" if self.interval.worse else UNDECIDED
+
+    def describe(self, other: str) -> str:
+        """Return the outcome in words."""
+        more = f"worse than {other} by more than {100 * self.share:.3g} %"
+        if self.outcome == UNDECIDED:
+            return f"too few rows to tell whether it is {more}"
+        if self.outcome == "refused":
+            return f"worse than {other}"
+        return f"better than {other}" if self.better else f"not {more}"
+
+    def __str__(self) -> str:
+        found = self.interval
+        return (
+            f"mean loss {found.mean:+.3g}, 95 % interval {found.low:+.3g} to {found.high:+.3g}, "
+            f"margin {self.margin:.3g}, on {self.rows:,} rows"
+        )
+
+
+def difference(losses: Losses, other: Losses, share: float, *, higher_is_better: bool) -> Difference:
+    """Compare two models by their losses on the same rows, with a margin relative to the other one's metric.
+
+    Where a higher metric is better, a loss is 1 − its value for the row; otherwise the loss is the error itself.
+    """
+    mean = float(other.mean())
+    margin = share * (1 - mean if higher_is_better else mean)
+    return Difference(paired_bootstrap(losses, other), margin, share, len(losses))
 
 
 @dataclass(frozen=True)
@@ -58,67 +123,70 @@ class Comparison:
 
     Attributes:
         champion: `NAME@SHA12` and version of the champion; empty if there is none, or it is this bundle itself.
-        rows: Number of test rows.
-        interval: Mean difference of losses, bundle − champion; None if they cannot be compared.
+        difference: Of their losses; None if they cannot be compared.
         impossible: Why they cannot be compared.
         note: A remark on the comparison.
     """
 
     champion: str = ""
-    rows: int = 0
-    interval: Interval | None = None
+    difference: Difference | None = None
     impossible: str = ""
     note: str = ""
 
     @property
     def won(self) -> bool:
         """Whether the bundle becomes champion: it is significantly better, or there is no other champion."""
-        return not self.champion or (self.interval is not None and self.interval.better)
+        return not self.champion or (self.difference is not None and self.difference.better)
 
 
 def parity(result: Mapping[str, Any] | None) -> Gate:
     """Pass if ONNX and torch agree, and int8 loses little, according to the parity.json of `export`."""
     if result is None:
-        return Gate(PARITY, False, "parity.json is missing; run `unroll export` again")
+        return Gate(PARITY, "refused", "parity.json is missing; run `unroll export` again")
     if not result.get("finite", True):
-        return Gate(PARITY, False, "a test row gives NaN or infinity")
+        return Gate(PARITY, "refused", "a test row gives NaN or infinity")
     reason = (
         f"largest relative error {result['max_relative_error']:.1e}, tolerance {result['tolerance']:.0e}, "
         f"{len(result['shapes_tried'])} shapes"
     )
     if int8 := result.get("int8"):
         reason += f"; int8 loses {int8['loss']:.2%} of the {int8['metric']}, at most {int8['max_loss']:.2%}"
-    return Gate(PARITY, bool(result["passed"]), reason)
+    return Gate(PARITY, "passed" if result["passed"] else "refused", reason)
 
 
-def baseline(evaluation: Mapping[str, Any], *, higher_is_better: bool) -> Gate:
-    """Pass unless significantly worse than the strongest baseline, according to the evaluation.json of `evaluate`."""
+def strongest(evaluation: Mapping[str, Any], *, higher_is_better: bool) -> str:
+    """Return the name of the baseline with the best headline metric, according to the evaluation.json of `evaluate`."""
+    values = {name: figures[evaluation["metric"]] for name, figures in evaluation["baseline"].items()}
+    name: str = (max if higher_is_better else min)(values, key=lambda key: values[key])
+    return name
+
+
+def baseline(evaluation: Mapping[str, Any], name: str, found: Difference, *, higher_is_better: bool) -> Gate:
+    """Pass if not worse than the baseline `name` by more than the margin, in losses and in the headline metric.
+
+    BLEU and F1 belong to all rows together, so a model's losses may be lower and its metric worse: that is undecided.
+    """
     metric = evaluation["metric"]
-    values = {name: figures[metric] for name, figures in evaluation["baseline"].items()}
-    name = (max if higher_is_better else min)(values, key=lambda key: values[key])
-    skill, p_value = evaluation["against"][name]["skill"], evaluation["against"][name]["p_value"]
-    figures = f"{metric} {evaluation['test'][metric]:.4g}, {name} {values[name]:.4g}"
-    if p_value is None or skill is None:
-        return Gate(BASELINE, True, f"{figures}: the losses do not differ")
-    significant = p_value < SIGNIFICANCE
-    word = "as good as" if not significant else "worse than" if skill < 0 else "better than"
-    p = "p < 0.001" if p_value < 1e-3 else f"p {p_value:.3f}"
-    return Gate(BASELINE, not significant or skill >= 0, f"{word} {name}: {figures} (skill {skill:+.3f}, {p})")
+    value, reference = evaluation["test"][metric], evaluation["baseline"][name][metric]
+    figures = f"{metric} {value:.4g}, {name} {reference:.4g}; {found}"
+    shortfall = reference - value if higher_is_better else value - reference
+    if found.outcome == "passed" and shortfall > found.share * abs(reference):
+        reason = (
+            f"its losses are not worse than those of {name}, but its {metric} is by more than {100 * found.share:.3g} %"
+        )
+        return Gate(BASELINE, UNDECIDED, f"{reason}: {figures}")
+    return Gate(BASELINE, found.outcome, f"{found.describe(name)}: {figures}")
 
 
 def champion(comparison: Comparison) -> Gate:
-    """Pass unless significantly worse than the champion on the same test rows."""
+    """Pass if not worse than the champion by more than the margin, on the same test rows."""
     if not comparison.champion:
-        return Gate(CHAMPION, True, comparison.note or "there is no champion yet")
-    found = comparison.interval
+        return Gate(CHAMPION, "passed", comparison.note or "there is no champion yet")
+    found = comparison.difference
     if found is None:
-        return Gate(CHAMPION, False, f"cannot be compared with {comparison.champion}: {comparison.impossible}")
-    word = "worse than" if found.worse else "better than" if found.better else "as good as"
-    reason = (
-        f"{word} {comparison.champion}: mean loss {found.mean:+.3g}, 95 % interval {found.low:+.3g} to "
-        f"{found.high:+.3g} on {comparison.rows:,} rows"
-    )
-    return Gate(CHAMPION, not found.worse, f"{reason}; {comparison.note}" if comparison.note else reason)
+        return Gate(CHAMPION, UNDECIDED, f"cannot be compared with {comparison.champion}: {comparison.impossible}")
+    reason = f"{found.describe(comparison.champion)}: {found}"
+    return Gate(CHAMPION, found.outcome, f"{reason}; {comparison.note}" if comparison.note else reason)
 
 
 def tag_name(gate: str) -> str:
@@ -127,5 +195,6 @@ def tag_name(gate: str) -> str:
 
 
 def complete(found: Sequence[Gate]) -> tuple[Gate, ...]:
-    """Add the gates that were skipped because the last one refused."""
-    return (*found, *(Gate(name, None, f"skipped: {found[-1].name} refused") for name in GATES[len(found) :]))
+    """Add the gates that were skipped because the last one did not pass."""
+    why = f"{found[-1].name} {found[-1].outcome}"
+    return (*found, *(Gate(name, "skipped", why) for name in GATES[len(found) :]))

@@ -11,16 +11,16 @@ from typing import Any
 from filelock import FileLock
 
 from unroll import paths
-from unroll.config.reading import load_section
+from unroll.config.reading import load_all, load_section
 from unroll.errors import BundleError, DataError, VersionError
-from unroll.evaluation.statistics import paired_bootstrap
+from unroll.evaluation.statistics import Losses
 from unroll.features.samples import linspace_indices
 from unroll.files import read_json, require, sha256_of, write_json
 from unroll.inference.bundle import PROVENANCE, load_bundle
 from unroll.inference.sample_rows import sample_rows
 from unroll.promotion import gates, rescoring, results
 from unroll.promotion.fresh import fresh_process
-from unroll.promotion.gates import Comparison, Gate, Verdict
+from unroll.promotion.gates import UNDECIDED, Comparison, Difference, Gate, Verdict
 from unroll.promotion.rescoring import TaskRows
 from unroll.tracking import Run, registry
 from unroll.tracking.registry import CHALLENGER, CHAMPION, DECISION, PREVIOUS, Version
@@ -49,7 +49,8 @@ def gate(names: Sequence[str], report: Callable[[str], None]) -> list[Verdict]:
     # Two processes would each compare with a champion that the other has replaced.
     with FileLock(paths.STATE / "promotion.lock"):
         # First, before anything is computed, for the store may be unavailable.
-        finished = {one.model_sha256: one for one in registry.versions() if DECISION in one.tags}
+        known = registry.versions()
+        finished = {one.model_sha256: one for one in known if one.tags.get(DECISION, UNDECIDED) != UNDECIDED}
         for name in names:
             if version := finished.get(_sha256(name)):
                 verdicts[name] = _verdict_before(name, version)
@@ -62,7 +63,10 @@ def gate(names: Sequence[str], report: Callable[[str], None]) -> list[Verdict]:
 
 
 def promote(name: str, version: str) -> str:
-    """Make a version, by number or alias, champion whatever the gates say; return what was done.
+    """Make a version, by number or alias, champion whatever the gates say.
+
+    Returns:
+        What was done, and a line for each gate that the version did not pass.
 
     Raises:
         TrackingError: There is no such version, or its files are not what was registered.
@@ -71,7 +75,10 @@ def promote(name: str, version: str) -> str:
     registry.resolve(f"models:/{name}/{new.version}")
     old = registry.promote(name, new.version)
     done = f"{name}: version {new.version} ({new.model_version}) is champion"
-    return done + (f"; version {old.version} ({old.model_version}) is previous" if old else "")
+    done += f"; version {old.version} ({old.model_version}) is previous" if old else ""
+    results_of_gates = ((gate, new.tags.get(gates.tag_name(gate))) for gate in gates.GATES)
+    not_passed = [f"  {gate}: {found}" for gate, found in results_of_gates if found and not found.startswith("passed")]
+    return "\n".join([done, *not_passed])
 
 
 def rollback(name: str) -> str:
@@ -85,7 +92,7 @@ def _run_gates(name: str, test: TaskRows, champion: Version | None) -> tuple[lis
     if found[-1].passed:
         found.append(_fresh(paths.bundle(name), test))
     if found[-1].passed:
-        found.append(gates.baseline(_evaluation(name), higher_is_better=test.metrics.higher_is_better))
+        found.append(_baseline(name, test))
     if not found[-1].passed:
         return found, None
     comparison = _compare(name, test, champion)
@@ -96,9 +103,21 @@ def _fresh(folder: Path, test: TaskRows) -> Gate:
     try:
         card = load_bundle(folder).card
     except BundleError as error:
-        return Gate(gates.FRESH, False, str(error))
+        return Gate(gates.FRESH, "refused", str(error))
     some = linspace_indices(len(test.rows["inputs"]), FRESH_ROWS)
     return fresh_process(folder, sample_rows(test.rows, some, card))
+
+
+def _baseline(name: str, test: TaskRows) -> Gate:
+    evaluation, higher = _evaluation(name), test.metrics.higher_is_better
+    strongest = gates.strongest(evaluation, higher_is_better=higher)
+    found = _difference(name, test, test.losses_of_baseline(strongest))
+    return gates.baseline(evaluation, strongest, found, higher_is_better=higher)
+
+
+def _difference(name: str, test: TaskRows, other: Losses) -> Difference:
+    ours, share = test.losses_of_experiment(name, load_bundle(paths.bundle(name))), load_all().promotion.margin
+    return gates.difference(ours, other, share, higher_is_better=test.metrics.higher_is_better)
 
 
 def _compare(name: str, test: TaskRows, champion: Version | None) -> Comparison:
@@ -127,8 +146,7 @@ def _compare(name: str, test: TaskRows, champion: Version | None) -> Comparison:
         return Comparison(label, impossible="its losses were saved, but for other test rows than today's")
     same_data = not old.card.data or old.card.data == bundle.card.data
     note = "" if same_data else "the champion was trained on other data, perhaps on some of these test rows"
-    ours = test.losses_of_experiment(name, bundle)
-    return Comparison(label, len(ours), paired_bootstrap(ours, theirs), note=note)
+    return Comparison(label, _difference(name, test, theirs), note=note)
 
 
 def _sha256(name: str) -> str:
@@ -177,10 +195,12 @@ def _decide(name: str, test: TaskRows, *, has_challenger: bool) -> Verdict:
         run_id = run.run_id
     results_of_gates = gates.complete(found)
     tags = {gates.tag_name(one.name): str(one) for one in results_of_gates}
-    decision, number = "refused", ""
-    if comparison and (found[-1].passed or comparison.impossible):
+    decision, number = str(found[-1].outcome), ""
+    if decision != "refused":
         version = _register(name, run_id, sha256, test)
-        decision, number = _move_aliases(version, comparison, has_challenger=has_challenger), version.version
+        if comparison and decision == "passed":
+            decision = _move_aliases(version, comparison, has_challenger=has_challenger)
+        number = version.version
         registry.tag_version(version.name, number, tags | {DECISION: decision})
     registry.tag_run(run_id, tags | {DECISION: decision})
     return Verdict(name, test.task, sha256, results_of_gates, decision, number)
@@ -209,8 +229,6 @@ def _register(name: str, run_id: str, sha256: str, test: TaskRows) -> Version:
 
 
 def _move_aliases(version: Version, comparison: Comparison, *, has_challenger: bool) -> str:
-    if comparison.impossible:
-        return "held"
     if comparison.won:
         registry.promote(version.name, version.version)
         return CHAMPION

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from safetensors.numpy import load_file
 
 from unroll import paths
 from unroll.config.reading import load_section
@@ -42,15 +43,24 @@ class TaskRows:
         """Return the losses of a registered version; None if its graph gives none and none are saved for these rows."""
         if not gives_losses(bundle.card):
             return load_losses(bundle.folder.parent / LOSSES, self.rows)
-        if bundle.sha256 not in self._losses:
-            self._losses[bundle.sha256] = losses(bundle, self.metrics, self.rows)
-        return self._losses[bundle.sha256]
+        return self._computed(bundle)
 
     def losses_of_experiment(self, name: str, bundle: Bundle) -> Losses:
         """Return the losses of an experiment's bundle, or those that `evaluate` found if the graph gives none."""
         if gives_losses(bundle.card):
-            return losses(bundle, self.metrics, self.rows)
+            return self._computed(bundle)
         return evaluated_losses(require(paths.predictions(name), f"evaluate {name}"), self.metrics, self.rows)
+
+    def losses_of_baseline(self, name: str) -> Losses:
+        """Return the losses of the task's baseline `name`, from what the stage `baseline` predicted."""
+        table = require(paths.baselines(self.task), f"baseline {self.task}") / "predictions.safetensors"
+        # The folds are in order: the last rows are the last fold's.
+        return self.metrics.per_sample_loss(load_file(table)[name][-len(self.rows["targets"]) :], self.rows)
+
+    def _computed(self, bundle: Bundle) -> Losses:
+        if bundle.sha256 not in self._losses:
+            self._losses[bundle.sha256] = losses(bundle, self.metrics, self.rows)
+        return self._losses[bundle.sha256]
 
 
 def test_rows(samples: Samples) -> Tensors:

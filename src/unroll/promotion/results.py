@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 TITLE = "What the gates decided"
 _WIDTH = 140
-_MARKS = {True: "passed", False: "refused", None: "–"}
 
 
 def write(verdict: Verdict) -> None:
@@ -40,7 +39,7 @@ def exported() -> list[str]:
     return [name for name in names if paths.graph(name).is_file()]
 
 
-def undecided(among: Collection[str] | None = None) -> list[str]:
+def unexamined(among: Collection[str] | None = None) -> list[str]:
     """Return the experiments whose bundle the gates have not examined, of these or of all."""
     return [name for name in exported() if (among is None or name in among) and decided(name) is None]
 
@@ -49,7 +48,7 @@ def table(verdicts: Sequence[Verdict]) -> list[dict[str, str]]:
     """Return a row per experiment: the result of each gate, the decision, and the reason."""
     rows = []
     for one in verdicts:
-        marks = [_MARKS[gate.passed] for gate in one.gates] or ["–"] * len(GATES)
+        marks = ["–" if gate.outcome == "skipped" else gate.outcome for gate in one.gates] or ["–"] * len(GATES)
         decision = f"{one.decision} v{one.version}" if one.version else one.decision
         gates = dict(zip(GATES, marks, strict=True))
         rows.append({"experiment": one.experiment, **gates, "decision": decision, "reason": one.reason})

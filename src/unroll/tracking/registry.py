@@ -1,4 +1,4 @@
-"""MLflow's model registry: one registered model per task, whose versions are bundles that passed the gates.
+"""MLflow's model registry: one registered model per task, whose versions are bundles that were not refused.
 
 The files of a version are in the run that made it, below `versions/SHA12/`: the folder `bundle/`, and `provenance.json`
 beside it. They are a copy of the run's own `bundle/`, which the next export of the same weights would replace.

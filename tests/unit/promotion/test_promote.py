@@ -45,7 +45,7 @@ def test_the_first_becomes_champion(project):
     assert tags["unroll.gate.parity"].startswith("passed: ")
     assert tags["unroll.gate.decision"] == "champion"
     assert results.decided("a") == found["a"]
-    assert results.undecided() == []
+    assert results.unexamined() == []
 
 
 def test_a_better_one_takes_its_place(project):
@@ -55,7 +55,7 @@ def test_a_better_one_takes_its_place(project):
     found, _ = gate("b")
     assert found["b"].decision == "champion"
     # A fifth of 200 rows: mean −0.2, and 1.96 · √(0.2 · 0.8 / 200) = 0.055 around it.
-    assert "mean loss -0.2, 95 % interval -0.255 to -0.145 on 200 rows" in found["b"].reason
+    assert "mean loss -0.2, 95 % interval -0.255 to -0.145, margin 0.04, on 200 rows" in found["b"].reason
     assert aliases() == {"champion": "b", "previous": "a"}
 
 
@@ -74,12 +74,27 @@ def test_a_champion_that_cannot_take_the_rows(project):
     gate("a")
     candidates.experiment(project, "b")
     found, _ = gate("b")
-    assert found["b"].decision == "held"
+    assert found["b"].decision == "undecided"
     assert "cannot be compared with a@" in found["b"].reason
     assert "probabilities" in found["b"].reason
     assert aliases() == {"champion": "a"}
-    assert "b@" in promote.promote(candidates.TASK, found["b"].version)
+    # Asked again by name, it is examined again; a run of everything leaves it to a person.
+    assert results.unexamined() == []
+    assert gate("b")[0]["b"] == found["b"]
+    done = promote.promote(candidates.TASK, found["b"].version)
+    assert "b@" in done
+    assert "\n  champion: undecided: cannot be compared with a@" in done
     assert aliases() == {"champion": "b", "previous": "a"}
+
+
+def test_too_few_rows_to_tell(project):
+    """A model as good as the baseline on 200 rows: the interval reaches 0.09, the margin is 0.025."""
+    candidates.experiment(project, "a", wrong=(0, 1, 2, 3, 4))
+    found, _ = gate("a")
+    assert [one.outcome for one in found["a"].gates] == ["passed", "passed", "undecided", "skipped"]
+    assert "too few rows to tell whether it is worse than strong by more than 5 %" in found["a"].reason
+    assert (found["a"].decision, aliases()) == ("undecided", {})
+    assert "\n  baseline: undecided: too few rows" in promote.promote(candidates.TASK, "1")
 
 
 def test_a_champion_whose_files_are_gone(project):
@@ -90,7 +105,7 @@ def test_a_champion_whose_files_are_gone(project):
         path.write_bytes(b"")
     candidates.experiment(project, "b", salt=1)
     found, _ = gate("b")
-    assert found["b"].decision == "held"
+    assert found["b"].decision == "undecided"
     assert "not what was registered" in found["b"].reason
 
 
@@ -104,7 +119,7 @@ def test_a_graph_that_was_decided_before(project):
     paths.promotion("a").unlink()
     found, _ = gate("a")
     assert (found["a"].decision, found["a"].version) == ("champion", "1")
-    assert results.undecided() == []
+    assert results.unexamined() == []
     assert len(registry.versions()) == 1
 
 
@@ -119,7 +134,7 @@ def test_killed_before_the_alias_moved(project, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         gate("a")
     assert [one.aliases for one in registry.versions()] == [()]
-    assert results.undecided() == ["a"]
+    assert results.unexamined() == ["a"]
     monkeypatch.setattr(registry, "promote", real)
     gate("a")
     assert aliases() == {"champion": "a"}
@@ -142,13 +157,13 @@ def test_killed_after_the_alias_moved(project, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             gate("b")
     assert aliases() == {"champion": "b", "previous": "a"}
-    assert results.undecided() == ["b"]
+    assert results.unexamined() == ["b"]
     found, _ = gate("b")
     assert found["b"].decision == "champion"
     assert "it is the champion already" in found["b"].reason
     assert registry.version_of(candidates.TASK, "champion").tags[registry.DECISION] == "champion"
     assert aliases() == {"champion": "b", "previous": "a"}
-    assert results.undecided() == []
+    assert results.unexamined() == []
 
 
 def test_a_champion_that_cannot_be_read_just_now(project, monkeypatch):
@@ -175,7 +190,7 @@ def test_a_champion_that_cannot_be_read_just_now(project, monkeypatch):
             with pytest.raises(error):
                 gate("b")
         assert [one.experiment for one in registry.versions()] == ["a"]
-        assert results.undecided() == ["b"]
+        assert results.unexamined() == ["b"]
     found, _ = gate("b")
     assert found["b"].decision == "challenger"
 
@@ -192,7 +207,7 @@ def test_rollback_and_back(project):
     assert "version 2 (b@" in done
     assert aliases() == {"champion": "a", "previous": "b"}
     # The gates do not promote again what was rolled back.
-    assert results.undecided() == []
+    assert results.unexamined() == []
     promote.rollback(candidates.TASK)
     assert aliases() == {"champion": "b", "previous": "a"}
 
@@ -207,7 +222,7 @@ def test_the_command_line(project, capsys):
     assert run(capsys, "models", "list")[1].startswith("Nothing is registered")
     assert run(capsys, "models", "gate")[1].startswith("No experiment has a bundle")
     candidates.experiment(project, "a", wrong=(1,))
-    candidates.experiment(project, "b", skill=-1.0, p_value=1e-9)
+    candidates.experiment(project, "b", wrong=range(8))
     code, out, err = run(capsys, "models", "gate")
     assert (code, err) == (0, "")
     assert max(map(len, out.splitlines()[2:])) <= 140
