@@ -79,7 +79,7 @@ def form_of(path: Path) -> Form:
     require_text(path, json=True)
     if is_json_array(path):
         return "jsonl"
-    ending = next((one for one in reversed(suffixes[-2:]) if one != ".gz"), "")
+    ending = next((one for one in reversed(suffixes[-2:]) if one not in (".gz", ".zip")), "")
     if ending in _ENDINGS:
         return _ENDINGS[ending]
     raise FormatError(

@@ -1,9 +1,11 @@
-"""Files that may be gzipped, decompressed while they are read, up to a limit."""
+"""Files that may be gzipped, or alone in a zip archive, decompressed while they are read, up to a limit."""
 
 import gzip
 import io
+import zipfile
+import zlib
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 from unroll.errors import FormatError
 
@@ -17,15 +19,16 @@ _BUFFER = 1 << 17
 
 
 def open_plain(path: Path) -> BinaryIO:
-    """Open a file for reading, decompressed if it is gzipped, whatever its name.
+    """Open a file for reading, decompressed if it is gzipped or the only one of a zip archive, whatever its name.
 
-    Reading raises a FormatError when a gzipped file grows beyond `RATIO` times its size.
+    Reading raises a FormatError when a packed file grows beyond `RATIO` times its size.
 
     Raises:
         FormatError: The file does not exist, cannot be read, or is empty.
     """
     if not is_packed(path):
-        return path.open("rb")
+        member = _only_member(path)
+        return cast(BinaryIO, io.BufferedReader(member, _BUFFER)) if member else path.open("rb")
     return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, _Decompressed(path)), _BUFFER))
 
 
@@ -43,6 +46,46 @@ def is_packed(path: Path) -> bool:
     if not head:
         raise FormatError(f"{path} is empty")
     return head == _GZIP
+
+
+def _only_member(path: Path) -> "_Member | None":
+    """Return the only file of a zip archive; None for other files, and for those of NumPy (npz)."""
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = [one for one in archive.infolist() if not one.is_dir() and not one.filename.startswith("__MACOSX/")]
+            if len(found) != 1 or found[0].filename.endswith(".npy"):
+                return None
+            if found[0].file_size > max(_SMALL, RATIO * path.stat().st_size):
+                raise FormatError(f"{path} is not unpacked: {found[0].filename} has more than {RATIO} times its size")
+            return _Member(archive.open(found[0]), path)
+    # Damaged, encrypted, or compressed in a way that is not known.
+    except (zipfile.BadZipFile, RuntimeError):
+        return None
+
+
+class _Member(io.RawIOBase):
+    def __init__(self, plain: IO[bytes], path: Path) -> None:
+        super().__init__()
+        self._plain, self._path = plain, path
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            content = self._plain.read(len(buffer))
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise FormatError(f"{self._path} is a damaged zip archive ({error}): fetch it again") from None
+        buffer[: len(content)] = content
+        return len(content)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._plain.close()
+            super().close()
 
 
 class _Decompressed(io.RawIOBase):

@@ -1,6 +1,8 @@
 """Text files: strict UTF-8, plain or gzipped, in one form of Unicode."""
 
 import gzip
+import io
+import zipfile
 
 import pytest
 
@@ -18,9 +20,18 @@ def file(tmp_path):
     return write
 
 
+def zipped(*contents, damaged=False):
+    """A zip archive of files without compression; if damaged, other bytes than the checksum says."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number, content in enumerate(contents):
+            archive.writestr(f"{number}.txt", content)
+    return packed.getvalue().replace(b"damage", b"DAMAGE") if damaged else packed.getvalue()
+
+
 def test_plain_and_gzipped_files_read_alike(file):
     content = "Grüße\nनमस्ते\n".encode()
-    for stored in (content, b"\xef\xbb\xbf" + content, gzip.compress(content)):
+    for stored in (content, b"\xef\xbb\xbf" + content, gzip.compress(content), zipped(content)):
         # Gzip is recognized by its bytes, not by its name.
         assert text_files.read_text(file(stored)) == content.decode()
 
@@ -32,6 +43,8 @@ def test_plain_and_gzipped_files_read_alike(file):
         (b"\xef\xbb\xbfab\n\xe9t\xe9\n", "0xe9 .*6.* line 2"),
         (gzip.compress(b"packed\n\n\xc3(", mtime=0), "0xc3 .*8 of its unpacked content.* line 3"),
         (gzip.compress(b"some text" * 100, mtime=0)[:-9], "ended before"),
+        (zipped(b"some damage", damaged=True), "damaged zip archive"),
+        (zipped(b"one", b"two"), "zip archive"),
     ],
 )
 def test_a_file_that_is_not_utf8_or_cut_short(file, content, where):
