@@ -122,7 +122,6 @@ FAULTS = [
     ("tasks/quantiles/quantiles", [0.9, 0.5, 0.1], "tasks.quantiles", "increase"),
     ("datasets/stock/sources/0/kind", "ftp", "datasets.stock.sources.0", "'package', 'url', 'path'"),
     ("datasets/mnist/sources/0/sha256", "abc", None, "'abc'"),
-    ("scoring", MISSING, None, "missing"),
     ("experiment", {}, None, "unknown"),
 ]
 

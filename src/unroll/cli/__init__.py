@@ -1,10 +1,13 @@
 """The command line, `unroll COMMAND …`: parse, call, report. The only place that catches errors to print them."""
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
+import unroll
 from unroll import __version__
 from unroll.cli import operate, pipeline, use
 from unroll.errors import UNAVAILABLE_EXIT, ServiceUnavailable, UnrollError
@@ -59,10 +62,28 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
     return parser
 
 
+def _run_code_of_this_tree() -> None:
+    """Start again with `src/` of the working directory, if unroll was imported from elsewhere.
+
+    An installation in place belongs to one tree. Git worktrees, other clones and `dvc exp run --temp` have code of
+    their own, which is what DVC hashes there.
+    """
+    own, path = Path("src/unroll/__init__.py"), os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if not own.is_file() or own.samefile(unroll.__file__):
+        return
+    source = str(own.parents[1].resolve())
+    if source in path:
+        sys.exit(f"unroll: Python runs {Path(unroll.__file__).parent}, not {source}/unroll; `make` installs that here")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([source, *filter(None, path)])}
+    os.execve(sys.executable, [sys.executable, "-m", "unroll.cli", *sys.argv[1:]], environment)  # noqa: S606 -- this Python
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     escape_what_the_terminal_lacks()
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        _run_code_of_this_tree()
+        arguments = sys.argv[1:]
     parser = build_parser(next((one for one in arguments if not one.startswith("-")), ""))
     options = parser.parse_args(arguments)
     try:

@@ -1,6 +1,7 @@
 """The command line: help, usage errors, exit codes, and what each command prints; unroll score as a process."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -173,6 +174,13 @@ def test_as_a_process(command, here):
     assert done.returncode == 2
     assert done.stderr.startswith("unroll train: ")
     assert "Traceback" not in done.stderr
+
+
+def test_in_another_tree_the_code_of_that_tree_runs(root, here):
+    shutil.copytree(root / "src", here / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    (here / "src/unroll/stages/ingest.py").write_text("def run(name):\n    print(__file__)\n")
+    done = subprocess.run([UNROLL, "ingest", "mnist"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, str(here / "src/unroll/stages/ingest.py")), done.stderr
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["train", "nö-such"], 2), (["classify", "á…"], 2)])
