@@ -22,9 +22,10 @@ from unroll.inference.reference import Expectation, between
 from unroll.inference.tokens import encode
 from unroll.sources.forms import Form
 from unroll.sources.json_rows import json_objects
+from unroll.sources.layouts import layout_of
 from unroll.sources.lines import iter_lines
 from unroll.sources.parquet import open_parquet, parquet_batches
-from unroll.sources.tables import layout_of, rows_of
+from unroll.sources.tables import rows_of
 
 _ROWS, _BLOCK = 1024, 1 << 18
 """Rows, and about how many characters, that are tokenized together; each token takes about 1 kB during that."""

@@ -17,7 +17,7 @@ from unroll.config.sources import TableSettings
 from unroll.errors import DataError, FormatError
 from unroll.inference.batches import open_file
 from unroll.inference.bundle import load_bundle
-from unroll.sources.tables import read_table
+from unroll.sources.layouts import read_table
 
 random_tables = settings(
     max_examples=60,

@@ -10,8 +10,8 @@ import pytest
 from unroll.config.sources import TableSettings
 from unroll.errors import FormatError
 from unroll.sources.forms import form_of, require_text
+from unroll.sources.layouts import layout_of, read_table
 from unroll.sources.lines import iter_lines
-from unroll.sources.tables import layout_of, read_table
 
 CELLS = ['she said ""twice""', '"all of it"', "a\tb", "a,b;c|d", "two\nlines", "two\r\nlines", "", " x ", "'", '"']
 

@@ -13,8 +13,9 @@ import pyarrow.csv as pa_csv
 from unroll.domains.digits.config import ImageSettings
 from unroll.domains.digits.images import IDS, LABELS, Images, Size, as_bytes, side_of
 from unroll.errors import FormatError
+from unroll.sources.layouts import first_rows, layout_of
 from unroll.sources.packed import open_plain
-from unroll.sources.tables import Layout, first_rows, layout_of
+from unroll.sources.tables import Layout
 
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 _PLACE = re.compile(r"(\D*?)(\d+)(?:\D(\d+))?")

@@ -8,8 +8,9 @@ from unroll.config.sources import Column
 from unroll.domains.pairs.config import PairDataset
 from unroll.errors import FormatError
 from unroll.features.text_files import one_line
+from unroll.sources.layouts import first_rows, layout_of
 from unroll.sources.parquet import read_parquet
-from unroll.sources.tables import first_rows, layout_of, rows_of
+from unroll.sources.tables import rows_of
 
 SIDES = ("source", "target")
 Pairs = list[tuple[int, str, str]]

@@ -21,8 +21,9 @@ from unroll.domains.prices.titles import (
 )
 from unroll.errors import FormatError
 from unroll.sources.forms import start_of
+from unroll.sources.layouts import layout_of
 from unroll.sources.parquet import ParquetTable, open_parquet, parquet_batches, read_parquet
-from unroll.sources.tables import layout_of, rows_of
+from unroll.sources.tables import rows_of
 
 _BATCH_ROWS = 1 << 16
 _KNOWN = [title for groups in FIELDS.values() for group in groups for title in group if title]

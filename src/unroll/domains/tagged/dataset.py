@@ -17,7 +17,7 @@ from unroll.domains.tagged.schemes import PREFIXED, Sentence, scheme_of, to_iob2
 from unroll.errors import FormatError
 from unroll.features.text_files import normal, read_files, read_lines
 from unroll.sources.ingested import Ingested
-from unroll.sources.tables import read_table
+from unroll.sources.layouts import read_table
 
 if TYPE_CHECKING:
     from unroll.sources.fetch import Fetched

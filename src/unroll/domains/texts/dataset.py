@@ -18,8 +18,8 @@ from unroll.features.text_files import normal, read_files
 from unroll.sources.forms import is_json_array, start_of
 from unroll.sources.ingested import Ingested
 from unroll.sources.json_rows import json_objects
+from unroll.sources.layouts import read_table
 from unroll.sources.parquet import read_parquet
-from unroll.sources.tables import read_table
 
 if TYPE_CHECKING:
     from unroll.sources.fetch import Fetched
