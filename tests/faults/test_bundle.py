@@ -2,11 +2,12 @@
 
 import json
 
+import onnx
 import pytest
 import tiny_bundles
 
 from unroll.errors import BundleError
-from unroll.inference.bundle import load_bundle
+from unroll.inference.bundle import load_bundle, open_session
 
 
 @pytest.fixture
@@ -47,6 +48,15 @@ def test_checksums_that_are_none(folder, line):
     (folder / "SHA256SUMS").write_text(line)
     with pytest.raises(BundleError, match="SHA256SUMS"):
         load_bundle(folder)
+
+
+def test_a_graph_that_is_too_new_for_onnxruntime(folder):
+    """As the graphs of today are for an old onnxruntime."""
+    graph = onnx.load(folder / "model.onnx")
+    graph.ir_version = 99
+    (folder / "model.onnx").write_bytes(graph.SerializeToString())
+    with pytest.raises(BundleError, match=r"needs a newer onnxruntime than .* at least 1\.18"):
+        open_session(load_bundle(tiny_bundles.seal(folder)))
 
 
 def test_another_format_is_told_from_a_broken_card(folder):

@@ -22,6 +22,10 @@ CARD = "card.json"
 SUMS = "SHA256SUMS"
 PROVENANCE = "provenance.json"
 
+_TOO_NEW = re.compile(r"Unsupported model IR version|Opset \d+ is under development")
+_FIRST_ONNXRUNTIME = "1.18"
+"""The first that reads graphs of ONNX's IR version 10, which `export` writes."""
+
 # onnxruntime's exceptions have no common base of their own.
 ORT_ERRORS = (
     ort_state.Fail,
@@ -120,6 +124,11 @@ def open_session(bundle: Bundle) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(bundle.graph, options, providers=["CPUExecutionProvider"])
     except ORT_ERRORS as error:
         reason = " ".join(str(error).split())
+        if _TOO_NEW.search(reason):
+            raise BundleError(
+                f"{bundle.model} needs a newer onnxruntime than {onnxruntime.__version__}; bundles of this unroll need "
+                f"at least {_FIRST_ONNXRUNTIME}: {reason}"
+            ) from error
         raise BundleError(f"{bundle.model} cannot be loaded: {reason}; export the model again") from error
 
 

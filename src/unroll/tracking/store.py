@@ -45,10 +45,11 @@ def open_store() -> Iterator[Any]:
             # Two processes that create the tables at the same time would stop each other. Blocks may be nested.
             paths.STATE.mkdir(exist_ok=True)
             stack.enter_context(FileLock(paths.STATE.resolve() / "mlflow.lock", is_singleton=True))
-            update_places(database)
         stack.enter_context(translated_errors())
         client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
+        if database:
+            update_places(database)
         yield client
 
 
@@ -110,8 +111,8 @@ def error_for(error: BaseException) -> type[ServiceUnavailable | TrackingError]:
 
 
 def one_line(error: Exception) -> str:
-    """Return the message of an error as one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200]
+    """Return the message of an error as one line of at most 1,000 characters; MLflow's end with what to do."""
+    return " ".join(str(error).split())[:1000]
 
 
 def experiment_id(client: Any, name: str) -> str:

@@ -16,7 +16,8 @@ from unroll import paths
 from unroll.domains import domain_of
 from unroll.errors import DataError, ExpectationError, FormatError, ParameterError
 from unroll.features.samples import Samples
-from unroll.stages import featurize, ingest, train, validate
+from unroll.files import write_json
+from unroll.stages import compare, featurize, ingest, train, validate
 
 SPLITS = ("train", "valid", "test")
 PRICES = "Date,Open,High,Low,Close,Volume\n" + "".join(
@@ -237,6 +238,17 @@ def test_missing_samples(here, project):
     (here / "data/features/some").rename(here / "data/features/other")
     with pytest.raises(DataError, match="unroll featurize some"):
         train.run("mine")
+
+
+def test_the_leaderboard_has_the_results_that_exist(own_store, tiny, capsys):
+    content = tiny.parameters("price", "gru")
+    content["experiments"]["later"] = content["experiments"]["gru"]
+    Path("params.yaml").write_text(yaml.safe_dump(content))
+    result = dict.fromkeys(compare.COLUMNS, 0.5) | {"experiment": "gru", "task": "steps", "topology": "one_to_one"}
+    write_json(paths.result("gru"), result | {"gradient_reach": {}})
+    compare.run()
+    assert paths.LEADERBOARD.read_text().splitlines()[1:] == ["gru,steps,one_to_one" + 10 * ",0.5"]
+    assert capsys.readouterr().out.endswith("writes: later\n")
 
 
 def test_checkpoints_depend_on_the_code_that_dvc_lists(root):
