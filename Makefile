@@ -9,6 +9,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 # Newer ones install beside the rest and then fail at run time: docs/adr/0002-locked-versions.md
 HELD_BACK := "fastapi==0.139.2" "SQLAlchemy<2.1"
 
+# MLflow's own programs do not know that the repository was moved or copied.
+PLACES := $(BIN)/python -c "from unroll.tracking.places import main; main()"
+
 .PHONY: help run serve ui test test-all check bench docs lock
 .DEFAULT_GOAL := help
 
@@ -49,7 +52,7 @@ ui: $(INSTALLED)
 	@store="$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"; \
 	case "$$store" in \
 		http*) echo "The runs are on the server that MLFLOW_TRACKING_URI names" ;; \
-		*) $(BIN)/python -m unroll.tracking.places && $(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri "$$store" ;; \
+		*) $(PLACES) && $(BIN)/mlflow ui --host 127.0.0.1 --backend-store-uri "$$store" ;; \
 	esac
 
 # The servers share mlflow.db, mlruns/ and the repository with `make run`; their ports can be chosen on the command line.
@@ -69,7 +72,7 @@ serve: export PYTHONUNBUFFERED := 1
 serve: $(INSTALLED)
 	@mkdir -p $$PREFECT_HOME
 	@echo "MLflow $$MLFLOW_TRACKING_URI   Prefect http://127.0.0.1:$$PREFECT_PORT   Ctrl-C stops all"
-	@MLFLOW_TRACKING_URI=sqlite:///mlflow.db $(BIN)/python -m unroll.tracking.places
+	@MLFLOW_TRACKING_URI=sqlite:///mlflow.db $(PLACES)
 	@# Without --env, honcho would read .env, which belongs to compose.yaml.
 	@$(BIN)/honcho start --env /dev/null
 

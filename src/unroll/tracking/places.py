@@ -1,7 +1,7 @@
 """Where a store in SQLite keeps artifacts: in `mlruns/` beside the database, wherever that is.
 
 MLflow stores absolute paths. In a repository that was moved or renamed they would lead nowhere, and in a copy to the
-files of the original. `python -m unroll.tracking.places` updates them before MLflow's own programs open the store.
+files of the original. Whoever opens the store updates them first; for MLflow's own programs, the Makefile does it.
 """
 
 import os
@@ -75,9 +75,10 @@ def _as_path(place: str) -> str:
     return url2pathname(urlsplit(place).path) if place.startswith("file:") else place
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Update the paths of the store that MLFLOW_TRACKING_URI names, or of the one in the repository."""
     try:
-        if own := database_of(os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_STORE)):
-            update_places(own)
+        if database := database_of(os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_STORE)):
+            update_places(database)
     except TrackingError as failure:
         sys.exit(f"error: {failure}")
