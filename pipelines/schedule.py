@@ -1,4 +1,4 @@
-"""The server of a flow: time limits of scheduled runs, cancellation of runs that pile up, and retries of tasks."""
+"""What flows ask of Prefect: that its server answers, time limits, cancellation of runs that pile up, and retries."""
 
 from datetime import UTC, datetime
 from typing import Any

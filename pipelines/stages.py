@@ -49,7 +49,7 @@ class Slots:
 
     Attributes:
         not_begun: The stages that have not taken a slot yet.
-        done: The stages that have ended well.
+        done: The stages that have succeeded.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Slots:
                 self._changed.notify_all()
 
     def completed(self, stage: str) -> None:
-        """Note that a stage has ended well, before it gives its slot back."""
+        """Note that a stage has succeeded, before it gives its slot back."""
         with self._changed:
             self.done.add(stage)
             self._expected_until = time.monotonic() + _SECONDS_TO_ASK

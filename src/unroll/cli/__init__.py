@@ -73,9 +73,10 @@ def _run_code_of_this_tree() -> None:
         return
     source = str(own.parents[1].resolve())
     if source in path:
-        sys.exit(f"unroll: Python runs {Path(unroll.__file__).parent}, not {source}/unroll; `make` installs that here")
+        there = Path(unroll.__file__).parent
+        sys.exit(f"unroll: Python imports {there}, although PYTHONPATH has {source}; run `pip install -e .` here")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([source, *filter(None, path)])}
-    os.execve(sys.executable, [sys.executable, "-m", "unroll.cli", *sys.argv[1:]], environment)  # noqa: S606 -- this Python
+    os.execve(sys.executable, [sys.executable, "-m", "unroll.cli", *sys.argv[1:]], environment)  # noqa: S606
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

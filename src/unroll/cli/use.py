@@ -19,12 +19,12 @@ Score files with a bundle: each becomes FOLDER/STEM.parquet with row_id, predict
 
 What a file holds depends on the model:
   digits               images: a column `pixels` (Parquet), a column for each pixel (CSV, TSV), IDX, or npz
-  prices               one row per day: date and the columns that the model reads (Parquet, CSV)
+  prices               one row per day: date and the columns that the model reads (Parquet, CSV, TSV)
   text                 a column `text`; for translations `source`, for prompts `prompt`, for tags `tokens`
-                       (Parquet, CSV, TSV, JSONL), or plain text with one row per line (.txt)
+                       (Parquet, CSV, TSV, JSONL, JSON), or plain text with one row per line (.txt)
   recordings, strips   a column of lists of numbers: `frames` or `pixels` (Parquet)
-Text files and IDX may be gzipped; a folder of Parquet parts is one file. Ids are read from `row_id` (for texts and
-images, also `id`), or rows are numbered from 0.
+Text files and IDX may be gzipped or alone in a zip archive; a folder of Parquet parts is read as one file. Ids are read
+from `row_id` (for texts and images, also `id`), or rows are numbered from 0.
 Rows that cannot be scored (empty texts, missing pixels) go to FOLDER/STEM.quarantine.parquet, with the reason.
 """
 
@@ -45,7 +45,7 @@ def _configure_predict(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a setting of files that replaces the card's, such as header=false, separator=; or column_names=label,*",
+        help="read files with this setting in place of the card's, as in header=false or separator=';' (repeatable)",
     )
     _add_decoding(command)
 

@@ -142,7 +142,7 @@ class Comparison:
 def parity(result: Mapping[str, Any] | None) -> Gate:
     """Pass if ONNX and torch agree, and int8 loses little, according to the parity.json of `export`."""
     if result is None:
-        return Gate(PARITY, "refused", "parity.json is missing; run `unroll export` again")
+        return Gate(PARITY, "refused", "parity.json is missing; run `unroll export EXPERIMENT` again")
     if not result.get("finite", True):
         return Gate(PARITY, "refused", "a test row gives NaN or infinity")
     reason = (

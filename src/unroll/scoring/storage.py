@@ -207,7 +207,7 @@ class Storage:
 
     def _copy(self, file: StoredFile, folder: Path) -> Path:
         # Readers need the name: its ending is the format, and of prices the stem is the ticker.
-        # So do the names of partitions, the folders NAME=VALUE above it.
+        # And the names of partitions, the folders NAME=VALUE above it, which are columns.
         *folders, name = safe_name(file.name).split("/")
         kept = list(itertools.takewhile(lambda one: "=" in one, reversed(folders)))[::-1]
         path = folder.joinpath(*kept, name)

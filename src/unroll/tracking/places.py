@@ -40,7 +40,7 @@ def artifacts_of(database: Path) -> Path:
 def update_places(database: Path) -> None:
     """Let the paths in a database that was moved or copied with its artifacts lead to where these are now.
 
-    A folder for artifacts that someone chose to have elsewhere stays: it exists, without a database beside it.
+    A folder elsewhere that someone chose for the artifacts stays: it exists, and no such database is beside it.
 
     Raises:
         TrackingError: The database cannot be read or written.
