@@ -221,7 +221,7 @@ UNEXPECTED: dict[str, tuple[Bundle, Callable[[], bytes], str]] = {
         lambda: twice("date", date=pa.array(["2020-01-01"]), close=pa.array([1.0])),
         "'date'|date is missing or repeated",
     ),
-    "struct-for-pixels": (digits, lambda: parquet({"pixels": pa.array([{"a": 1}])}), "pixels is struct<a: int64>"),
+    "struct-for-pixels": (digits, lambda: parquet({"pixels": pa.array([{"a": 1}])}), "pixels are struct<a: int64>"),
     "no-columns": (digits, lambda: parquet({}), "has no column 'pixels'.*it has none"),
     "no-rows": (digits, lambda: parquet({"pixels": pa.array([], pa.list_(pa.uint8()))}), "has no rows"),
 }

@@ -100,6 +100,7 @@ PLUMBING = {
     "paths",
     "redaction",
     "stages.progress",
+    "tracking.places",
     "tracking.provenance",
     "tracking.results",
     "tracking.runs",
