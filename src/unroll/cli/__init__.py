@@ -76,7 +76,8 @@ def _run_code_of_this_tree() -> None:
         there = Path(unroll.__file__).parent
         sys.exit(f"unroll: Python imports {there}, although PYTHONPATH has {source}; run `pip install -e .` here")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([source, *filter(None, path)])}
-    os.execve(sys.executable, [sys.executable, "-m", "unroll.cli", *sys.argv[1:]], environment)  # noqa: S606
+    command = [sys.executable, "-m", "unroll.cli", *sys.argv[1:]]
+    os.execve(command[0], command, environment)  # noqa: S606 -- this Python
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

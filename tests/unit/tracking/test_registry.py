@@ -90,8 +90,8 @@ def test_from_registration_to_rollback(kept):
     assert registry.version_of("digit-rows", "champion").version == "1"
     assert registry.version_of("digit-rows", "2").aliases == ("previous",)
 
-    registry.tag_version("digit-rows", "2", {registry.DECISION: "held"})
-    assert registry.version_of("digit-rows", "2").tags[registry.DECISION] == "held"
+    registry.tag_version("digit-rows", "2", {registry.DECISION: "undecided"})
+    assert registry.version_of("digit-rows", "2").tags[registry.DECISION] == "undecided"
     registry.tag_run(one.run_id, {"unroll.gate.parity": "passed: x"})
     assert registry.run_of(one.run_id)["tags"]["unroll.gate.parity"] == "passed: x"
     assert registry.run_of("0" * 32) is None
