@@ -1,4 +1,4 @@
-"""Sequences of varying length: bucketed training, decoding within the graph, and tokenising."""
+"""Sequences of varying length: bucketed training, decoding within the graph, and tokenizing."""
 
 import time
 from typing import Any
@@ -33,12 +33,12 @@ PAIRS = 6_400
 SENTENCES = 256
 LONGEST = 40
 """Tokens of a translation at most."""
-TOKENISED = 100_000
+TOKENIZED = 100_000
 REPEATS = 5
 
 
 def measure() -> Report:
-    """Train on the same pairs in both orders, translate in both ways, and tokenise."""
+    """Train on the same pairs in both orders, translate in both ways, and tokenize."""
     bundle(EXPERIMENT)
     experiment = load_section("experiments", EXPERIMENT)
     samples = Samples.load(paths.features(experiment.task))
@@ -49,7 +49,7 @@ def measure() -> Report:
         figures = (
             _training(experiment, task, samples),
             *(_decoding(experiment, task, samples, batch, target) for batch, target in ((1, 1.8), (64, 1.5))),
-            _tokenising(samples.vocabularies["text"], samples),
+            _tokenizing(samples.vocabularies["text"], samples),
         )
     finally:
         torch.set_num_threads(threads)
@@ -62,7 +62,7 @@ def _note(experiment: Experiment) -> str:
         "the same loop and network; ours makes batches of like lengths, the reference by chance, padded to the "
         f"longest. Decoding: greedy, {SENTENCES} test sentences, one thread; ours is one call of the graph a batch, "
         "the reference calls a graph of the encoder once, and one that gives the next token's logits until all of the "
-        f"batch have ended. Both gave the same tokens. Tokenising: {TOKENISED:,} English and French sentences in one "
+        f"batch have ended. Both gave the same tokens. Tokenizing: {TOKENIZED:,} English and French sentences in one "
         f"call, {CORES} cores."
     )
 
@@ -184,15 +184,15 @@ def _reference(network: EncoderDecoder, inputs: Tensor, lengths: Tensor | None) 
     return encoder, to_onnx(_Step(network).eval(), (last, state, memory), shapes)
 
 
-def _tokenising(vocabulary: Vocabulary, samples: Samples) -> Figure:
-    texts = [*samples.tensors["source"], *samples.tensors["target"]][:TOKENISED]
+def _tokenizing(vocabulary: Vocabulary, samples: Samples) -> Figure:
+    texts = [*samples.tensors["source"], *samples.tensors["target"]][:TOKENIZED]
     speeds = []
     for _ in range(REPEATS):
         began = time.perf_counter()
         vocabulary.encode(texts)
         speeds.append(len(texts) / (time.perf_counter() - began))
     fastest = sorted(speeds)[len(speeds) // 2]
-    return Figure("tokenising (BPE)", fastest, None, None, "sentences/s", 50_000, True, REPEATS)
+    return Figure("tokenizing (BPE)", fastest, None, None, "sentences/s", 50_000, True, REPEATS)
 
 
 def _some(positions: Index, count: int) -> Index:

@@ -53,9 +53,10 @@ def update_places(database: Path) -> None:
             if old is None or old == new or (old.exists() and not (old.parent / database.name).exists()):
                 return
             for table, column in _COLUMNS:
+                moved = f"UPDATE {table} SET {column} = ? || substr({column}, ?)"  # noqa: S608 -- names are constants
                 for before, after in ((str(old), str(new)), (old.as_uri(), new.as_uri())):
                     connection.execute(
-                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",  # noqa: S608 -- names are constants
+                        f"{moved} WHERE substr({column}, 1, ?) = ?",
                         (after, len(before) + 1, len(before) + 1, f"{before}/"),
                     )
     except sqlite3.Error as error:

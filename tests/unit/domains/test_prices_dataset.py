@@ -7,27 +7,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from price_files import DAYS, read, write
 
 from unroll.config.sources import PathSource
 from unroll.domains.prices import dataset as prices
 from unroll.domains.prices import scale as price_scale
-from unroll.domains.prices.config import PriceDataset, PriceReading
+from unroll.domains.prices.config import PriceDataset
 from unroll.errors import FormatError
 from unroll.sources.fetch import Fetched
 
 HEADER = "Date,Open,High,Low,Close,Adj Close,Volume"
-DAYS = [date(2017, 1, 3), date(2017, 1, 4), date(2017, 1, 13)]
 SECTION = PriceDataset(domain="prices", ticker="X", sources=(PathSource(kind="path", path="unused"),))
-
-
-def _write(folder, text, name="prices.csv"):
-    path = folder / name
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return path
-
-
-def _read(path, ticker="X", **reading):
-    return prices.read_prices(path, ticker, PriceReading(**reading))
 
 
 def _rows(*dates):
@@ -35,8 +25,8 @@ def _rows(*dates):
 
 
 def test_plain_file(tmp_path):
-    path = _write(tmp_path, gzip.compress(_rows("2017-01-03", "2017-01-04").encode()))
-    table, record = _read(path, "GOOGL")
+    path = write(tmp_path, gzip.compress(_rows("2017-01-03", "2017-01-04").encode()))
+    table, record = read(path, "GOOGL")
     assert table.schema == prices.SCHEMA
     values = {"open": 10.0, "high": 12.0, "low": 9.0, "close": 11.0, "adj_close": 10.5, "volume": 1000}
     assert table.to_pylist()[0] == {"ticker": "GOOGL", "date": DAYS[0], **values}
@@ -62,7 +52,7 @@ def test_export_of_a_finance_site(tmp_path):
         "\r\n"
         "01/03/2017,$808.01,,$800.62,$811.44,$796.89,0.1\r\n"
     )
-    table, record = _read(_write(tmp_path, text), "GOOGL")
+    table, record = read(write(tmp_path, text), "GOOGL")
     assert table.column("date").to_pylist() == DAYS
     assert table.column("close").to_pylist() == [808.01, 807.77, 1830.94]
     assert table.column("adj_close").to_pylist() == [None, None, None]
@@ -76,7 +66,7 @@ def test_ticker_column_and_order_of_rows_of_one_date(tmp_path):
         "SYMBOL;date;OPEN;High;Low;close;volume\n"
         "B;2017-01-04;1;1;1;1;1\nA;2017-01-04;1;1;1;2;1\nA;2017-01-03;1;1;1;3;1\nA;2017-01-04;1;1;1;4;1\n"
     )
-    table, record = _read(_write(tmp_path, text), "X")
+    table, record = read(write(tmp_path, text), "X")
     assert table.column("ticker").to_pylist() == ["A", "A", "A", "B"]
     assert table.column("close").to_pylist() == [3, 2, 4, 1]
     assert (record["tickers"], record["order"]) == (["A", "B"], "mixed")
@@ -93,9 +83,9 @@ def test_ticker_column_and_order_of_rows_of_one_date(tmp_path):
     ],
 )
 def test_bad_cells(tmp_path, cells, message):
-    path = _write(tmp_path, "\n" + _rows("2017-01-03") + f"\n2017-01-04,{cells}\n")
+    path = write(tmp_path, "\n" + _rows("2017-01-03") + f"\n2017-01-04,{cells}\n")
     with pytest.raises(FormatError, match=rf"prices\.csv.*{message}"):
-        _read(path, "X", max_bad_share=0.0)
+        read(path, "X", max_bad_share=0.0)
 
 
 @pytest.mark.parametrize(
@@ -116,20 +106,20 @@ def test_bad_cells(tmp_path, cells, message):
 )
 def test_other_files(tmp_path, content, message):
     with pytest.raises(FormatError, match=message):
-        _read(_write(tmp_path, content), "X")
+        read(write(tmp_path, content), "X")
 
 
 def test_table_survives_parquet(tmp_path):
-    first, _ = _read(_write(tmp_path, _rows("2017-01-03", "2017-01-04").replace("Adj", "Other")), "GOOGL")
+    first, _ = read(write(tmp_path, _rows("2017-01-03", "2017-01-04").replace("Adj", "Other")), "GOOGL")
     pq.write_table(first, tmp_path / "prices.parquet")
-    again, record = _read(tmp_path / "prices.parquet", "X")
+    again, record = read(tmp_path / "prices.parquet", "X")
     assert again.equals(first)
     assert (record["date_format"], record["adj_close"]) == ("typed", False)
 
 
 def test_sources_with_splits_and_folders(tmp_path):
-    train = _write(tmp_path, _rows("2017-01-03", "2017-01-04"), "train.csv")
-    test = _write(tmp_path, _rows("2017-01-13"), "test.csv")
+    train = write(tmp_path, _rows("2017-01-03", "2017-01-04"), "train.csv")
+    test = write(tmp_path, _rows("2017-01-13"), "test.csv")
     fetched = [Fetched(test, {"kind": "path"}, "test", False), Fetched(train, {"kind": "path"}, "train", False)]
     ingested = prices.read_dataset(fetched, SECTION)
     assert ingested.table.column("date").to_pylist() == DAYS

@@ -6,22 +6,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from price_files import DAYS, read, write
 
-from unroll.domains.prices import dataset as prices
-from unroll.domains.prices.config import PriceReading
 from unroll.errors import FormatError
-
-DAYS = [date(2017, 1, 3), date(2017, 1, 4), date(2017, 1, 13)]
-
-
-def _read(path, **reading):
-    return prices.read_prices(path, "X", PriceReading(**reading))
-
-
-def _write(folder, text):
-    path = folder / "prices.csv"
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def _rows(*dates):
@@ -50,14 +37,14 @@ def _rows(*dates):
     ],
 )
 def test_formats_of_dates(tmp_path, written, form):
-    table, record = _read(_write(tmp_path, _rows(*written)))
+    table, record = read(write(tmp_path, _rows(*written)))
     assert table.column("date").to_pylist() == DAYS[: len(written)]
     assert record["date_format"] == form
     if form == "%Y%m%d" or "since" in form:
         numbers = pa.array([int(float(one)) if len(one) < 19 else int(one) for one in written])
         columns = {name: [11.0] * 3 for name in ("open", "high", "low", "close")}
         pq.write_table(pa.table({"date": numbers, **columns}), tmp_path / "numbers.parquet")
-        assert _read(tmp_path / "numbers.parquet")[0].column("date").to_pylist() == DAYS
+        assert read(tmp_path / "numbers.parquet")[0].column("date").to_pylist() == DAYS
 
 
 @pytest.mark.parametrize(
@@ -75,7 +62,7 @@ def test_formats_of_dates(tmp_path, written, form):
     ],
 )
 def test_parameters_decide_what_a_date_leaves_open(tmp_path, written, reading, days):
-    table, _ = _read(_write(tmp_path, _rows(*written)), **reading)
+    table, _ = read(write(tmp_path, _rows(*written)), **reading)
     assert sorted(table.column("date").to_pylist()) == sorted(days)
 
 
@@ -96,7 +83,7 @@ def test_parameters_decide_what_a_date_leaves_open(tmp_path, written, reading, d
 )
 def test_dates_that_the_file_does_not_decide(tmp_path, written, found):
     with pytest.raises(FormatError, match=rf"prices\.csv.*{found}"):
-        _read(_write(tmp_path, _rows(*written)), max_bad_share=0.0)
+        read(write(tmp_path, _rows(*written)), max_bad_share=0.0)
 
 
 def test_timestamps_of_parquet_files(tmp_path):
@@ -106,9 +93,9 @@ def test_timestamps_of_parquet_files(tmp_path):
     path = tmp_path / "p.parquet"
     frame.to_parquet(path, index=False)
     with pytest.raises(FormatError, match=r"p\.parquet.*instant.*`timezone`"):
-        _read(path)
+        read(path)
     days = [date(2017, 1, 3), date(2017, 7, 4)]
-    assert _read(path, timezone="Europe/Berlin")[0]["date"].to_pylist() == days
+    assert read(path, timezone="Europe/Berlin")[0]["date"].to_pylist() == days
     for dates in (
         instants.tz_convert("Europe/Berlin"),
         instants.tz_convert("Europe/Berlin") + pd.Timedelta(hours=17),
@@ -116,4 +103,4 @@ def test_timestamps_of_parquet_files(tmp_path):
         instants.tz_convert("Europe/Berlin").tz_localize(None).tz_localize("UTC"),
     ):
         frame.assign(Datetime=dates).to_parquet(path, index=False)
-        assert _read(path)[0]["date"].to_pylist() == days
+        assert read(path)[0]["date"].to_pylist() == days

@@ -7,24 +7,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from price_files import DAYS, read, write
 
-from unroll.domains.prices import dataset as prices
-from unroll.domains.prices.config import PriceReading
 from unroll.errors import FormatError
 
-DAYS = [date(2017, 1, 3), date(2017, 1, 4), date(2017, 1, 13)]
 NAMES = ("Open", "High", "Low", "Close")
 HEADER = "Date,Open,High,Low,Close,Volume"
-
-
-def _read(path, **reading):
-    return prices.read_prices(path, "X", PriceReading(**reading))
-
-
-def _write(folder, text):
-    path = folder / "prices.csv"
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 @pytest.mark.parametrize(
@@ -51,8 +39,8 @@ def _write(folder, text):
 def test_separators_are_decided_for_a_file(tmp_path, separator, cells, volume, reading, expected):
     rows = [separator.join([f"2017-01-{day + 3:02}", *[cell] * 4, volume]) for day, cell in enumerate(cells)]
     header = separator.join(["Date", "Open", "High", "Low", "Close", "Volume"])
-    path = _write(tmp_path, "\n".join([header, *rows]) + "\n")
-    table, _ = _read(path, **reading)
+    path = write(tmp_path, "\n".join([header, *rows]) + "\n")
+    table, _ = read(path, **reading)
     assert [*table["close"].to_pylist(), table["volume"][0].as_py()] == expected
 
 
@@ -69,7 +57,7 @@ def test_a_file_that_does_not_decide_its_separators(tmp_path, separator, cells, 
     rows = [separator.join([f"2017-01-{day + 3:02}", *[cell] * 4, cells[2]]) for day, cell in enumerate(cells[:2])]
     header = separator.join(["Date", "Open", "High", "Low", "Close", "Volume"])
     with pytest.raises(FormatError, match=rf"{message}.* set `decimal`"):
-        _read(_write(tmp_path, "\n".join([header, *rows]) + "\n"))
+        read(write(tmp_path, "\n".join([header, *rows]) + "\n"))
 
 
 SITES = {
@@ -143,7 +131,7 @@ Date;Open;High;Low;Close;Volume;Ticker
 
 @pytest.mark.parametrize("site", SITES)
 def test_exports_of_sites_and_tools(tmp_path, site):
-    table, record = _read(_write(tmp_path, SITES[site]))
+    table, record = read(write(tmp_path, SITES[site]))
     acme = [row for row in table.to_pylist() if row["ticker"] == "ACME"]
     volume = None if site == "titles that pandas made text" else 1000
     sound = {"ticker": "ACME", "open": 10, "high": 12, "low": 9, "adj_close": None, "volume": volume}
@@ -153,14 +141,14 @@ def test_exports_of_sites_and_tools(tmp_path, site):
 
 
 def test_columns_name_what_is_not_found_by_itself(tmp_path):
-    path = _write(tmp_path, "Datum;Eröffnung;Hoch;Tief;Schluss\n03.01.2017;10;12;9;11\n")
+    path = write(tmp_path, "Datum;Eröffnung;Hoch;Tief;Schluss\n03.01.2017;10;12;9;11\n")
     with pytest.raises(FormatError, match=r"missing column date, open.*`columns`"):
-        _read(path)
+        read(path)
     columns = {"date": "Datum", "open": "eröffnung", "high": "Hoch", "low": "Tief", "close": "Schluss"}
-    table, _ = _read(path, columns=columns)
+    table, _ = read(path, columns=columns)
     assert table.select(["close", "volume"]).to_pylist() == [{"close": 11, "volume": None}]
     with pytest.raises(FormatError, match="0 columns are called 'Ende'"):
-        _read(path, columns=columns | {"close": "Ende"})
+        read(path, columns=columns | {"close": "Ende"})
 
 
 def _downloaded(days=40):
@@ -179,7 +167,7 @@ def test_a_download_of_two_tickers(tmp_path, form):
     frame.loc[frame.index[-2], ("Open", "ACME")] = np.nan
     path = tmp_path / f"p.{form}"
     (frame.to_csv if form == "csv" else frame.to_parquet)(path)
-    table, record = _read(path)
+    table, record = read(path)
     for ticker in ("ACME", "600519"):
         kept = frame.xs(ticker, axis=1, level="Ticker").dropna()
         rows = table.filter(pa.compute.equal(table["ticker"], ticker))
@@ -194,8 +182,8 @@ def test_an_index_without_a_name_has_the_dates(tmp_path):
     frame = pd.DataFrame({name: [1.0, 2.0] for name in NAMES}, pd.to_datetime(DAYS[:2]))
     frame.to_parquet(tmp_path / "p.parquet")
     frame.to_csv(tmp_path / "p.csv")
-    assert _read(tmp_path / "p.parquet")[0] == _read(tmp_path / "p.csv")[0]
-    assert _read(tmp_path / "p.csv")[0]["date"].to_pylist() == DAYS[:2]
+    assert read(tmp_path / "p.parquet")[0] == read(tmp_path / "p.csv")[0]
+    assert read(tmp_path / "p.csv")[0]["date"].to_pylist() == DAYS[:2]
 
 
 def test_bad_rows_are_set_aside_up_to_a_share(tmp_path):
@@ -203,15 +191,15 @@ def test_bad_rows_are_set_aside_up_to_a_share(tmp_path):
     lines = [f"{day.date()},10,12,9,11,1000" for day in dates]
     lines[5] = lines[5].replace("12", "null")
     lines[39] = f"{dates[39].date()},,,,,"
-    path = _write(tmp_path, "\n".join([HEADER, *lines]))
-    table, record = _read(path)
+    path = write(tmp_path, "\n".join([HEADER, *lines]))
+    table, record = read(path)
     assert (len(table), record["rows"], record["set_aside"]) == (38, 38, 2)
     assert record["set_aside_first"] == [
         "line 7, column high: found 'null', expected a number",
         "line 41, column open: the cell is empty, expected a number",
     ]
     with pytest.raises(FormatError, match=r"line 7, column high.*2 of 40 rows.*0.02 that `max_bad_share`"):
-        _read(path, max_bad_share=0.02)
+        read(path, max_bad_share=0.02)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +225,7 @@ def test_types_of_parquet_columns(tmp_path, column):
     dates = pa.array([date(2017, 1, 3), date(2017, 1, 4)], pa.date64())
     path = tmp_path / "p.parquet"
     pq.write_table(pa.table({"Symbol": column, "Date": dates, **prices_of}), path)
-    table, _ = _read(path)
+    table, _ = read(path)
     assert table.drop_columns(["adj_close", "volume"]).to_pylist() == [
         {"ticker": "1", "date": DAYS[1], "open": 2.3, "high": 2.4, "low": 2, "close": 2.5},
         {"ticker": "600519", "date": DAYS[0], "open": 0.1, "high": 0.2, "low": 0, "close": 0.125},
