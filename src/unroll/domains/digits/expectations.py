@@ -12,13 +12,6 @@ from unroll.domains.digits.config import DigitDataset
 from unroll.domains.digits.dataset import SPLITS
 from unroll.validation.suites import Suites
 
-_SPLITS = (
-    gxe.ExpectColumnValuesToNotBeNull(column="split", description="split is never empty"),
-    gxe.ExpectColumnDistinctValuesToEqualSet(
-        column="split", value_set=list(SPLITS), description="images for train and test"
-    ),
-)
-
 
 def make_suites(table: pa.Table, name: str, section: DigitDataset) -> Suites:
     """Return the images, the shares of the classes, and their suites."""
@@ -34,7 +27,7 @@ def make_suites(table: pa.Table, name: str, section: DigitDataset) -> Suites:
             column_A="brightest", column_B="darkest", description="no image is blank"
         ),
         gxe.ExpectColumnValuesToBeUnique(column="row_id", description="row_id is unique"),
-        *(_SPLITS if table["split"].null_count < len(table) else ()),
+        *(_of_splits() if table["split"].null_count < len(table) else ()),
         gxe.ExpectColumnValuesToNotBeNull(column="label", description="label is never empty"),
         gxe.ExpectColumnValuesToBeBetween(
             column="label",
@@ -61,6 +54,15 @@ def make_suites(table: pa.Table, name: str, section: DigitDataset) -> Suites:
     return [
         (images, gx.ExpectationSuite("images", of_images, meta={"row": ["row_id", "split"]})),
         (_shares(images, classes), gx.ExpectationSuite("classes", of_classes, meta={"row": ["split", "label"]})),
+    ]
+
+
+def _of_splits() -> list[gxe.Expectation]:
+    return [
+        gxe.ExpectColumnValuesToNotBeNull(column="split", description="split is never empty"),
+        gxe.ExpectColumnDistinctValuesToEqualSet(
+            column="split", value_set=list(SPLITS), description="images for train and test"
+        ),
     ]
 
 
