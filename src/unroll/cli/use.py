@@ -27,6 +27,17 @@ Text files and IDX may be gzipped or alone in a zip archive; a folder of Parquet
 from `row_id` (for texts and images, also `id`), or rows are numbered from 0.
 Rows that cannot be scored (empty texts, missing pixels) go to FOLDER/STEM.quarantine.parquet, with the reason.
 """
+# Not read from DecodingConfig: pydantic takes longer to import than all else that --help needs.
+DECODING = {
+    "beams": (int, "hypotheses of the beam search (1 is greedy decoding), or sequences to sample"),
+    "length_penalty": (float, "rank hypotheses by log probability / length ^ N"),
+    "max_length": (int, "write at most N tokens"),
+    "temperature": (float, "0 searches for the likeliest text; above 0, tokens are sampled: below 1 the likely ones"),
+    "top_k": (int, "sample from the N likeliest tokens (0: from all)"),
+    "seed": (int, "seed of the sampling"),
+    "n_best": (int, "texts to return for each row"),
+}
+"""Number and help of each option that sets a field of DecodingConfig."""
 
 
 def _configure_predict(command: argparse.ArgumentParser) -> None:
@@ -73,13 +84,10 @@ def _add_model(command: argparse.ArgumentParser, default: str) -> None:
 
 
 def _add_decoding(command: argparse.ArgumentParser) -> None:
-    from unroll.config.decoding import DecodingConfig
-
     group = command.add_argument_group("models that write text", "The defaults are in the bundle's card.")
-    for name, field in DecodingConfig.model_fields.items():
-        number = float if field.annotation is float else int
+    for name, (number, text) in DECODING.items():
         names = [f"--{name.replace('_', '-')}", *(["-n"] if name == "n_best" else [])]
-        group.add_argument(*names, dest=name, type=number, metavar="N", help=field.description)
+        group.add_argument(*names, dest=name, type=number, metavar="N", help=text)
 
 
 def _setting(text: str) -> tuple[str, Any]:

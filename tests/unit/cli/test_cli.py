@@ -13,10 +13,30 @@ import yaml
 from inboxes import Inbox
 
 from unroll import __version__, cli
+from unroll.cli import use
+from unroll.config.decoding import DecodingConfig
 from unroll.errors import UNAVAILABLE_EXIT, DataError, ServiceUnavailable, UnrollError
 
 UNROLL = Path(sys.executable).parent / "unroll"
 COMMANDS = {name: title for title, group in cli.GROUPS.items() for name in group}
+
+
+HEAVY = {"torch", "mlflow", "prefect", "dvc", "great_expectations", "matplotlib", "sklearn", "scipy", "onnx"}
+CODE = """
+import sys
+from unroll.cli import main
+code = main(sys.argv[1:])
+print(*{name.partition(".")[0] for name in sys.modules})
+sys.exit(code)
+"""
+
+
+def process(*arguments, **environment):
+    """Exit code, lines, imported packages, and what came on standard error, of the command in a new process."""
+    command = [sys.executable, "-c", CODE, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **environment)
+    *lines, imported = done.stdout.splitlines()
+    return done.returncode, lines, set(imported.split()), done.stderr
 
 
 def run(capsys, *arguments):
@@ -33,6 +53,19 @@ def test_every_command_has_help(capsys, command):
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
     assert f"usage: unroll {command}" in out
+
+
+def test_help_needs_no_library(here):
+    """An import that help needs delays every completion and every look at an option."""
+    code = "import sys; from unroll.cli import build_parser; "
+    code += f"[build_parser(one) for one in {[*COMMANDS]}]; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"pydantic", "numpy", "pyarrow", "pandas", "yaml", "ruamel.yaml"} & set(done.stdout.split())
+
+
+def test_every_decoding_setting_is_an_option():
+    numbers = {name: field.annotation for name, field in DecodingConfig.model_fields.items()}
+    assert {name: number for name, (number, _) in use.DECODING.items()} == numbers
 
 
 @pytest.mark.parametrize(
@@ -156,6 +189,9 @@ def test_generate_goes_on_with_a_prompt(capsys, here):
     assert len(lines) == 3
     assert all(line[:3] == ["-17.0000", "a", "b"] and len(line) == 5 for line in lines)
     assert run(capsys, "generate", *options)[1] == out
+    _, lines, imported, _ = process("generate", *options)
+    assert "\n".join(lines) + "\n" == out
+    assert not imported & HEAVY
 
 
 def test_classify_prints_every_class(capsys, here):
@@ -194,16 +230,6 @@ def test_a_terminal_that_cannot_show_a_character_gets_its_number(here, arguments
     assert "\\u2026" in printed or code
 
 
-HEAVY = {"torch", "mlflow", "prefect", "dvc", "great_expectations", "matplotlib", "sklearn", "scipy", "onnx"}
-CODE = """
-import sys
-from unroll.cli import main
-code = main(sys.argv[1:])
-print(*{name.partition(".")[0] for name in sys.modules})
-sys.exit(code)
-"""
-
-
 @pytest.fixture
 def inbox(root, own_store):
     here = own_store
@@ -217,11 +243,7 @@ def inbox(root, own_store):
 
 
 def score(*options, **environment):
-    """Exit code, lines, imported packages, and what came on standard error."""
-    command = [sys.executable, "-c", CODE, "score", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **environment)
-    *lines, imported = done.stdout.splitlines()
-    return done.returncode, lines, set(imported.split()), done.stderr
+    return process("score", *options, **environment)
 
 
 def test_what_is_new_is_scored_and_then_known(inbox):
