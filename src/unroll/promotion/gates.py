@@ -59,14 +59,32 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Headline:
+    """The headline metric of a model and of another one, on the same test rows."""
+
+    name: str
+    value: float
+    other: float
+    higher_is_better: bool
+
+    def is_worse(self, share: float) -> bool:
+        """Return whether the model's is worse by more than this share of the other's."""
+        shortfall = self.other - self.value if self.higher_is_better else self.value - self.other
+        return shortfall > share * abs(self.other)
+
+
+@dataclass(frozen=True)
 class Difference:
     """How much worse a model is than another one on the same test rows: a test of non-inferiority.
+
+    BLEU and F1 belong to all rows together, so a model's losses may be lower and its metric worse: that is undecided.
 
     Attributes:
         interval: Mean difference of losses, model − the other one.
         margin: The difference up to which a model counts as not worse, in units of the losses.
         share: The same relative to the other's metric, from params.yaml.
         rows: Number of test rows.
+        headline: The headline metric of both.
 
     Source: Piaggio et al. 2012, Reporting of noninferiority and equivalence randomized trials, JAMA 308.
     """
@@ -75,29 +93,36 @@ class Difference:
     margin: float
     share: float
     rows: int
+    headline: Headline
 
     @property
     def better(self) -> bool:
         """Whether the model is significantly better."""
-        return self.rows >= MIN_ROWS and self.interval.better
+        return self.outcome == "passed" and self.interval.better
 
     @property
     def outcome(self) -> Literal["passed", "refused", "undecided"]:
         """Passed if the interval is below the margin; otherwise refused if it shows that the model is worse."""
-        if self.rows < MIN_ROWS:
-            return UNDECIDED
-        if self.interval.better or self.interval.high < self.margin:
-            return "passed"
-        return "refused" if self.interval.worse else UNDECIDED
+        if not self._losses_pass:
+            return "refused" if self.rows >= MIN_ROWS and self.interval.worse else UNDECIDED
+        return UNDECIDED if self.headline.is_worse(self.share) else "passed"
+
+    @property
+    def _losses_pass(self) -> bool:
+        return self.rows >= MIN_ROWS and (self.interval.better or self.interval.high < self.margin)
 
     def describe(self, other: str) -> str:
-        """Return the outcome in words."""
-        more = f"worse than {other} by more than {100 * self.share:.3g} %"
-        if self.outcome == UNDECIDED:
-            return f"too few rows to tell whether it is {more}"
+        """Return the outcome in words, and the figures that it follows from."""
+        percent = f"by more than {100 * self.share:.3g} %"
         if self.outcome == "refused":
-            return f"worse than {other}"
-        return f"better than {other}" if self.better else f"not {more}"
+            words = f"worse than {other}"
+        elif self.outcome == "passed":
+            words = f"better than {other}" if self.better else f"not worse than {other} {percent}"
+        elif self._losses_pass:
+            words = f"its losses are not worse than those of {other}, but its {self.headline.name} is {percent}"
+        else:
+            words = f"too few rows to tell whether it is worse than {other} {percent}"
+        return f"{words}: {self.headline.name} {self.headline.value:.4g} against {self.headline.other:.4g}; {self}"
 
     def __str__(self) -> str:
         found = self.interval
@@ -107,14 +132,14 @@ class Difference:
         )
 
 
-def difference(losses: Losses, other: Losses, share: float, *, higher_is_better: bool) -> Difference:
+def difference(losses: Losses, other: Losses, share: float, headline: Headline) -> Difference:
     """Compare two models by their losses on the same rows, with a margin relative to the other one's metric.
 
     Where a higher metric is better, a loss is 1 − its value for the row; otherwise the loss is the error itself.
     """
     mean = float(other.mean())
-    margin = share * (1 - mean if higher_is_better else mean)
-    return Difference(paired_bootstrap(losses, other), margin, share, len(losses))
+    margin = share * (1 - mean if headline.higher_is_better else mean)
+    return Difference(paired_bootstrap(losses, other), margin, share, len(losses), headline)
 
 
 @dataclass(frozen=True)
@@ -123,7 +148,7 @@ class Comparison:
 
     Attributes:
         champion: `NAME@SHA12` and version of the champion; empty if there is none, or it is this bundle itself.
-        difference: Of their losses; None if they cannot be compared.
+        difference: How much worse it is; None if they cannot be compared.
         impossible: Why they cannot be compared.
         note: A remark on the comparison.
     """
@@ -161,31 +186,19 @@ def strongest(evaluation: Mapping[str, Any], *, higher_is_better: bool) -> str:
     return name
 
 
-def baseline(evaluation: Mapping[str, Any], name: str, found: Difference, *, higher_is_better: bool) -> Gate:
-    """Pass if not worse than the baseline `name` by more than the margin, in losses and in the headline metric.
-
-    BLEU and F1 belong to all rows together, so a model's losses may be lower and its metric worse: that is undecided.
-    """
-    metric = evaluation["metric"]
-    value, reference = evaluation["test"][metric], evaluation["baseline"][name][metric]
-    figures = f"{metric} {value:.4g}, {name} {reference:.4g}; {found}"
-    shortfall = reference - value if higher_is_better else value - reference
-    if found.outcome == "passed" and shortfall > found.share * abs(reference):
-        reason = (
-            f"its losses are not worse than those of {name}, but its {metric} is by more than {100 * found.share:.3g} %"
-        )
-        return Gate(BASELINE, UNDECIDED, f"{reason}: {figures}")
-    return Gate(BASELINE, found.outcome, f"{found.describe(name)}: {figures}")
+def baseline(name: str, found: Difference) -> Gate:
+    """Pass if not worse than the baseline `name` by more than the margin."""
+    return Gate(BASELINE, found.outcome, found.describe(name))
 
 
 def champion(comparison: Comparison) -> Gate:
-    """Pass if not worse than the champion by more than the margin, on the same test rows."""
+    """Pass if not worse than the champion by more than the margin: the same test as against the baseline."""
     if not comparison.champion:
         return Gate(CHAMPION, "passed", comparison.note or "there is no champion yet")
     found = comparison.difference
     if found is None:
         return Gate(CHAMPION, UNDECIDED, f"cannot be compared with {comparison.champion}: {comparison.impossible}")
-    reason = f"{found.describe(comparison.champion)}: {found}"
+    reason = found.describe(comparison.champion)
     return Gate(CHAMPION, found.outcome, f"{reason}; {comparison.note}" if comparison.note else reason)
 
 

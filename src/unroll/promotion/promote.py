@@ -13,15 +13,14 @@ from filelock import FileLock
 from unroll import paths
 from unroll.config.reading import load_all, load_section
 from unroll.errors import BundleError, DataError, VersionError
-from unroll.evaluation.statistics import Losses
 from unroll.features.samples import linspace_indices
 from unroll.files import read_json, require, sha256_of, write_json
 from unroll.inference.bundle import PROVENANCE, load_bundle
 from unroll.inference.sample_rows import sample_rows
 from unroll.promotion import gates, rescoring, results
 from unroll.promotion.fresh import fresh_process
-from unroll.promotion.gates import UNDECIDED, Comparison, Difference, Gate, Verdict
-from unroll.promotion.rescoring import TaskRows
+from unroll.promotion.gates import UNDECIDED, Comparison, Difference, Gate, Headline, Verdict
+from unroll.promotion.rescoring import Result, TaskRows
 from unroll.tracking import Run, registry
 from unroll.tracking.registry import CHALLENGER, CHAMPION, DECISION, PREVIOUS, Version
 
@@ -109,19 +108,18 @@ def _fresh(folder: Path, test: TaskRows) -> Gate:
 
 
 def _baseline(name: str, test: TaskRows) -> Gate:
-    evaluation, higher = _evaluation(name), test.metrics.higher_is_better
-    strongest = gates.strongest(evaluation, higher_is_better=higher)
-    found = _difference(name, test, test.losses_of_baseline(strongest))
-    return gates.baseline(evaluation, strongest, found, higher_is_better=higher)
+    strongest = gates.strongest(_evaluation(name), higher_is_better=test.metrics.higher_is_better)
+    return gates.baseline(strongest, _difference(name, test, test.of_baseline(strongest)))
 
 
-def _difference(name: str, test: TaskRows, other: Losses) -> Difference:
-    ours, share = test.losses_of_experiment(name, load_bundle(paths.bundle(name))), load_all().promotion.margin
-    return gates.difference(ours, other, share, higher_is_better=test.metrics.higher_is_better)
+def _difference(name: str, test: TaskRows, other: Result) -> Difference:
+    ours, metrics = test.of_experiment(name, load_bundle(paths.bundle(name))), test.metrics
+    headline = Headline(metrics.headline, ours.headline, other.headline, metrics.higher_is_better)
+    return gates.difference(ours.losses, other.losses, load_all().promotion.margin, headline)
 
 
 def _compare(name: str, test: TaskRows, champion: Version | None) -> Comparison:
-    """Compare the losses of a bundle and of the champion on the same test rows.
+    """Compare a bundle with the champion on the same test rows.
 
     Raises:
         ServiceUnavailable, TrackingError, BundleError: The champion's files cannot be read now; nothing is decided.
@@ -137,7 +135,7 @@ def _compare(name: str, test: TaskRows, champion: Version | None) -> Comparison:
         old = load_bundle(registry.resolve(f"models:/{test.task}/{champion.version}").folder / "bundle")
         if impossible := rescoring.differences(old, bundle):
             return Comparison(label, impossible=impossible)
-        theirs = test.losses_of_version(old)
+        theirs = test.of_version(old)
     except (VersionError, BundleError) as error:
         if isinstance(error, BundleError) and isinstance(error.__cause__, OSError):
             raise  # a file that this machine cannot read just now
@@ -216,7 +214,7 @@ def _register(name: str, run_id: str, sha256: str, test: TaskRows) -> Version:
             raise DataError(f"{paths.bundle(name)} changed during the gates; run `unroll models gate` again")
         write_json(files / PROVENANCE, provenance)
         if not rescoring.gives_losses(bundle.card):
-            rescoring.save_losses(files / rescoring.LOSSES, test.losses_of_experiment(name, bundle), test.rows)
+            rescoring.save_result(files / rescoring.LOSSES, test.of_experiment(name, bundle), test.rows)
         tags = {
             "unroll.experiment": name,
             "unroll.model_version": bundle.version,

@@ -1,6 +1,7 @@
-"""Losses of bundles on a task's present test rows: onnxruntime runs the graph that is shipped."""
+"""Results of bundles on a task's present test rows: onnxruntime runs the graph that is shipped."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,23 @@ from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card
 from unroll.inference.sample_predictions import sample_predictions
 from unroll.inference.sample_rows import takes_prompts
-from unroll.metrics.metrics import Metrics
+from unroll.metrics.metrics import Metrics, Prediction
 from unroll.tracking.runs import flat
 
 LOSSES = "test_losses.json"
 """Beside the bundle of a version whose graph cannot compute them again."""
 
 
+@dataclass(frozen=True)
+class Result:
+    """A model's loss on each test row, and its headline metric of all of them."""
+
+    losses: Losses
+    headline: float
+
+
 class TaskRows:
-    """The present test rows of a task in params.yaml, and the losses of models on them.
+    """The present test rows of a task in params.yaml, and the results of models on them.
 
     The rows are those of the shipped fold: its network was trained on the test rows of other folds.
     """
@@ -37,30 +46,37 @@ class TaskRows:
         samples = Samples.load(require(paths.features(task), f"featurize {task}"))
         self.metrics: Metrics = domain_of(self.section.domain).part("metrics").make_metrics(self.section, samples)
         self.rows = test_rows(samples)
-        self._losses: dict[str, Losses] = {}
+        self._results: dict[str, Result] = {}
 
-    def losses_of_version(self, bundle: Bundle) -> Losses | None:
-        """Return the losses of a registered version; None if its graph gives none and none are saved for these rows."""
+    def of_version(self, bundle: Bundle) -> Result | None:
+        """Return the result of a registered version; None if its graph gives none and none is saved for these rows."""
         if not gives_losses(bundle.card):
-            return load_losses(bundle.folder.parent / LOSSES, self.rows)
+            return load_result(bundle.folder.parent / LOSSES, self.rows)
         return self._computed(bundle)
 
-    def losses_of_experiment(self, name: str, bundle: Bundle) -> Losses:
-        """Return the losses of an experiment's bundle, or those that `evaluate` found if the graph gives none."""
+    def of_experiment(self, name: str, bundle: Bundle) -> Result:
+        """Return the result of an experiment's bundle, or what `evaluate` found if the graph gives no losses."""
         if gives_losses(bundle.card):
             return self._computed(bundle)
-        return evaluated_losses(require(paths.predictions(name), f"evaluate {name}"), self.metrics, self.rows)
+        return evaluated(require(paths.predictions(name), f"evaluate {name}"), self.metrics, self.rows)
 
-    def losses_of_baseline(self, name: str) -> Losses:
-        """Return the losses of the task's baseline `name`, from what the stage `baseline` predicted."""
+    def of_baseline(self, name: str) -> Result:
+        """Return the result of the task's baseline `name`, from what the stage `baseline` predicted."""
         table = require(paths.baselines(self.task), f"baseline {self.task}") / "predictions.safetensors"
         # The folds are in order: the last rows are the last fold's.
-        return self.metrics.per_sample_loss(load_file(table)[name][-len(self.rows["targets"]) :], self.rows)
+        return judge(load_file(table)[name][-len(self.rows["targets"]) :], self.metrics, self.rows)
 
-    def _computed(self, bundle: Bundle) -> Losses:
-        if bundle.sha256 not in self._losses:
-            self._losses[bundle.sha256] = losses(bundle, self.metrics, self.rows)
-        return self._losses[bundle.sha256]
+    def _computed(self, bundle: Bundle) -> Result:
+        if bundle.sha256 not in self._results:
+            self._results[bundle.sha256] = judge(sample_predictions(bundle, self.rows), self.metrics, self.rows)
+        return self._results[bundle.sha256]
+
+
+def judge(prediction: Prediction, metrics: Metrics, rows: Tensors) -> Result:
+    """Compute the losses and the headline metric of predictions for test rows."""
+    return Result(
+        metrics.per_sample_loss(prediction, rows), float(metrics.evaluate(prediction, rows)[metrics.headline])
+    )
 
 
 def test_rows(samples: Samples) -> Tensors:
@@ -77,17 +93,8 @@ def gives_losses(card: Card) -> bool:
     return not takes_prompts(card)
 
 
-def losses(bundle: Bundle, metrics: Metrics, rows: Tensors) -> Losses:
-    """Run a bundle's graph and return its loss on each row, float64 [row].
-
-    Raises:
-        BundleError: onnxruntime cannot run the graph on these rows.
-    """
-    return metrics.per_sample_loss(sample_predictions(bundle, rows), rows)
-
-
-def evaluated_losses(table: Path, metrics: Metrics, rows: Tensors) -> Losses:
-    """Return the loss on each row from the log probabilities in the predictions.parquet of `evaluate`.
+def evaluated(table: Path, metrics: Metrics, rows: Tensors) -> Result:
+    """Return the result of the log probabilities in the predictions.parquet of `evaluate`.
 
     Raises:
         DataError: The table has fewer rows than the test split.
@@ -98,18 +105,18 @@ def evaluated_losses(table: Path, metrics: Metrics, rows: Tensors) -> Losses:
         raise DataError(f"{table} has {len(column)} rows, but the test split has {count}; run `unroll evaluate` again")
     # The folds are in order: the last rows are the last fold's.
     last = column.slice(len(column) - count)
-    return metrics.per_sample_loss(np.stack(last.to_numpy(zero_copy_only=False)), rows)
+    return judge(np.stack(last.to_numpy(zero_copy_only=False)), metrics, rows)
 
 
-def save_losses(path: Path, found: Losses, rows: Tensors) -> None:
-    """Write losses, with a digest of the rows."""
-    write_json(path, {"rows": _digest(rows), "losses": found.tolist()})
+def save_result(path: Path, found: Result, rows: Tensors) -> None:
+    """Write a result, with a digest of the rows."""
+    write_json(path, {"rows": _digest(rows), "headline": found.headline, "losses": found.losses.tolist()})
 
 
-def load_losses(path: Path, rows: Tensors) -> Losses | None:
-    """Read losses that `save_losses` wrote; None if there are none, or they are of other rows."""
+def load_result(path: Path, rows: Tensors) -> Result | None:
+    """Read what `save_result` wrote; None if there is nothing, or it is of other rows."""
     saved = read_json(path) if path.is_file() else {}
-    return np.array(saved["losses"]) if saved.get("rows") == _digest(rows) else None
+    return Result(np.array(saved["losses"]), saved["headline"]) if saved.get("rows") == _digest(rows) else None
 
 
 def differences(champion: Bundle, challenger: Bundle) -> str:

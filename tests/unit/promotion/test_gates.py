@@ -11,7 +11,7 @@ from unroll.inference.bundle import load_bundle
 from unroll.inference.sample_rows import sample_rows
 from unroll.promotion import gates, results
 from unroll.promotion.fresh import fresh_process
-from unroll.promotion.gates import UNDECIDED, Comparison, Gate, Verdict
+from unroll.promotion.gates import UNDECIDED, Comparison, Gate, Headline, Verdict
 
 PARITY = {"max_relative_error": 3e-7, "tolerance": 1e-5, "finite": True, "shapes_tried": [[1], [2]], "passed": True}
 
@@ -32,14 +32,15 @@ def test_parity(result, passed, reason):
     assert reason in gate.reason
 
 
-def compared(rows, wins, losses, higher_is_better=True):
+def compared(rows, wins, losses, higher_is_better=True, headline=None):
     """Right where the other is wrong on `wins` rows, the reverse on `losses`; both wrong on a tenth of the rest."""
     ours, theirs = np.zeros(rows), np.zeros(rows)
     theirs[:wins] = 1
     ours[wins : wins + losses] = 1
     both = (rows - wins - losses) // 10
     ours[rows - both :] = theirs[rows - both :] = 1
-    return gates.difference(ours, theirs, 0.05, higher_is_better=higher_is_better)
+    headline = headline or Headline("accuracy", 0.9, 0.9, higher_is_better)
+    return gates.difference(ours, theirs, 0.05, headline)
 
 
 CASES = [
@@ -59,13 +60,13 @@ CASES = [
 
 @pytest.mark.parametrize(("found", "outcome", "better", "words"), CASES)
 def test_difference(found, outcome, better, words):
-    """Both gates say what the difference says; only a better model replaces a champion."""
-    evaluation = {"metric": "accuracy", "test": {"accuracy": 0.9}, "baseline": {"it": {"accuracy": 0.9}}}
+    """Both gates decide alike, in the same words; only a better model replaces a champion."""
     comparison = Comparison("it", found)
-    for gate in (gates.baseline(evaluation, "it", found, higher_is_better=True), gates.champion(comparison)):
-        assert gate.outcome == outcome
-        assert gate.reason.startswith(words)
-        assert f"margin {found.margin:.3g}, on {found.rows:,} rows" in gate.reason
+    gate = gates.champion(comparison)
+    assert (gate.outcome, gate.reason) == (outcome, gates.baseline("it", found).reason)
+    assert gates.baseline("it", found).outcome == outcome
+    assert gate.reason.startswith(words)
+    assert f"margin {found.margin:.3g}, on {found.rows:,} rows" in gate.reason
     assert comparison.won is better
 
 
@@ -79,10 +80,13 @@ def test_difference(found, outcome, better, words):
     ],
 )
 def test_losses_alone_do_not_pass_a_worse_metric(metric, value, other, outcome):
-    evaluation = {"metric": metric, "test": {metric: value}, "baseline": {"nearest": {metric: other}}}
-    gate = gates.baseline(evaluation, "nearest", CASES[0][0], higher_is_better=metric == "bleu")
-    assert gate.outcome == outcome
-    assert (f"its {metric} is by more than 5 %" in gate.reason) is (outcome == UNDECIDED)
+    found = compared(1000, 100, 20, headline=Headline(metric, value, other, metric == "bleu"))
+    comparison = Comparison("nearest", found)
+    for gate in (gates.baseline("nearest", found), gates.champion(comparison)):
+        assert gate.outcome == outcome
+        assert (f"its {metric} is by more than 5 %" in gate.reason) is (outcome == UNDECIDED)
+        assert f"{metric} {value} against {other:g}" in gate.reason
+    assert comparison.won is (outcome == "passed")
 
 
 def test_the_strongest_baseline_counts():

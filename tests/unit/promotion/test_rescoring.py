@@ -7,6 +7,7 @@ import tiny_bundles
 
 from unroll.errors import DataError
 from unroll.inference.bundle import load_bundle
+from unroll.inference.sample_predictions import sample_predictions
 from unroll.promotion import rescoring
 
 
@@ -14,8 +15,9 @@ def test_losses_of_chosen_errors(tiny, tmp_path):
     """A tenth of the rows shows each digit."""
     bundle = load_bundle(candidates.experiment(tmp_path, "a", wrong=(3, 4)))
     rows = rescoring.test_rows(candidates.samples())
-    found = rescoring.losses(bundle, tiny.task("digits").metrics, rows)
-    assert found.tolist() == [float(label in (3, 4)) for label in rows["targets"]]
+    found = rescoring.judge(sample_predictions(bundle, rows), tiny.task("digits").metrics, rows)
+    assert found.losses.tolist() == [float(label in (3, 4)) for label in rows["targets"]]
+    assert found.headline == pytest.approx(0.8)
 
 
 def test_texts_are_written_and_judged(tiny, tmp_path):
@@ -23,9 +25,10 @@ def test_texts_are_written_and_judged(tiny, tmp_path):
     samples, metrics = tiny.samples("translation"), tiny.task("translation").metrics
     rows = rescoring.test_rows(samples)
     bundle = load_bundle(tiny_bundles.translator(tmp_path / "b"))
-    found = rescoring.losses(bundle, metrics, rows)
-    assert found.shape == (len(rows["targets"]),)
-    assert np.isfinite(found).all()
+    found = rescoring.judge(sample_predictions(bundle, rows), metrics, rows)
+    assert found.losses.shape == (len(rows["targets"]),)
+    assert np.isfinite(found.losses).all()
+    assert found.headline == 0
 
 
 def test_only_the_last_folds_rows_are_judged(tiny):
@@ -59,18 +62,20 @@ class TestDifferences:
         assert "vocabulary" in rescoring.differences(one, load_bundle(tiny_bundles.seal(two)))
 
 
-class TestKeptLosses:
+class TestSavedResults:
     """Of models that write, whose graphs give no likelihood of a given text."""
 
     def test_there_and_back(self, tmp_path):
         rows = rescoring.test_rows(candidates.samples())
-        rescoring.save_losses(tmp_path / "l.json", np.arange(3.0), rows)
-        assert rescoring.load_losses(tmp_path / "l.json", rows).tolist() == [0, 1, 2]
+        rescoring.save_result(tmp_path / "l.json", rescoring.Result(np.arange(3.0), 2.5), rows)
+        found = rescoring.load_result(tmp_path / "l.json", rows)
+        assert (found.losses.tolist(), found.headline) == ([0, 1, 2], 2.5)
 
     def test_of_other_rows(self, tmp_path):
-        rescoring.save_losses(tmp_path / "l.json", np.arange(3.0), rescoring.test_rows(candidates.samples()))
-        assert rescoring.load_losses(tmp_path / "l.json", rescoring.test_rows(candidates.samples(90))) is None
-        assert rescoring.load_losses(tmp_path / "none.json", candidates.samples().tensors) is None
+        result, rows = rescoring.Result(np.arange(3.0), 2.5), rescoring.test_rows(candidates.samples())
+        rescoring.save_result(tmp_path / "l.json", result, rows)
+        assert rescoring.load_result(tmp_path / "l.json", rescoring.test_rows(candidates.samples(90))) is None
+        assert rescoring.load_result(tmp_path / "none.json", candidates.samples().tensors) is None
 
     def test_from_the_table_of_predictions(self, tiny, tmp_path):
         import pyarrow as pa
@@ -79,9 +84,10 @@ class TestKeptLosses:
         metrics, rows = tiny.task("language_model").metrics, rescoring.test_rows(tiny.samples("language_model"))
         logits = np.random.default_rng(0).normal(-2, 0.1, rows["targets"].shape).astype(np.float32)
         pq.write_table(pa.table({"prediction": list(logits)}), tmp_path / "p.parquet")
-        found = rescoring.evaluated_losses(tmp_path / "p.parquet", metrics, rows)
-        assert found == pytest.approx(metrics.per_sample_loss(logits, rows))
+        found = rescoring.evaluated(tmp_path / "p.parquet", metrics, rows)
+        assert found.losses == pytest.approx(metrics.per_sample_loss(logits, rows))
+        assert found.headline == pytest.approx(np.exp(-logits[rows["targets"] >= 0].mean()), rel=1e-3)
         assert not rescoring.gives_losses(load_bundle(tiny_bundles.writer(tmp_path / "w")).card)
         pq.write_table(pa.table({"prediction": list(logits[:1])}), tmp_path / "p.parquet")
         with pytest.raises(DataError, match="unroll evaluate"):
-            rescoring.evaluated_losses(tmp_path / "p.parquet", metrics, rows)
+            rescoring.evaluated(tmp_path / "p.parquet", metrics, rows)
