@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,9 @@ class Inbox:
         }
         return Scoring(**{**given, **changes})
 
-    def score(self, **changes: Any) -> JobReport:
-        """Runs a job in this process."""
-        return score_inbox(self.scoring(**changes), staging=self.root / "staging")
+    def score(self, since: datetime | None = None, **changes: Any) -> JobReport:
+        """Runs a job in this process, or a backfill of what was scored since then."""
+        return score_inbox(self.scoring(**changes), staging=self.root / "staging", rescore_since=since)
 
     def states(self, **changes: Any) -> dict[str, str]:
         """Runs a job; the state of each file."""
@@ -110,6 +111,13 @@ class Inbox:
     def table(self, place: str, name: str) -> pa.Table:
         return pq.read_table(pa.BufferReader(self.files(place)[name]))
 
+    def versions(self) -> dict[str, set[str]]:
+        """The model versions in each file of predictions."""
+        return {
+            name: set(self.table("predictions", name)["model_version"].to_pylist())
+            for name in self.files("predictions")
+        }
+
     def ids(self, place: str) -> list[int]:
         """Ids of all rows of a place together, in order."""
         tables = [content for name, content in self.files(place).items() if name.endswith(".parquet")]
@@ -123,6 +131,7 @@ class Inbox:
 
 _STARTER = """
 import itertools, json, os, signal, sys
+from datetime import datetime
 from pathlib import Path
 from unroll.config.scoring import Scoring
 from unroll.inference.file_scorer import FileScorer
@@ -145,7 +154,8 @@ def run(order):
     if order["kill_at"]:
         for owner, name in STEPS:
             wrap(owner, name)
-    job.score_inbox(Scoring(**order["scoring"]), staging=Path(order["staging"]))
+    since = datetime.fromisoformat(order["since"]) if order["since"] else None
+    job.score_inbox(Scoring(**order["scoring"]), staging=Path(order["staging"]), rescore_since=since)
 
 for line in sys.stdin:
     order = json.loads(line)
@@ -171,10 +181,11 @@ class JobStarter:
             [sys.executable, "-c", _STARTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
-    def start(self, inbox: Inbox, kill_at: int = 0) -> int:
-        """Starts a job, which kills itself at the N-th of its steps; gives its process id."""
+    def start(self, inbox: Inbox, kill_at: int = 0, since: datetime | None = None, **changes: Any) -> int:
+        """Starts a job, which kills itself at the N-th of its steps, or a backfill; gives its process id."""
         order = {
-            "scoring": inbox.scoring().model_dump(exclude={"drift"}),
+            "scoring": inbox.scoring(**changes).model_dump(exclude={"drift"}),
+            "since": since.isoformat() if since else None,
             "staging": str(inbox.root / "staging"),
             "kill_at": kill_at,
         }

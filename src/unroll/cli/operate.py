@@ -3,10 +3,11 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unroll.errors import ServiceUnavailable, TrackingError
+from unroll.errors import ParameterError, ServiceUnavailable, TrackingError
 from unroll.redaction import redacted
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ def _configure_score(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_score)
     for name, text in SCORE_OPTIONS.items():
         command.add_argument(f"--{name}", metavar="ADDRESS", help=text)
+    again = "also score files again that another model has scored: the new predictions replace the old, file by file"
+    command.add_argument("--rescore", action="store_true", help=again)
+    since = "with --rescore: only files scored since then, such as 2026-11-01 or 2026-11-01T06:00+01:00 (default: UTC)"
+    command.add_argument("--since", metavar="DATE", type=_date, help=since)
 
 
 def _configure_backtest(command: argparse.ArgumentParser) -> None:
@@ -83,13 +88,24 @@ def _configure_lineage(command: argparse.ArgumentParser) -> None:
     command.add_argument("row", metavar="ROW", nargs="?", help="a row_id")
 
 
+def _date(text: str) -> datetime:
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2026-11-01") from None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
 def _score(options: argparse.Namespace) -> None:
     from unroll.config.reading import load_all
     from unroll.scoring.job import score_inbox
 
     given = {name: getattr(options, name) for name in SCORE_OPTIONS if getattr(options, name) is not None}
     scoring = load_all().scoring.model_copy(update=given)
-    report = score_inbox(scoring, on_file=print, on_stop=_show_job)
+    if options.since and not options.rescore:
+        raise ParameterError("--since says which files --rescore scores again; give both")
+    since = (options.since or datetime.min.replace(tzinfo=UTC)) if options.rescore else None
+    report = score_inbox(scoring, on_file=print, on_stop=_show_job, rescore_since=since)
     _show_job(report)
     report.require_no_failure()
 

@@ -10,13 +10,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unroll import paths
 from unroll.config.scoring import Scoring
 from unroll.errors import ParameterError
-from unroll.scoring.markers import Markers
+from unroll.scoring.markers import Markers, Rescore
 from unroll.scoring.names import shown_name
 from unroll.scoring.report import FileReport, JobReport
 from unroll.scoring.storage import Storage, StoredFile, TryLaterError
@@ -50,6 +51,7 @@ def score_inbox(
     on_file: Callable[[FileReport], None] = lambda _: None,
     on_stop: Callable[[JobReport], None] = lambda _: None,
     staging: Path = paths.STAGING,
+    rescore_since: datetime | None = None,
 ) -> JobReport:
     """Score every file of the input that was not scored before.
 
@@ -59,6 +61,7 @@ def score_inbox(
         on_file: Called with each file that was dealt with or has to wait.
         on_stop: Called with what was scored so far if the job breaks off.
         staging: Folder for files on their way to their places.
+        rescore_since: Also score files again that another model has dealt with since then, as if they were new.
 
     Raises:
         BundleError: The bundle is incomplete or altered; nothing was touched.
@@ -68,7 +71,7 @@ def score_inbox(
         ServiceUnavailable: An object store or the registry is unavailable; finished files are kept.
         UnrollError: A folder cannot be read or written; finished files are kept.
     """
-    job = _Job(scoring, on_file, staging)
+    job = _Job(scoring, on_file, staging, rescore_since)
     try:
         job.run()
     except BaseException:
@@ -79,8 +82,11 @@ def score_inbox(
 
 
 class _Job:
-    def __init__(self, scoring: Scoring, on_file: Callable[[FileReport], None], staging: Path) -> None:
+    def __init__(
+        self, scoring: Scoring, on_file: Callable[[FileReport], None], staging: Path, since: datetime | None
+    ) -> None:
         self._began = time.perf_counter()
+        self._since = since
         self._scoring, self._on_file, self._staging = scoring, on_file, staging
         self._folders = _open_folders(scoring)
         self._markers = Markers(self._folders[1], self._folders[0])
@@ -88,6 +94,12 @@ class _Job:
         self._publisher: FilePublisher | None = None
 
     def run(self) -> None:
+        found = None
+        if self._since is not None:
+            from unroll.inference.bundle import load_bundle
+
+            found = find_model(self._scoring.model)
+            self._markers.rescore = Rescore(load_bundle(found[0]).version, self._since)
         new = self._new_files()
         if not new:
             return
@@ -95,7 +107,7 @@ class _Job:
         from unroll.scoring.publish import FilePublisher
 
         looked = time.perf_counter()
-        model, registered = find_model(self._scoring.model)
+        model, registered = found or find_model(self._scoring.model)
         self._publisher = publisher = FilePublisher(self._scoring, model, registered, self._folders, self._markers)
         with publisher.scorer:
             _make_staging(self._staging)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,23 @@ FOLDER = "_scored"
 _OWNER = "_inbox.json"
 
 
+@dataclass(frozen=True)
+class Rescore:
+    """Which files are scored again although they are done.
+
+    Attributes:
+        model_version: `NAME@SHA12` of the present model; what it has dealt with stays.
+        since: Only files that were dealt with since then.
+    """
+
+    model_version: str
+    since: datetime
+
+    def includes(self, marker: Mapping[str, Any]) -> bool:
+        """Return whether the file of a marker is scored again."""
+        return marker["model_version"] != self.model_version and datetime.fromisoformat(marker["when"]) >= self.since
+
+
 class Markers:
     """The markers `_scored/NAME@VERSION.json` below an output, listed once.
 
@@ -26,11 +44,15 @@ class Markers:
         output: Folder of predictions.
         inbox: The folder that they belong to.
 
+    Attributes:
+        rescore: Which files are scored again; None for none.
+
     Raises:
         ParameterError: The output has the predictions of another inbox, whose files may have the same names.
     """
 
     def __init__(self, output: Storage, inbox: Storage) -> None:
+        self.rescore: Rescore | None = None
         self._output = output
         self._owner = {"inbox": inbox.address}
         self._versions: dict[str, set[str]] = defaultdict(set)
@@ -48,17 +70,25 @@ class Markers:
                 self._versions[name].add(version)
 
     def is_done(self, file: StoredFile) -> bool:
-        """Return whether this version of the file was scored or rejected."""
-        return self._versions.get(safe_name(file.name)) == {file.version}
+        """Return whether this version of the file was scored or rejected, and is not to be scored again."""
+        name = safe_name(file.name)
+        if self._versions.get(name) != {file.version}:
+            return False
+        if self.rescore is None:
+            return True
+        marker = self._output.read_json(_path(name, file.version))
+        return marker is not None and not self.rescore.includes(marker)
 
     def renew(self, file: StoredFile, sha256: str, folder: Path) -> bool:
         """Mark a new version of a file whose content was scored before; return whether it was.
 
-        A rejected file is not renewed: the next job tries it again if it was touched.
+        A rejected file is not renewed: the next job tries it again if it was touched. Nor is one to be scored again.
         """
         name = safe_name(file.name)
         old = [self._output.read_json(_path(name, version)) for version in self._versions.get(name, ())]
         if not old or any(one is None or (one.get("sha256"), one.get("state")) != (sha256, "scored") for one in old):
+            return False
+        if self.rescore and any(map(self.rescore.includes, filter(None, old))):
             return False
         self.put(file, old[0] or {}, folder)
         self._remove(name, self._versions[name] - {file.version})

@@ -264,10 +264,21 @@ def test_options_replace_parameters(inbox):
     assert (inbox.root / "out/a.parquet.parquet").exists()
 
 
+def test_rescore_replaces_the_predictions_of_another_model(inbox):
+    inbox.put("a.parquet", 5)
+    inbox.score()
+    tiny_bundles.digits(inbox.root / "other", "other")
+    code, lines, _, _ = score("--model", "other", "--rescore", "--since", "2020-01-01")
+    assert (code, lines[0]) == (0, "a.parquet: scored: 5 rows in predictions/a.parquet.parquet")
+    ((version,),) = inbox.versions().values()
+    assert version.startswith("other@")
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
         (("--model", "nothing"), 2),
+        (("--since", "2026-11-01"), 2),
         (("--output", "inbox/predictions"), 2),
         pytest.param(("--model", "models:/digit-rows@champion"), 2, marks=pytest.mark.slow),
         (("--input", "s3://unroll/inbox"), UNAVAILABLE_EXIT),
