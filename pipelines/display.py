@@ -126,7 +126,7 @@ def duration(seconds: float) -> str:
 
 
 def _progress(stage: str) -> str:
-    """Return the progress that a training writes to a file every second; an empty text for other stages."""
+    """Return the progress that `train` writes to a file every second; an empty text for other stages."""
     verb, _, name = stage.partition("@")
     if verb != "train":
         return ""

@@ -27,7 +27,7 @@ class Estimates:
         return self._seconds.get(stage) or _UNKNOWN.get(stage.partition("@")[0], 10.0)
 
     def measured(self, stage: str, seconds: float) -> None:
-        """Keep how long a stage has taken; of a training, also in earlier processes that were interrupted."""
+        """Keep how long a stage has taken; of a training run, also in earlier processes that were interrupted."""
         verb, _, name = stage.partition("@")
         if verb == "train":
             trained = seconds_of_training(name)
@@ -62,10 +62,10 @@ class Estimates:
 
 
 def seconds_of_training(experiment: str) -> float | None:
-    """Return how long the training of the present weights took; None if this machine did not train them."""
+    """Return how long the present weights took to train; None if this machine did not train them."""
     try:
         timing = json.loads(paths.timing(experiment).read_text(encoding="utf-8"))
-        # DVC may have restored the weights of another training; it does not track timings.
+        # DVC may have restored the weights of another training run; it does not track timings.
         ours = timing["weights_sha256"] == digest_of(paths.weights(experiment))
         return float(timing["seconds"]) if ours else None
     except (FileNotFoundError, KeyError, TypeError, ValueError):

@@ -17,9 +17,9 @@ from unroll.redaction import redacted
 
 
 def open_store_early(stages: Collection[str]) -> None:
-    """Begin to open the MLflow store if one of the stages is a training.
+    """Begin to open the MLflow store if one of the stages is `train`.
 
-    A new store creates its tables, for which the first training would wait. The gates import MLflow here anyway.
+    A new store creates its tables, for which the first `train` would wait. The gates import MLflow here anyway.
     """
     if any(stage.startswith("train@") for stage in stages):
         open_store.submit(return_state=False)
@@ -27,7 +27,7 @@ def open_store_early(stages: Collection[str]) -> None:
 
 @task(name="open-store", cache_policy=NO_CACHE)
 def open_store() -> None:
-    """Open the MLflow store, and leave it to the trainings to report that it cannot be used."""
+    """Open the MLflow store, and leave it to the stages `train` to report that it cannot be used."""
     with contextlib.suppress(UnrollError), tracking.open_store():
         pass
 
@@ -36,7 +36,7 @@ def run_gates(only: Collection[str] | None = None) -> UnrollError | None:
     """Examine the new bundles, of these experiments or of all, and publish the decisions as the artifact `promotion`.
 
     Returns:
-        What went wrong, if anything did: a failure here must not hide the results of the training.
+        What went wrong, if anything did: a failure here must not hide the results of the stages.
     """
     names = results.unexamined(only)
     to_send = tracking.unsent(only or results.exported())

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     escape_what_the_terminal_lacks()
     parser = argparse.ArgumentParser(prog="python -m pipelines.run", description=__doc__)
-    parser.add_argument("--slots", type=int, help="stages at a time (default: cores / threads of a training)")
+    parser.add_argument("--slots", type=int, help="stages at a time (default: cores / threads per training run)")
     parser.add_argument(
         "--only", nargs="*", metavar="EXPERIMENT", help="run what these experiments need (default: all)"
     )

@@ -51,7 +51,7 @@ def require_server() -> None:
 def cancel_other_due_runs() -> int:
     """Cancel the other scheduled runs of this deployment that are due, and return their number.
 
-    Runs come due while the worker is away or the work pool has no free slot. Those that a person or an automation
+    Runs come due while no worker runs or the work pool has no free slot. Those that a person or an automation
     created are kept.
     """
     if deployment.id is None:

@@ -112,7 +112,7 @@ class Slots:
         return self._waiting | {stage for stage in expected if self._graph[stage] <= self.done}
 
     def _next(self) -> str:
-        """Return the stage that the next free slot goes to."""
+        """Return the stage that gets the next free slot."""
         return self._critical() or min(self._ready(), key=self._distance)
 
     def _critical(self) -> str | None:

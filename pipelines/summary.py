@@ -1,4 +1,4 @@
-"""What a training prints: lines of progress, the leaderboard, and where everything is."""
+"""What the training flow prints: lines of progress, the leaderboard, and where everything is."""
 
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -9,7 +9,7 @@ from rich.table import Table
 from pipelines.estimates import seconds_of_training
 from unroll import paths
 from unroll.config.reading import entry_names
-from unroll.files import read_json
+from unroll.evaluation import leaderboard
 from unroll.promotion import results as gates
 from unroll.redaction import redacted
 
@@ -27,13 +27,13 @@ def on_terminal() -> bool:
 
 
 def read_results(experiments: Collection[str] | None = None) -> list[dict[str, str]]:
-    """Return the leaderboard so far, of these experiments or of all, with the seconds of each training."""
+    """Return the leaderboard so far, of these experiments or of all, with the seconds that each took to train."""
     names = entry_names("experiments") if experiments is None and paths.RESULTS.is_dir() else experiments or ()
-    rows = [read_json(paths.result(name)) for name in names if paths.result(name).is_file()]
+    rows = leaderboard.read_results(names)
     for row in rows:
         seconds = seconds_of_training(row["experiment"])
         row["seconds"] = "" if seconds is None else f"{seconds:.0f}"
-    return [{column: _short(row.get(column)) for column in COLUMNS} for row in sorted(rows, key=_order)]
+    return [{column: leaderboard.cell(row.get(column)) for column in COLUMNS} for row in rows]
 
 
 def leaderboard_table(results: Sequence[Mapping[str, str]]) -> Table:
@@ -64,12 +64,3 @@ def print_results(results: Sequence[Mapping[str, str]], *, complete: bool = True
         print_line("Compare the runs:  make ui   (MLflow)")
         print_line(f"Plots:             {paths.plots('EXPERIMENT')}/{page}")
         print_line(f"Models:            {paths.bundle('EXPERIMENT')}/   (model.onnx and its card)")
-
-
-def _order(row: Mapping[str, str]) -> tuple[str, str]:
-    return row["task"], row["experiment"]
-
-
-def _short(value: object) -> str:
-    """Return a number with at most five significant digits: `0.98870000001` -> `0.9887`."""
-    return f"{value:.5g}" if isinstance(value, float) else str(value or "")

@@ -59,7 +59,7 @@ def _completed(state: State[Any] | None) -> bool:
 
 
 def default_slots() -> int:
-    """Return how many stages fit on this machine: cores / threads of a training, or 1 if they share a GPU."""
+    """Return how many stages fit on this machine: cores / threads per training run, or 1 if they share a GPU."""
     if _gpu_is_visible():
         return 1
     threads = max(experiment.training.threads for experiment in load_all().experiments.values())
@@ -67,7 +67,7 @@ def default_slots() -> int:
 
 
 def require_success(states: Mapping[str, State[Any]], gates_error: UnrollError | None) -> None:
-    """Raise TrainingFlowError where a stage or the gates failed, or ServiceUnavailable if only servers were away."""
+    """Raise TrainingFlowError where a stage or the gates failed, or ServiceUnavailable if servers were the only cause."""
     blocked = [stage for stage, state in states.items() if state.name == "NotReady"]
     failed = [state for state in states.values() if not state.is_completed() and state.name != "NotReady"]
     lines = [str(state.result(raise_on_failure=False)) for state in failed]

@@ -7,7 +7,7 @@
     │   ├── FormatError       a file is not what its name or its source says
     │   ├── ExpectationError  a dataset fails its expectations
     │   └── SplitError        a split is empty, leaks, or cannot be made
-    ├── TrainingError         a training cannot continue (loss not finite, checkpoint of another network)
+    ├── TrainingError         training cannot continue (loss not finite, checkpoint of another network)
     ├── ExportError           ONNX and torch disagree, or a module cannot be exported
     ├── BundleError           a bundle is incomplete, altered, or of another format
     ├── TrackingError         the MLflow store cannot be used
@@ -54,7 +54,7 @@ class SplitError(DataError):
 
 
 class TrainingError(UnrollError):
-    """A training that cannot continue."""
+    """Training that cannot continue."""
 
 
 class ExportError(UnrollError):

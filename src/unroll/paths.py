@@ -83,7 +83,7 @@ def parity(experiment: str) -> Path:
 
 
 def timing(experiment: str) -> Path:
-    """Return the file of the last training's duration and throughput; it varies, so DVC does not track it."""
+    """Return the file of the last training run's duration and throughput; it varies, so DVC does not track it."""
     return model(experiment) / "timing.json"
 
 
@@ -93,7 +93,7 @@ def progress(experiment: str) -> Path:
 
 
 def provenance(experiment: str) -> Path:
-    """Return the file of the last training's git commit and MLflow run; it varies, so DVC does not track it."""
+    """Return the file of the last training run's git commit and MLflow run; it varies, so DVC does not track it."""
     return model(experiment) / "provenance.json"
 
 
@@ -118,5 +118,5 @@ def result(experiment: str) -> Path:
 
 
 def checkpoints(experiment: str) -> Path:
-    """Return the folder of checkpoints of an unfinished training."""
+    """Return the folder of checkpoints of an unfinished training run."""
     return STATE / "checkpoints" / experiment

@@ -1,4 +1,4 @@
-"""A training that is killed with kill -9 resumes, and its results equal those of an uninterrupted one."""
+"""A training run that is killed with kill -9 resumes, and its results equal those of an uninterrupted one."""
 
 import os
 import re
@@ -39,7 +39,7 @@ def started(folder):
 
 
 def killed_after(folder, stop):
-    """Start a training and kill it when a line has `stop` in it; return its output by line."""
+    """Start `train` and kill it when a line has `stop` in it; return its output by line."""
     process = started(folder)
     lines = []
     for line in process.stdout:

@@ -1,4 +1,4 @@
-"""Scoring jobs whose files are in an object store, a real S3 server that is sometimes away."""
+"""Scoring jobs whose files are in an object store, a real S3 server that sometimes cannot be reached."""
 
 import fsspec
 import pytest

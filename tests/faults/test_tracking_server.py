@@ -1,4 +1,4 @@
-"""The MLflow server is away, or accepts and never answers: every wait ends, and nothing is lost."""
+"""The MLflow server cannot be reached, or accepts and never answers: every wait ends, and nothing is lost."""
 
 import contextlib
 import csv
@@ -25,7 +25,7 @@ every_fault = pytest.mark.parametrize("fault", ["away", "silent"])
 
 
 class TrackingServer:
-    """A real server that can be away: killed, or stopped, so that it accepts connections and never answers."""
+    """A real server that can fail: killed, or stopped, so that it accepts connections and never answers."""
 
     def __init__(self, folder, fault, running):
         self.fault = fault

@@ -138,7 +138,7 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 
 class Training(Section):
-    """Parameters of the training."""
+    """Parameters of training."""
 
     epochs: Positive
     batch_size: Positive
@@ -165,7 +165,7 @@ class Training(Section):
 
 
 class Export(Section):
-    """How the bundle is made. A change here makes no training stale."""
+    """How the bundle is made. A change here leaves the trained weights as they are."""
 
     quantize: Literal["none", "int8"] = "none"
     """int8: weights of dense, embedding, output and LSTM layers as whole numbers of 8 bits, for a smaller graph."""
@@ -178,7 +178,7 @@ class Experiment(Section):
     """A named entry of params.yaml."""
 
     domain: str
-    """Domain of the task: DVC reads it to know which files a training depends on."""
+    """Domain of the task: DVC reads it to know which files `train` depends on."""
     task: str
     model: Model
     training: Training

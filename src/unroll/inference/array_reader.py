@@ -25,7 +25,7 @@ _ROWS = 256
 
 
 def read_arrays(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch]:
-    """Read the column that the card names: for each row a list of time steps, or of all their values in order.
+    """Read the card's column. A cell is a list of time steps, or one flat list of their values, step by step.
 
     Yields:
         Batches of row_id, inputs list<uint8 or float32> (the values of all time steps) and reason string. A row cannot

@@ -22,6 +22,12 @@ from unroll.models.padding import join_directions, reverse_steps, valid_steps
 from unroll.models.preprocessing import Preprocessing
 
 
+def _encode_target(self: "LanguageModel | EncoderDecoder", targets: Tensor, inputs: Tensor) -> Tensor:
+    """See `SequenceNetwork.encode_target`; targets are positions among the sampled logits where these are used."""
+    encoded = self.preprocessing.encode_target(targets, inputs)
+    return encoded.clamp_max(self.sampled_softmax[0]) if self.training and self.sampled_softmax else encoded
+
+
 class LanguageModel(SequenceNetwork):
     """A one-way network that predicts each next token from those before it; it continues a prompt.
 
@@ -69,10 +75,7 @@ class LanguageModel(SequenceNetwork):
         hidden = self.head.project(self.dropout(outputs))
         return sampled_logits(hidden, self.head.weight, self.head.bias, targets, *self.sampled_softmax), after
 
-    def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
-        """See `SequenceNetwork.encode_target`; targets are positions among the sampled logits where these are used."""
-        encoded = super().encode_target(targets, inputs)
-        return encoded.clamp_max(self.sampled_softmax[0]) if self.training and self.sampled_softmax else encoded
+    encode_target = _encode_target
 
     def start(self, inputs: Tensor, lengths: Tensor | None, ranks: Tensor) -> tuple[Tensor, State, Memory]:
         """Read a prompt up to its last token, which the first step reads.
@@ -160,10 +163,7 @@ class EncoderDecoder(nn.Module):
             return self.decoder.logits(hidden), None
         return sampled_logits(hidden, self.decoder.weight, self.decoder.bias, targets, *self.sampled_softmax), None
 
-    def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
-        """See `LanguageModel.encode_target`."""
-        encoded = self.preprocessing.encode_target(targets, inputs)
-        return encoded.clamp_max(self.sampled_softmax[0]) if self.training and self.sampled_softmax else encoded
+    encode_target = _encode_target
 
     def attention(self, inputs: Tensor, lengths: Tensor | None, targets: Tensor) -> Tensor:
         """Return attention weights float32 [batch, target, source] while `targets` are written."""

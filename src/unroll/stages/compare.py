@@ -8,7 +8,8 @@ import pandas as pd
 
 from unroll import paths
 from unroll.config.reading import entry_names
-from unroll.files import read_json, require, write_text
+from unroll.evaluation.leaderboard import cell, read_results
+from unroll.files import require, write_text
 from unroll.plotting.figures import figure, save
 from unroll.tracking import send_results
 
@@ -56,21 +57,16 @@ def run(_: str = "") -> None:
     missing = [name for name in names if not paths.result(name).is_file()]
     if missing and len(missing) == len(names):
         require(paths.result(names[0]), f"export {names[0]}")
-    results = [read_json(paths.result(name)) for name in names if name not in missing]
-    results.sort(key=lambda result: (result["task"], result["experiment"]))
+    results = read_results(names)
     frame = pd.DataFrame(results, columns=COLUMNS)
     write_text(paths.LEADERBOARD, frame.to_csv(index=False, lineterminator="\n"))
-    table = frame.map(_cell).rename(columns=lambda name: name.replace("_", " ")).to_html(index=False, border=0)
+    table = frame.map(cell).rename(columns=lambda name: name.replace("_", " ")).to_html(index=False, border=0)
     write_text(paths.LEADERBOARD_PAGE, _PAGE.format(table=table))
     _draw_reach(results)
     send_results(names)
     print(f"{len(frame)} experiments: {paths.LEADERBOARD}")
     if missing:
         print(f"{len(missing)} have no result yet, which `unroll export EXPERIMENT` writes: {', '.join(missing)}")
-
-
-def _cell(value: Any) -> str:
-    return "" if pd.isna(value) else f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def _draw_reach(results: list[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Reports the progress of a training while an epoch runs."""
+"""Reports the progress of training while an epoch runs."""
 
 import time
 from pathlib import Path

@@ -79,7 +79,7 @@ def run(name: str) -> None:
 
 
 def _inputs(task: str, domain: str) -> Iterable[Path]:
-    """Return the files that determine the result of a training besides params.yaml: features and code."""
+    """Return the files that determine the result of training besides params.yaml: features and code."""
     yield from sorted(path for path in paths.features(task).iterdir() if path.name != "summary.json")
     for part in CODE:
         path = Path(__file__).parents[1] / part.format(domain=domain)

@@ -33,14 +33,14 @@ class Run:
 
     @classmethod
     def start(cls, name: str, experiment: Experiment, task: TaskSection, metric: str, note: Path) -> Self:
-        """Start a run, or continue that of a killed training.
+        """Start a run, or continue that of a killed process.
 
         Args:
             name: Name of the experiment.
             experiment: Its parameters.
             task: Its task's parameters.
             metric: The headline metric; its values on the validation split are logged as `valid_METRIC`.
-            note: File that holds the run's id and outlives a killed training.
+            note: File that holds the run's id and outlives a killed process.
 
         Raises:
             ServiceUnavailable, TrackingError: The store cannot be used; nothing has been trained yet.
@@ -206,7 +206,7 @@ def _create(client: Any, name: str, experiment: Experiment, task: TaskSection, t
             **tags,
         },
     )
-    # How the bundle is made may change later, without a training.
+    # How the bundle is made may change later, without training again.
     settings = [*flat(experiment.model_dump(mode="json", exclude={"export"})), *flat(task, "task")]
     client.log_batch(run.info.run_id, params=[Param(key, redacted(str(value))[:500]) for key, value in settings])
     hashes = data_hashes(paths.raw(task.dataset), paths.features(experiment.task))

@@ -13,7 +13,7 @@ from unroll import paths
 from unroll.errors import ServiceUnavailable, TrackingError
 from unroll.tracking.places import DEFAULT_STORE, artifacts_of, database_of, update_places
 
-# An unavailable server must not delay a training: fail within seconds, and send what is missing later.
+# An unavailable server must not delay training: fail within seconds, and send what is missing later.
 _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",

@@ -20,7 +20,7 @@ _WEIGHTS, _BEST, _OPTIMIZER = "weights/", "best/", "optimizer/"
 
 @dataclass
 class Progress:
-    """The state of a training after an epoch.
+    """The state of a training run after an epoch.
 
     Attributes:
         epoch: Epochs done.
@@ -40,7 +40,7 @@ class Progress:
 
 
 Part = tuple[nn.Module, torch.optim.Optimizer, Progress]
-"""A network of a training, with its optimizer and progress."""
+"""A network of a training run, with its optimizer and progress."""
 
 
 def save_checkpoint(path: Path, parts: Sequence[Part]) -> None:
@@ -62,7 +62,7 @@ def load_checkpoint(path: Path, parts: Sequence[Part]) -> list[Progress]:
     """Restore networks and optimizers from a checkpoint, if there is one, and return the progress of each.
 
     Raises:
-        TrainingError: The file is damaged, or belongs to another training.
+        TrainingError: The file is damaged, or belongs to another training run.
     """
     if not path.exists():
         return [progress for _, _, progress in parts]
@@ -84,7 +84,7 @@ def load_checkpoint(path: Path, parts: Sequence[Part]) -> list[Progress]:
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise TrainingError(
-            f"{path} is not a checkpoint of this training ({reason}); delete it to start over"
+            f"{path} is not a checkpoint of this training run ({reason}); delete it to start over"
         ) from error
 
 
@@ -93,7 +93,7 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def checkpoint_key(settings: str, files: Iterable[Path]) -> str:
-    """Return a name for a training, made of what determines its result.
+    """Return a name for a training run, made of what determines its result.
 
     Args:
         settings: Parameters as text.

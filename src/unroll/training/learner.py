@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Trained:
-    """The result of a training.
+    """The result of a training run.
 
     Attributes:
         weights: The kept weights, on the CPU.
@@ -45,7 +45,7 @@ class Learner:
     Args:
         network: On the device of the data, its preprocessing fitted.
         data: The training split.
-        settings: Parameters of the training.
+        settings: Parameters of training.
         seed: Seed of the order of samples and of dropout.
         validate: Network in evaluation mode → (loss, metric) on the validation split; None if nothing is held out.
         is_better: Whether a metric beats another.

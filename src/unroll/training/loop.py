@@ -36,7 +36,7 @@ def train(
     Args:
         learners: One of any kind, or several that `unroll.training.fit` may stack.
         loss: Loss of a network.
-        settings: Parameters of the training.
+        settings: Parameters of training.
         on_step: Called after each step with epoch and step, both counted from 0, the steps of an epoch, and the mean
             loss.
         checkpoint: File to resume from, and to write after each epoch.
@@ -65,7 +65,7 @@ def train(
             on_step(unfinished[0].progress.epoch, step, steps, losses.detach().mean())
         seconds = (time.perf_counter() - began) / len(unfinished)
         spent = [learner.end_epoch(seconds) for learner in unfinished]
-        # One file, so that a killed training leaves all networks after the same epoch.
+        # One file, so that a killed process leaves all networks after the same epoch.
         save_checkpoint(checkpoint, [(learner.network, learner.optimizer, learner.progress) for learner in learners])
         for learner, seconds in zip(unfinished, spent, strict=True):
             learner.on_epoch(learner.progress.history[-1], seconds)

@@ -58,7 +58,7 @@ def test_end_to_end(promoted, monkeypatch, capsys):
     assert found["data"] == ["data/raw/mnist, DVC md5 d41d8cd98f00b204e9800998ecf8427e"]
     assert found["git commit"] == ["unknown: trained outside git"]
 
-    # The store is away: what the file says is shown all the same.
+    # The store cannot be reached: what the file says is shown all the same.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     away = of(path, "3")

@@ -1,4 +1,4 @@
-"""How far a training is: in a file every second, on the terminal every half minute."""
+"""How far training is: in a file every second, on the terminal every half minute."""
 
 import json
 

@@ -119,7 +119,7 @@ def test_a_repository_that_was_moved_or_copied_has_its_own_files(here, monkeypat
 
 
 def test_files_that_cannot_be_kept_fail_the_run(own_store):
-    """As it is where the artifacts' server is away, and the store itself answers."""
+    """As it is where the artifacts' server cannot be reached, and the store itself answers."""
     with pytest.raises(TrackingError, match=r"drift\.html"):
         log_live("drift", "tiny@0", {"drift.ink.psi": 0.5}, files=[own_store / "drift.html"])
     client = MlflowClient()

@@ -46,7 +46,7 @@ def numbered(
         numbers = numbers - _first(numbers, len(declared), section.first_label)
     for place in np.flatnonzero((numbers < 0) | (numbers >= (len(declared) if declared else _MOST)))[:1]:
         where, row, value = cells[int(place)]
-        expected = f"one of {len(declared)} numbers, as `labels` has names" if declared else f"0 to {_MOST - 1}"
+        expected = f"a number for each of the {len(declared)} names in `labels`" if declared else f"0 to {_MOST - 1}"
         raise FormatError(f"{where}, row {row}: found the label {value}, expected {expected}")
     return numbers, declared
 

@@ -25,7 +25,7 @@ FEW = 0.05
 _TICKER = 100
 """Most characters of a ticker's name."""
 _EXACT = 2**53
-"""Whole numbers up to which float64 has every one."""
+"""float64 represents every whole number up to this one exactly."""
 
 
 class Faults:
