@@ -86,11 +86,17 @@ def _reads_ascii(encoding: str) -> str:
     return encoding
 
 
-class TableSettings(FileSettings):
-    """How tables are written in text files (CSV, TSV), where the files themselves leave it open."""
+class EncodingSettings(FileSettings):
+    """How text files are encoded."""
 
     encoding: Annotated[str, AfterValidator(_reads_ascii)] = "utf-8"
-    """Encoding of text files that are not UTF-8, such as latin-1 or cp1252. A file that is UTF-8 is read as such."""
+    """Encoding of text files that are not UTF-8, such as latin-1 or cp1252. A file that is UTF-8, or UTF-16 with a
+    byte-order mark, is read as such."""
+
+
+class TableSettings(EncodingSettings):
+    """How tables are written in text files (CSV, TSV), where the files themselves leave it open."""
+
     header: bool | None = None
     """Whether the first row has the names of the columns; null: as the file shows."""
     column_names: Annotated[tuple[str, ...], Field(min_length=1)] | None = None

@@ -51,7 +51,7 @@ _NOT_TEXT = (
     *((b"\x80" + bytes([protocol]), "a pickle", _SAVE) for protocol in range(2, 6)),
 )
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r"))
-_UTF16 = "save it as UTF-8"
+_UTF8 = "save it as UTF-8"
 _HTML = (b"<!doctype html", b"<html")
 _PARQUET_MARKERS = ("_SUCCESS", "_metadata", "_common_metadata")
 
@@ -121,12 +121,10 @@ def _not_text(start: bytes, path: Path) -> tuple[str, str] | None:
             "zip": ("a zip archive", _UNPACK),
         }[kind]
     if start.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
-        return "UTF-32", _UTF16
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "UTF-16", _UTF16
+        return "UTF-32", _UTF8
     # ASCII in UTF-16 has a zero in every other byte.
     if len(start) > 3 and (not any(start[0:64:2]) or not any(start[1:64:2])):
-        return "UTF-16 without a byte-order mark", _UTF16
+        return "UTF-16 without a byte-order mark", _UTF8
     plain = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if plain[:20].lower().startswith(_HTML):
         return "a web page", "fetch the file itself: its server may ask for a login, or for another address"

@@ -102,10 +102,7 @@ def _separator(lines: list[str], whole: bool, known: Collection[str], path: Path
     for separator in _SEPARATORS:
         if separator not in "".join(lines[:1000]):
             continue
-        try:
-            rows = [cells for _, cells in table_rows(lines, separator, True, whole)]
-        except csv.Error:
-            rows = [cells for _, cells in table_rows(lines, separator, False, whole)] if separator == "\t" else []
+        rows = _rows(lines, separator, True, whole) or (separator == "\t" and _rows(lines, separator, False, whole))
         if not rows:
             continue
         first[separator] = sum(cell.strip().lower() in known for cell in rows[0])
@@ -120,6 +117,14 @@ def _separator(lines: list[str], whole: bool, known: Collection[str], path: Path
         raise FormatError(f"{path}: cells may be separated by {found}; set `separator` to one of them")
     header = next(line for line in lines if line.strip())
     return max(_SEPARATORS, key=header.count)
+
+
+def _rows(lines: list[str], separator: str, quotes: bool, whole: bool) -> list[list[str]]:
+    """Return the rows of a block; none if it cannot be read with this separator."""
+    try:
+        return [cells for _, cells in table_rows(lines, separator, quotes, whole)]
+    except csv.Error:
+        return []
 
 
 def _has_quotes(path: Path, skipped: int, encoding: str) -> bool:

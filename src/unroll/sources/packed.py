@@ -1,5 +1,9 @@
-"""Files that may be gzipped, or alone in a zip archive, decompressed while they are read, up to a limit."""
+"""Files that may be gzipped, or alone in a zip archive, decompressed while they are read, up to a limit.
 
+UTF-16 with a byte-order mark becomes UTF-8 here, so that no reader has to know it.
+"""
+
+import codecs
 import gzip
 import io
 import zipfile
@@ -21,15 +25,24 @@ _BUFFER = 1 << 17
 def open_plain(path: Path) -> BinaryIO:
     """Open a file for reading, decompressed if it is gzipped or the only one of a zip archive, whatever its name.
 
-    Reading raises a FormatError when a packed file grows beyond `RATIO` times its size.
+    A file that begins with the byte-order mark of UTF-16 is read as UTF-8.
+
+    Reading raises a FormatError when a packed file grows beyond `RATIO` times its size, or UTF-16 is damaged.
 
     Raises:
-        FormatError: The file does not exist, cannot be read, or is empty.
+        FormatError: The file does not exist, cannot be read, is empty, or is a damaged gzip file.
     """
-    if not is_packed(path):
-        member = _only_member(path)
-        return cast(BinaryIO, io.BufferedReader(member, _BUFFER)) if member else path.open("rb")
-    return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, _Decompressed(path)), _BUFFER))
+    raw: Any = _Decompressed(path) if is_packed(path) else _only_member(path)
+    file: Any = io.BufferedReader(raw, _BUFFER) if raw else path.open("rb")
+    try:
+        start = file.peek(4)[:4]
+    except (EOFError, OSError, zlib.error) as error:
+        file.close()
+        raise FormatError(f"{path} is a truncated or damaged gzip file ({error}): fetch it again") from None
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and start != codecs.BOM_UTF32_LE:
+        raw = _FromUtf16(file, path)
+        file = io.BufferedReader(raw, _BUFFER)
+    return cast(BinaryIO, file)
 
 
 def is_packed(path: Path) -> bool:
@@ -86,6 +99,32 @@ class _Member(io.RawIOBase):
         if not self.closed:
             self._plain.close()
             super().close()
+
+
+class _FromUtf16(io.RawIOBase):
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        super().__init__()
+        self._text, self._path = io.TextIOWrapper(file, "utf-16", newline=""), path
+        self._waiting = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            content = self._waiting or self._text.read(_BUFFER).encode()
+        except UnicodeDecodeError as error:
+            raise FormatError(
+                f"{self._path} is not UTF-16 text, as its byte-order mark says ({error.reason}); save it as UTF-8"
+            ) from None
+        self._waiting = content[len(buffer) :]
+        buffer[: len(content)] = content[: len(buffer)]
+        return min(len(content), len(buffer))
+
+    def close(self) -> None:
+        if not self.closed:
+            self._text.close()
+        super().close()
 
 
 class _Decompressed(io.RawIOBase):

@@ -151,7 +151,7 @@ def with_pixel_9(value):
     [
         ("a.csv", with_pixel_9("x"), "Row #5: CSV conversion error.*invalid value 'x'"),
         ("a.csv", lambda path: write_csv(path, tiny_bundles.images(2)[:, :783]), "783 of them pixels; expected 784"),
-        ("a.csv", lambda path: path.write_bytes(b"\xff\xfe\x01" * 600_000), "is UTF-16"),
+        ("a.csv", lambda path: path.write_bytes(b"\xff\xfe\x01" * 600_001), "not UTF-16 text"),
         ("a.csv", lambda path: path.write_text(",".join(["1"] * 784) + "\n1,2\n"), "Expected 784 columns, got 2"),
         ("a.parquet", lambda path: path.write_bytes(b"PAR1 and then nothing"), "cannot be read after row 0"),
         ("a.parquet", lambda path: pq.write_table(pa.table({"x": [1]}), path), "no column 'pixels'.*it has x"),

@@ -93,7 +93,7 @@ def test_bad_cells(tmp_path, cells, message):
     [
         (b"", "is empty"),
         (HEADER, "has no rows"),
-        (HEADER.encode("utf-16"), "is UTF-16"),
+        (HEADER.encode("utf-16"), "has no rows"),
         (HEADER + "\r2017-01-04,1,010,12,9,11,11,5", "line 2: 8 cells, expected 7"),
         ("Date,Open,Close,Volume\n2017-01-03,1,1,1\n", r"missing column high, low; .*: Date, Open, Close, Volume"),
         (

@@ -6,14 +6,14 @@ from pydantic import AfterValidator, Field
 
 from unroll.config.decoding import DecodingConfig
 from unroll.config.section import TaskSection
-from unroll.config.sources import SplitDataset
+from unroll.config.sources import EncodingSettings, SplitDataset
 from unroll.config.tokenizer import TokenizerConfig
 
 SAMPLING = DecodingConfig(temperature=0.8, top_k=40)
 """Texts are sampled by default, because the most probable text repeats itself."""
 
 
-class ArticleDataset(SplitDataset):
+class ArticleDataset(EncodingSettings, SplitDataset):
     """Running text: plain text files with one paragraph per line."""
 
     domain: Literal["articles"]

@@ -26,13 +26,12 @@ def read_dataset(fetched: Sequence["Fetched"], section: ArticleDataset) -> Inges
     Raises:
         FormatError: A file cannot be read as text, or has only blank lines.
     """
-    del section
-    texts, splits, records = read_files(fetched, (".txt", ".text"), _read)
+    texts, splits, records = read_files(fetched, (".txt", ".text"), lambda path: _read(path, section.encoding))
     return Ingested(pa.table({"row_id": range(len(texts)), "split": splits, "text": texts}, schema=SCHEMA), records)
 
 
-def _read(path: Path) -> tuple[list[str], dict[str, int]]:
-    lines = read_lines(path)
+def _read(path: Path, encoding: str) -> tuple[list[str], dict[str, int]]:
+    lines = read_lines(path, encoding)
     texts = [text for text in map(normal, lines) if text]
     if not texts:
         raise FormatError(f"{path} has no text: all of its {len(lines):,} lines are blank")

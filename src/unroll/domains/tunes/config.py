@@ -6,14 +6,14 @@ from pydantic import AfterValidator, Field
 
 from unroll.config.decoding import DecodingConfig
 from unroll.config.section import TaskSection
-from unroll.config.sources import RowDataset
+from unroll.config.sources import EncodingSettings, RowDataset
 from unroll.config.splits import ShareSplits
 
 SAMPLING = DecodingConfig(max_length=400, temperature=0.8, top_k=20)
 """Tunes are sampled by default."""
 
 
-class TuneDataset(RowDataset):
+class TuneDataset(EncodingSettings, RowDataset):
     """Tunes of one voice: files in ABC notation, each with one tune or several."""
 
     domain: Literal["tunes"]

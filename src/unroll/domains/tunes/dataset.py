@@ -28,13 +28,12 @@ def read_dataset(fetched: Sequence["Fetched"], section: TuneDataset) -> Ingested
     Raises:
         FormatError: A file has no tune, or a tune has no key or no notes.
     """
-    del section
     texts: list[str] = []
     splits: list[str | None] = []
     records: list[dict[str, Any]] = []
     for source in fetched:
         paths = text_files.files_of(source.path, (".abc",))
-        found = [text for path in paths for text in read_tunes(path)]
+        found = [text for path in paths for text in read_tunes(path, section.encoding)]
         texts += found
         splits += [source.split] * len(found)
         records.append({**source.record, "files": len(paths), "rows": len(found)})
@@ -42,13 +41,13 @@ def read_dataset(fetched: Sequence["Fetched"], section: TuneDataset) -> Ingested
     return Ingested(pa.table(columns, schema=SCHEMA), records)
 
 
-def read_tunes(path: Path) -> Iterator[str]:
+def read_tunes(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     """Yield the text of each tune of a file. A tune begins at `X:` and ends at a blank line.
 
     Raises:
         FormatError: There is no tune, a tune has no key or no notes, or a block is not closed.
     """
-    content = _without_blocks("\n".join([*text_files.read_lines(path), ""]), path)
+    content = _without_blocks("\n".join([*text_files.read_lines(path, encoding), ""]), path)
     content = re.sub(r"^%.*\n|[ \t]*%.*", "", content, flags=re.MULTILINE)
     tunes = re.split(r"^(?=X:)", content, flags=re.MULTILINE)[1:]
     if not tunes:
