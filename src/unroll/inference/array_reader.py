@@ -39,33 +39,33 @@ def read_arrays(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBat
     card, spec = bundle.card, required(bundle.card.array)
     # Without a number in the card, all rows have as many time steps as the first one.
     steps: Any = None if spec.variable_length else card.entry.shape[1]
-    with open_parquet(path) as file:
-        names = file.schema_arrow.names
-        if names.count(spec.column) != 1:
-            raise FormatError(f"{path} needs one column {spec.column!r}; it has {', '.join(names) or 'none'}")
-        has_ids = "row_id" in names
-        whole = not has_ids or parquet_ids_are_integers(file, path, "row_id")
-        first = 0
-        for batch in parquet_batches(file, path, ["row_id", spec.column] if has_ids else [spec.column], _ROWS):
-            if not len(batch):
-                continue
-            ids = batch.column("row_id").to_pylist() if has_ids else range(first, first + len(batch))
-            column, reasons = row_ids(ids, whole, first)
-            _check_type(batch.column(spec.column).type, card, path)
-            values: list[NDArray[Any]] = []
-            for row, cell in enumerate(batch.column(spec.column)):
-                found = _values(cell.values, card)
-                if isinstance(steps, str) and not isinstance(found, str):
-                    steps = len(found)
-                if steps is not None and not isinstance(found, str) and len(found) != steps:
-                    found = f"{len(found)} time steps, expected {steps} as in all rows"
-                if isinstance(found, str):
-                    reasons.setdefault(row, found)
-                values.append(np.empty(0, card.entry.dtype) if row in reasons else np.ravel(found))
-            ends = np.cumsum([0, *map(len, values)])
-            inputs = pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), pa.array(np.concatenate(values)))
-            yield with_reasons(pa.record_batch({"row_id": column, "inputs": inputs}), reasons)
-            first += len(batch)
+    file = open_parquet(path)
+    names = file.schema_arrow.names
+    if names.count(spec.column) != 1:
+        raise FormatError(f"{path} needs one column {spec.column!r}; it has {', '.join(names) or 'none'}")
+    has_ids = "row_id" in names
+    whole = not has_ids or parquet_ids_are_integers(file, path, "row_id")
+    first = 0
+    for batch in parquet_batches(file, path, ["row_id", spec.column] if has_ids else [spec.column], _ROWS):
+        if not len(batch):
+            continue
+        ids = batch.column("row_id").to_pylist() if has_ids else range(first, first + len(batch))
+        column, reasons = row_ids(ids, whole, first)
+        _check_type(batch.column(spec.column).type, card, path)
+        values: list[NDArray[Any]] = []
+        for row, cell in enumerate(batch.column(spec.column)):
+            found = _values(cell.values, card)
+            if isinstance(steps, str) and not isinstance(found, str):
+                steps = len(found)
+            if steps is not None and not isinstance(found, str) and len(found) != steps:
+                found = f"{len(found)} time steps, expected {steps} as in all rows"
+            if isinstance(found, str):
+                reasons.setdefault(row, found)
+            values.append(np.empty(0, card.entry.dtype) if row in reasons else np.ravel(found))
+        ends = np.cumsum([0, *map(len, values)])
+        inputs = pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), pa.array(np.concatenate(values)))
+        yield with_reasons(pa.record_batch({"row_id": column, "inputs": inputs}), reasons)
+        first += len(batch)
 
 
 def _check_type(kind: pa.DataType, card: Card, path: Path) -> None:

@@ -66,9 +66,9 @@ def read_texts(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatc
 def _ids_are_integers(path: Path, form: Form, names: Sequence[str], settings: TableSettings) -> bool:
     """Return whether all ids of a file are integers; one that is none makes text of all."""
     if form == "parquet":
-        with open_parquet(path) as file:
-            ids = _columns(file.schema_arrow.names, names, path)[1]
-            return ids is not None and parquet_ids_are_integers(file, path, ids)
+        file = open_parquet(path)
+        ids = _columns(file.schema_arrow.names, names, path)[1]
+        return ids is not None and parquet_ids_are_integers(file, path, ids)
     blocks = (ids or () for ids, _ in _rows(path, form, names, settings))
     return all(are_integers(ids, as_text=form != "jsonl") or not any(ids) for ids in blocks)
 
@@ -85,14 +85,14 @@ def _rows(path: Path, form: Form, names: Sequence[str], settings: TableSettings)
 
 
 def _read_parquet(path: Path, wanted: Sequence[str]) -> Iterator[Rows]:
-    with open_parquet(path) as file:
-        name, ids = _columns(file.schema_arrow.names, wanted, path)
-        first = 0
-        columns = [one for one in (ids, name) if one]
-        for batch in rebatched(parquet_batches(file, path, columns, _ROWS), _ROWS, _BLOCK):
-            cells = _values(batch.column(name), path, name, first)
-            yield _values(batch.column(ids), path, ids, first) if ids else None, cells
-            first += batch.num_rows
+    file = open_parquet(path)
+    name, ids = _columns(file.schema_arrow.names, wanted, path)
+    first = 0
+    columns = [one for one in (ids, name) if one]
+    for batch in rebatched(parquet_batches(file, path, columns, _ROWS), _ROWS, _BLOCK):
+        cells = _values(batch.column(name), path, name, first)
+        yield _values(batch.column(ids), path, ids, first) if ids else None, cells
+        first += batch.num_rows
 
 
 def _read_table(path: Path, wanted: Sequence[str], settings: TableSettings) -> Iterator[Rows]:

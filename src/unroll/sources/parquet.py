@@ -21,7 +21,7 @@ _NULL = "__HIVE_DEFAULT_PARTITION__"
 
 @dataclass(frozen=True)
 class ParquetTable:
-    """Parts of a table, from `open_parquet`.
+    """A table, from `open_parquet`.
 
     Attributes:
         path: The file or folder.
@@ -34,9 +34,8 @@ class ParquetTable:
     schema_arrow: pa.Schema
 
 
-@contextlib.contextmanager
-def open_parquet(path: Path) -> Iterator[ParquetTable]:
-    """Open a file or a folder of parts for `parquet_batches`.
+def open_parquet(path: Path) -> ParquetTable:
+    """Read the columns of a file or a folder of parts, for `parquet_batches`.
 
     Raises:
         FormatError: The folder has other files, or none.
@@ -47,7 +46,7 @@ def open_parquet(path: Path) -> Iterator[ParquetTable]:
     for name in partitions(parts[0]):
         if name not in schema.names:
             schema = schema.append(pa.field(name, pa.string()))
-    yield ParquetTable(path, parts, schema)
+    return ParquetTable(path, parts, schema)
 
 
 def parquet_batches(table: ParquetTable, path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
@@ -68,9 +67,9 @@ def read_parquet(path: Path) -> pa.Table:
         FormatError: It cannot be read, or has two columns of one name.
     """
     try:
-        with open_parquet(path) as table:
-            names = table.schema_arrow.names
-            return pa.Table.from_batches(parquet_batches(table, path, names, 1 << 16), _decoded(table.schema_arrow))
+        table = open_parquet(path)
+        names = table.schema_arrow.names
+        return pa.Table.from_batches(parquet_batches(table, path, names, 1 << 16), _decoded(table.schema_arrow))
     except (pa.ArrowException, OSError) as error:
         raise FormatError(f"{path} is not a readable Parquet file: {' '.join(str(error).split())[:200]}") from None
 

@@ -14,6 +14,7 @@ from unroll.domains.digits.config import ImageSettings
 from unroll.domains.digits.images import IDS, LABELS, Images, Size, as_bytes, side_of
 from unroll.errors import FormatError
 from unroll.sources.layouts import first_rows, layout_of
+from unroll.sources.lines import encoding_of
 from unroll.sources.packed import open_plain
 from unroll.sources.tables import Layout
 
@@ -34,16 +35,44 @@ class _Columns:
 
 def read_csv_images(path: Path, settings: ImageSettings, size: Size | None, classes: int) -> Iterator[Images]:
     """Read images; see `images.read_images`."""
-    layout = layout_of(path, settings, (*IDS, *LABELS), lambda rows: _has_header(rows, path))
-    columns = _columns(layout, first_rows(path, layout), size, classes, path)
+    layout, columns = _found(path, settings, size, classes)
     size = side_of(len(columns.pixels), size, path)
+    others = [place for place in (columns.ids, columns.label, columns.split) if place is not None]
+    for batch in _batches(path, layout, columns.pixels, others):
+        values = np.empty((batch.num_rows, len(columns.pixels)), np.float32)
+        for place in range(len(columns.pixels)):
+            column = batch.column(place)
+            values[:, place] = column.fill_null(np.nan).to_numpy() if column.null_count else column.to_numpy()
+        parts = (
+            None if place is None else batch.column(f"c{place}")
+            for place in (columns.ids, columns.label, columns.split)
+        )
+        yield Images(size, *as_bytes(values), *parts)
+
+
+def read_csv_ids(path: Path, settings: ImageSettings, size: Size, classes: int) -> Iterator[list[str]]:
+    """Read the ids of a file that has some, without its pixels."""
+    layout, columns = _found(path, settings, size, classes)
+    for batch in _batches(path, layout, [], [place for place in (columns.ids,) if place is not None]):
+        yield batch.column(0).to_pylist()
+
+
+def _found(path: Path, settings: ImageSettings, size: Size | None, classes: int) -> tuple[Layout, _Columns]:
+    layout = layout_of(path, settings, (*IDS, *LABELS), lambda rows: _has_header(rows, path))
+    return layout, _columns(layout, first_rows(path, layout), size, classes, path)
+
+
+def _batches(path: Path, layout: Layout, numbers: Sequence[int], texts: Sequence[int]) -> Iterator[pa.RecordBatch]:
     # Columns are renamed, because a header may repeat a name.
     own = [f"c{place}" for place in range(len(layout.names))]
-    others = [place for place in (columns.ids, columns.label, columns.split) if place is not None]
-    types = {own[place]: pa.float32() for place in columns.pixels} | {own[place]: pa.string() for place in others}
+    types = {own[place]: pa.float32() for place in numbers} | {own[place]: pa.string() for place in texts}
     options = {
         "read_options": pa_csv.ReadOptions(
-            column_names=own, skip_rows=layout.skipped, skip_rows_after_names=int(layout.header), use_threads=False
+            column_names=own,
+            skip_rows=layout.skipped,
+            skip_rows_after_names=int(layout.header),
+            use_threads=False,
+            encoding=encoding_of(path, layout.encoding),
         ),
         "parse_options": pa_csv.ParseOptions(
             delimiter=layout.separator,
@@ -52,21 +81,12 @@ def read_csv_images(path: Path, settings: ImageSettings, size: Size | None, clas
         ),
         "convert_options": pa_csv.ConvertOptions(
             column_types=types,
-            include_columns=[own[place] for place in (*columns.pixels, *others)],
+            include_columns=[*types],
             strings_can_be_null=False,
         ),
     }
     with open_plain(path) as stream, pa_csv.open_csv(stream, **options) as reader:
-        for batch in reader:
-            values = np.empty((batch.num_rows, len(columns.pixels)), np.float32)
-            for place in range(len(columns.pixels)):
-                column = batch.column(place)
-                values[:, place] = column.fill_null(np.nan).to_numpy() if column.null_count else column.to_numpy()
-            parts = (
-                None if place is None else batch.column(own[place])
-                for place in (columns.ids, columns.label, columns.split)
-            )
-            yield Images(size, *as_bytes(values), *parts)
+        yield from reader
 
 
 def _has_header(rows: Sequence[Sequence[str]], path: Path) -> bool:

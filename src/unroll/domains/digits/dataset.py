@@ -19,7 +19,7 @@ import pyarrow as pa
 from unroll.domains.digits import idx
 from unroll.domains.digits.config import DigitDataset
 from unroll.domains.digits.images import Images, Size, gray, load_npz, read_images, turned
-from unroll.domains.digits.labels import numbered
+from unroll.domains.digits.labels import coded, numbered
 from unroll.domains.digits.pickles import head, read_pickle
 from unroll.errors import FormatError
 from unroll.sources.forms import NAMES, Form, form_of, is_hidden, is_parquet_folder
@@ -133,16 +133,16 @@ def _read(path: Path, source: "Fetched", section: DigitDataset) -> tuple[Form, l
 def _by_split(batches: Sequence[Images], where: str, split: str | None) -> Iterator[_Part]:
     """Yield the parts of a file by its own column of splits, or the whole with the split of its source."""
     labels = pa.chunked_array([batch.labels for batch in batches]).combine_chunks()
-    own = None if batches[0].splits is None else pa.chunked_array([one.splits for one in batches]).to_pylist()
-    if split is not None or own is None:
+    if split is not None or batches[0].splits is None:
         yield _Part(where, split, batches, labels)
         return
     (size,) = {batch.size for batch in batches}
     pixels = np.concatenate([batch.pixels for batch in batches])
     _require_whole(batches, where)
-    for name in dict.fromkeys(own):
-        rows = np.flatnonzero([one == name for one in own])
-        kept = None if name is None else _SPLIT_OF.get(name, name)
+    names, places = coded(pa.chunked_array([batch.splits for batch in batches]).combine_chunks())
+    for place, name in enumerate(names):
+        rows = np.flatnonzero(places == place)
+        kept = None if name is None else _SPLIT_OF.get(str(name), str(name))
         yield _Part(f"{where}, split {name}", kept, [Images(size, pixels[rows])], labels.take(pa.array(rows)))
 
 
@@ -239,9 +239,11 @@ def _table(parts: Sequence[_Part], section: DigitDataset) -> pa.Table:
     columns = {
         "row_id": np.arange(len(labels)),
         # Images for validation are the last ones for training, of which the task takes some.
-        "split": pa.array(
-            ["train" if part.split == "valid" else part.split for part in parts for _ in range(_count(part))],
-            pa.string(),
+        "split": pa.chunked_array(
+            [
+                pa.repeat(pa.scalar("train" if part.split == "valid" else part.split, pa.string()), _count(part))
+                for part in parts
+            ]
         ),
         "label": labels,
         "pixels": pa.chunked_array(pixels),

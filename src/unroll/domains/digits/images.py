@@ -120,22 +120,22 @@ def turned(batch: Images) -> Images:
 
 
 def _read_parquet(path: Path, size: Size | None) -> Iterator[Images]:
-    with open_parquet(path) as file:
-        plain = {name.lower(): name for name in file.schema_arrow.names}
-        column = next((plain[name] for name in _PIXELS if name in plain), None)
-        if column is None:
-            raise FormatError(
-                f"{path} has no column 'pixels' (a list of values or bytes each); it has "
-                f"{', '.join(file.schema_arrow.names[:12]) or 'none'}"
-            )
-        ids, labels, splits = (
-            next((plain[name] for name in names if name in plain), None) for names in (IDS, LABELS, ("split",))
+    file = open_parquet(path)
+    plain = {name.lower(): name for name in file.schema_arrow.names}
+    column = next((plain[name] for name in _PIXELS if name in plain), None)
+    if column is None:
+        raise FormatError(
+            f"{path} has no column 'pixels' (a list of values or bytes each); it has "
+            f"{', '.join(file.schema_arrow.names[:12]) or 'none'}"
         )
-        wanted = [name for name in (column, ids, labels, splits) if name]
-        for batch in parquet_batches(file, path, wanted, _LIST_ROWS):
-            pixels, reasons, size = _pixels(batch.column(column), size, path)
-            others = (batch.column(name) if name else None for name in (ids, labels, splits))
-            yield Images(size, pixels, reasons, *others)
+    ids, labels, splits = (
+        next((plain[name] for name in names if name in plain), None) for names in (IDS, LABELS, ("split",))
+    )
+    wanted = [name for name in (column, ids, labels, splits) if name]
+    for batch in parquet_batches(file, path, wanted, _LIST_ROWS):
+        pixels, reasons, size = _pixels(batch.column(column), size, path)
+        others = (batch.column(name) if name else None for name in (ids, labels, splits))
+        yield Images(size, pixels, reasons, *others)
 
 
 def _pixels(column: pa.Array, size: Size | None, path: Path) -> tuple[Pixels, Reasons, Size]:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from unroll.domains.digits.config import ImageSettings
+from unroll.domains.digits.csv_images import read_csv_ids
 from unroll.domains.digits.images import IDS, Images, Size, read_images
 from unroll.inference.batches import with_reasons
 from unroll.inference.bundle import Bundle
@@ -33,11 +34,12 @@ def read_digits(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBat
     """
     card = bundle.card
     classes = next(one.shape[1] for one in card.outputs if one.name == "probabilities")
-    found = read_images(path, form, card.file_settings, size_of(card), classes if isinstance(classes, int) else 256)
+    classes = classes if isinstance(classes, int) else 256
+    found = read_images(path, form, card.file_settings, size_of(card), classes)
     first = next(found, None)
     if first is None:
         return
-    integers = first.ids is None or _ids_are_integers(path, form, card, first)
+    integers = first.ids is None or _ids_are_integers(path, form, card, classes)
     rows = 0
     for batch in chain([first], found):
         yield _batch(batch, integers, rows)
@@ -50,15 +52,13 @@ def size_of(card: Card) -> Size:
     return (height if isinstance(height, int) else int(width)), int(width)
 
 
-def _ids_are_integers(path: Path, form: Form, card: Card, first: Images) -> bool:
+def _ids_are_integers(path: Path, form: Form, card: Card, classes: int) -> bool:
     if form == "parquet":
-        with open_parquet(path) as file:
-            plain = {name.lower(): name for name in file.schema_arrow.names}
-            return parquet_ids_are_integers(file, path, next(plain[name] for name in IDS if name in plain))
-    batches = (one.ids for one in read_images(path, form, card.file_settings, first.size))
-    return all(
-        ids is None or are_integers(ids.to_pylist(), as_text=True) or not any(ids.to_pylist()) for ids in batches
-    )
+        file = open_parquet(path)
+        plain = {name.lower(): name for name in file.schema_arrow.names}
+        return parquet_ids_are_integers(file, path, next(plain[name] for name in IDS if name in plain))
+    batches = read_csv_ids(path, card.file_settings, size_of(card), classes)
+    return all(are_integers(ids, as_text=True) or not any(ids) for ids in batches)
 
 
 def _batch(batch: Images, integers: bool, first: int) -> pa.RecordBatch:

@@ -93,22 +93,22 @@ def _read_csv(path: Path, required: Sequence[str], reading: PriceReading) -> Ite
 
 
 def _read_parquet(path: Path, required: Sequence[str], reading: PriceReading) -> Iterator[Cells]:
-    with open_parquet(path) as file:
-        titles = file.schema_arrow.names
-        levels = split_titles(titles)
-        if levels:
-            table = read_parquet(path)
-            about = Cells(pd.DataFrame(), np.arange(1, len(table) + 1), "row")
-            dates = place_of_dates(*levels)
-            tickers = by_ticker(*levels, dates)
-            yield _with_tickers(about, dates, tickers, lambda at: _series(table.column(at)), required, reading)
-            return
-        places = find_columns(titles, reading.columns, required)
-        start = 1
-        for table in _tables(file, {name: titles[place] for name, place in places.items()}):
-            frame = pd.DataFrame({name: _series(table.column(titles[place])) for name, place in places.items()})
-            yield Cells(frame, np.arange(start, start + len(frame)), "row", ignored=_others(titles, places))
-            start += len(frame)
+    file = open_parquet(path)
+    titles = file.schema_arrow.names
+    levels = split_titles(titles)
+    if levels:
+        table = read_parquet(path)
+        about = Cells(pd.DataFrame(), np.arange(1, len(table) + 1), "row")
+        dates = place_of_dates(*levels)
+        tickers = by_ticker(*levels, dates)
+        yield _with_tickers(about, dates, tickers, lambda at: _series(table.column(at)), required, reading)
+        return
+    places = find_columns(titles, reading.columns, required)
+    start = 1
+    for table in _tables(file, {name: titles[place] for name, place in places.items()}):
+        frame = pd.DataFrame({name: _series(table.column(titles[place])) for name, place in places.items()})
+        yield Cells(frame, np.arange(start, start + len(frame)), "row", ignored=_others(titles, places))
+        start += len(frame)
 
 
 def _tables(file: ParquetTable, titles: Mapping[str, str]) -> Iterator[pa.Table]:
