@@ -1,12 +1,13 @@
 """One folder for each kind of data. A new one needs its folder and a line in `DOMAINS`, the only list of them."""
 
-from unroll.domains import articles, digits, pairs, prices, recordings, strips, tagged, texts, tunes
+from unroll.domains import articles, digits, pairs, prices, recordings, series, strips, tagged, texts, tunes
 from unroll.domains.domain import Domain
 
 DOMAINS: tuple[Domain, ...] = (
     digits.DOMAIN,
     strips.DOMAIN,
     prices.DOMAIN,
+    series.DOMAIN,
     texts.DOMAIN,
     pairs.DOMAIN,
     articles.DOMAIN,

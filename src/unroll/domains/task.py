@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -118,6 +119,15 @@ def step_loss(output: Tensor, targets: Tensor) -> Tensor:
     Targets of IGNORE_INDEX are not counted.
     """
     return F.cross_entropy(output.flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX)
+
+
+def pinball(output: Tensor, target: Tensor, levels: Tensor) -> Tensor:
+    """Return the mean pinball loss of quantiles [..., level] for targets [...], a scalar.
+
+    Source: Koenker & Bassett 1978.
+    """
+    error = target.unsqueeze(-1) - output
+    return torch.maximum(levels * error, (levels - 1) * error).mean()
 
 
 def text_card(

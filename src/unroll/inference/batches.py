@@ -23,10 +23,10 @@ from unroll.sources.forms import NAMES, form_of
 if TYPE_CHECKING:
     from unroll.inference.bundle import Bundle
 
-INTERNAL = frozenset({"inputs", "last_price", "text", "row", "reason", "set_aside", "truncated"})
+INTERNAL = frozenset({"inputs", "last_price", "times", "text", "row", "reason", "set_aside", "truncated"})
 """Columns that the predictions do not carry over.
 
-`last_price` float64: the last known price, in USD. `text` string: as in the file. `row` int64: the row's number in the
+`last_price` float64: the last known price, in USD. `times` list<timestamp>: of the steps that are forecast. `text` string: as in the file. `row` int64: the row's number in the
 file, from 0. `reason` string: why the row cannot be scored; null if it can. `set_aside` bool: whether the row is only a
 part of what is scored, such as a day of prices, whose share of the file the reader has checked. `truncated` bool:
 whether the graph reads only the beginning of the row.

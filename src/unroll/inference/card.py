@@ -52,6 +52,21 @@ class PriceInput(_Part):
     every_step: bool = False
 
 
+class SeriesInput(_Part):
+    """Inputs from series: the last `history` steps of the columns, and what is known of the next `horizon` steps."""
+
+    targets: Annotated[tuple[str, ...], Field(min_length=1)]
+    inputs: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    history: Annotated[int, Field(ge=1)]
+    horizon: Annotated[int, Field(ge=1)]
+    step: tuple[int, Literal["seconds", "weekdays", "months"], bool]
+    """Step between the times: number, unit, and whether times are last days of months."""
+    periods: tuple[str, ...] = ()
+    """Periods of the calendar whose sine and cosine the graph reads after the columns."""
+    fill: Literal["none", "previous", "linear"] = "none"
+
+
 class TextInput(_Part):
     """Inputs from texts: how they become token numbers."""
 
@@ -88,6 +103,7 @@ class Card(_Part):
     inputs: Annotated[tuple[Tensor, ...], Field(min_length=1)]
     outputs: Annotated[tuple[Tensor, ...], Field(min_length=1)]
     prices: PriceInput | None = None
+    series: SeriesInput | None = None
     quantiles: tuple[float, ...] | None = None
     text: TextInput | None = None
     array: ArrayInput | None = None
@@ -156,9 +172,10 @@ class Card(_Part):
         generates, labeled = interface.decoding is not None, {"label", "labels"} & interface.output.tensors.keys()
         for section, needed in {
             "prices": interface.reader.section == "prices",
+            "series": interface.reader.section == "series",
             "text": interface.reader.section == "text",
             "array": interface.reader.section == "array",
-            "quantiles": "log_return_quantiles" in interface.output.tensors,
+            "quantiles": bool({"quantiles", "log_return_quantiles"} & interface.output.tensors.keys()),
             "decoding": generates,
             "output_vocabulary": generates,
             "labels": bool(labeled) and (self.text is not None or self.labels is not None),

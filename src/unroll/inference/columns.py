@@ -70,6 +70,27 @@ def _quantiles(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> Arr
     return columns | {quantile_name(level): pa.array(quantiles[:, i]) for i, level in enumerate(levels)}
 
 
+def _forecasts(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> ArrowColumns:
+    """Return for each series a list with an entry for each step: its time, and median and quantiles of each target."""
+    spec, levels = required(context.card.series), required(context.card.quantiles)
+    quantiles = outputs["quantiles"].astype(np.float64)  # [batch, step, target, level]
+    # Training rows, whose predictions are counted, come without times.
+    has_times = "times" in batch.schema.names
+    times = batch.column("times").flatten() if has_times else pa.nulls(len(batch) * spec.horizon, pa.timestamp("s"))
+    fields = {"time": times}
+    for place, target in enumerate(spec.targets):
+        of_target = quantiles[:, :, place].reshape(-1, len(levels))
+        fields[target] = pa.array(of_target[:, levels.index(0.5)])
+        fields |= {f"{target}_{quantile_name(level)}": pa.array(of_target[:, i]) for i, level in enumerate(levels)}
+    steps = pa.StructArray.from_arrays(list(fields.values()), list(fields))
+    ends = pa.array(np.arange(len(batch) + 1) * spec.horizon, pa.int32())
+    spread = quantiles[..., -1] - quantiles[..., 0]
+    return {
+        "prediction": pa.ListArray.from_arrays(ends, steps),
+        "score": pa.array(spread[:, :, 0].mean(1), pa.float32()),
+    }
+
+
 def _labels(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> ArrowColumns:
     labels, scores = outputs["labels"], outputs["scores"]  # [batch, time]
     lengths = steps_of(batch, context.card)  # [batch]
@@ -133,6 +154,7 @@ def _no_summary(predictions: pa.RecordBatch, card: Card) -> Columns:
 
 CLASSES = OutputColumns({"label": ("int64", (1,)), "probabilities": ("float32", (2,))}, _classes, _prediction)
 PRICE = OutputColumns({"price": ("float32", (1, 2))}, _prices, _no_summary, frozenset({"score"}))
+FORECASTS = OutputColumns({"quantiles": ("float32", (4,))}, _forecasts, _no_summary)
 QUANTILES = OutputColumns({"log_return_quantiles": ("float32", (2,))}, _quantiles, _quantile_summary)
 LABELS = OutputColumns({"labels": ("int64", (2,)), "scores": ("float32", (2,))}, _labels, _labels_summary)
 TEXT = OutputColumns({"tokens": ("int64", (3,)), "scores": ("float32", (2,))}, _texts, _text_summary)

@@ -57,7 +57,7 @@ class InputReader:
     """
 
     name: str
-    section: Literal["prices", "text", "array"] | None
+    section: Literal["prices", "series", "text", "array"] | None
     forms: tuple[Form, ...]
     read: Callable[[Path, Form, "Bundle"], Iterator[pa.RecordBatch]]
     profiled: tuple[str, ...]

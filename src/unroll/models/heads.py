@@ -70,6 +70,7 @@ class MonotoneQuantileHead(nn.Module):
     Args:
         input_size: Features of the encoding.
         levels: Rising quantile levels, symmetric about 0.5 and containing it.
+        outputs: Numbers whose quantiles are given; None for one, without an axis of its own.
 
     The initial outputs are the quantiles of the standard normal distribution.
 
@@ -78,28 +79,31 @@ class MonotoneQuantileHead(nn.Module):
         (m − softplus(a), m, m + softplus(b)).
     """
 
-    def __init__(self, input_size: int, levels: tuple[float, ...]) -> None:
+    def __init__(self, input_size: int, levels: tuple[float, ...], outputs: int | None = None) -> None:
         super().__init__()
-        self.middle = levels.index(0.5)
-        self.linear = nn.Linear(input_size, len(levels))
+        self.middle, self.outputs = levels.index(0.5), outputs
+        self.linear = nn.Linear(input_size, len(levels) * (outputs or 1))
         normal = torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor(levels))
         steps = normal.diff()
         with torch.no_grad():
             nn.init.zeros_(self.linear.weight)
             self.linear.bias.zero_()
             # The inverse of softplus, so that the initial outputs are `normal`.
-            self.linear.bias[: self.middle] = torch.log(torch.expm1(steps[: self.middle]))
-            self.linear.bias[self.middle + 1 :] = torch.log(torch.expm1(steps[self.middle :]))
+            bias = self.linear.bias.view(-1, len(levels))
+            bias[:, : self.middle] = torch.log(torch.expm1(steps[: self.middle]))
+            bias[:, self.middle + 1 :] = torch.log(torch.expm1(steps[self.middle :]))
 
     def forward(self, encoding: Tensor) -> Tensor:
-        """Map float32 [batch, input_size] to float32 [batch, level], rising along the last axis."""
+        """Map float32 [batch, input_size] to float32 [batch, (output,) level], rising along the last axis."""
         raw = self.linear(encoding)
-        median = raw[:, self.middle : self.middle + 1]
-        below = F.softplus(raw[:, : self.middle])
-        above = F.softplus(raw[:, self.middle + 1 :])
+        if self.outputs is not None:
+            raw = raw.unflatten(1, (self.outputs, -1))
+        median = raw[..., self.middle : self.middle + 1]
+        below = F.softplus(raw[..., : self.middle])
+        above = F.softplus(raw[..., self.middle + 1 :])
         # Steps below are summed from the median outwards, so from right to left.
-        lower = median - below.flip(1).cumsum(1).flip(1)
-        return torch.cat([lower, median, median + above.cumsum(1)], dim=1)
+        lower = median - below.flip(-1).cumsum(-1).flip(-1)
+        return torch.cat([lower, median, median + above.cumsum(-1)], dim=-1)
 
 
 def sampled_logits(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, first: int, sampled: int) -> Tensor:

@@ -131,7 +131,7 @@ def _as_table(task: Task, prediction: Any, rows: Any) -> pa.Table:
         vocabulary = next(iter(task.vocabularies.values()))
         return pa.table(columns | {"prediction": pa.array([vocabulary.decode(row) for row in prediction])})
     for key, value in (("prediction", prediction), ("target", rows["targets"])):
-        columns[key] = pa.array(value if value.ndim == 1 else list(value))
+        columns[key] = pa.array(value.tolist() if value.ndim > 2 else value if value.ndim == 1 else list(value))
     return pa.table(columns)
 
 

@@ -18,7 +18,7 @@ from unroll.domains.prices.metrics import (
     squared_error,
 )
 from unroll.domains.prices.samples import make_samples
-from unroll.domains.prices.task import pinball
+from unroll.domains.task import pinball
 from unroll.errors import DataError
 from unroll.evaluation.evaluation import evaluate
 from unroll.features.samples import Fold, Samples

@@ -7,7 +7,7 @@ from torch import Tensor
 from unroll.domains.prices.config import LevelTask, LogReturnTask, QuantileTask
 from unroll.domains.prices.metrics import make_metrics
 from unroll.domains.prices.samples import known_column
-from unroll.domains.task import Task, TensorSpec
+from unroll.domains.task import Task, TensorSpec, pinball
 from unroll.features.samples import Samples
 from unroll.models.heads import LinearHead, MonotoneQuantileHead
 from unroll.models.preprocessing import EwmaReturns, LogReturns, PriceLevels
@@ -98,12 +98,3 @@ def _quantile_task(name: str, section: QuantileTask, samples: Samples) -> Task:
 
 def _squared_error(output: Tensor, target: Tensor) -> Tensor:
     return F.mse_loss(output.squeeze(-1), target)
-
-
-def pinball(output: Tensor, target: Tensor, levels: Tensor) -> Tensor:
-    """Return the mean pinball loss of quantiles [batch, level] for targets [batch], a scalar.
-
-    Source: Koenker & Bassett 1978.
-    """
-    error = target.unsqueeze(-1) - output
-    return torch.maximum(levels * error, (levels - 1) * error).mean()

@@ -1,0 +1,132 @@
+"""Preprocessing of windows of series, whose steps to come are partly known."""
+
+import torch
+from torch import Tensor, nn
+
+
+class SeriesWindows(nn.Module):
+    """Windows of a series, scaled by their own mean and deviation; outputs are changes from a simple forecast.
+
+    Inputs are float32 [batch, history + horizon, column]: `values` columns that are known in the first `history` steps
+    only, targets first, then columns that are known in all steps. The simple forecast is the value one season before,
+    or a ridge regression on the scaled window, fitted in closed form; the network learns what it misses, in units of
+    the window's mean change over a season.
+
+    Args:
+        columns: Columns of the input.
+        values: Columns that are not known in advance.
+        targets: Forecast columns, the first of `values`.
+        history: Steps of the past.
+        horizon: Steps to come.
+        season: Steps after which the series roughly repeats itself.
+        linear: Whether the simple forecast is the regression.
+
+    Source: Kim et al. 2022 (scaling by the window, RevIN); Lai et al. 2018 (linear part beside a recurrent one, LSTNet).
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    weight: Tensor
+
+    def __init__(
+        self, columns: int, values: int, targets: int, *, history: int, horizon: int, season: int, linear: bool
+    ) -> None:
+        super().__init__()
+        self.values, self.targets, self.history, self.horizon = values, targets, history, horizon
+        self.season, self.linear = season, linear
+        # The step of the past that each forecast starts from.
+        self.anchors = [history - season + step % season for step in range(horizon)]
+        known = columns - values
+        self.features = values + 2 * known
+        self.register_buffer("mean", torch.zeros(columns))
+        self.register_buffer("deviation", torch.ones(columns))
+        rows = history * values + 2 * known + 1 if linear else 0
+        self.register_buffer("weight", torch.zeros(rows, horizon * targets))
+
+    def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
+        """Compute mean and deviation of each column over the past of all windows, and the regression."""
+        past = inputs[:, : self.history].double()
+        self.mean.copy_(past.mean((0, 1)))
+        self.deviation.copy_(past.std((0, 1)).clamp_min(1e-6))
+        if self.linear:
+            mean, deviation = self._scale(inputs)
+            scaled = ((targets - mean) / deviation).flatten(1)
+            self.weight.copy_(ridge(self._regressors(inputs).double(), scaled.double()))
+
+    def prepare(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Convert raw values to float32 [batch, history, feature].
+
+        A step has the scaled values, what is known of the step, and what is known of the step one horizon later, so
+        that the last steps tell what is known of the steps to come.
+        """
+        known = self._known(inputs)
+        return torch.cat([self._scaled(inputs), known[:, : self.history], known[:, -self.history :]], -1)
+
+    def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
+        """Convert float32 [batch, horizon, target] to changes from the simple forecast, [batch, horizon × target]."""
+        return ((targets - self._forecast(inputs)) / self._unit(inputs)).flatten(1)
+
+    def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
+        """Convert quantiles of changes [batch, horizon × target, level] to values [batch, horizon, target, level]."""
+        changes = outputs.unflatten(1, (self.horizon, self.targets)) * self._unit(inputs).unsqueeze(-1)
+        return self._forecast(inputs).unsqueeze(-1) + changes
+
+    def _forecast(self, inputs: Tensor) -> Tensor:
+        """Return the simple forecast, [batch, horizon, target]."""
+        if not self.linear:
+            return inputs[:, self.anchors, : self.targets]
+        mean, deviation = self._scale(inputs)
+        scaled = (self._regressors(inputs) @ self.weight).unflatten(1, (self.horizon, self.targets))
+        return mean + scaled * deviation
+
+    def _unit(self, inputs: Tensor) -> Tensor:
+        """Return the root mean square change over a season within each window, [batch, 1, target]."""
+        past = inputs[:, : self.history, : self.targets]
+        changes = past[:, self.season :] - past[:, : -self.season]
+        return (changes.square().mean(1, keepdim=True) + self._least(self.targets)).sqrt()
+
+    def _regressors(self, inputs: Tensor) -> Tensor:
+        """Return the scaled window, what is known of its last step and of the last step to come, and 1."""
+        known = self._known(inputs)
+        ends = [known[:, self.history - 1], known[:, -1]]
+        return torch.cat([self._scaled(inputs).flatten(1), *ends, torch.ones_like(inputs[:, 0, :1])], 1)
+
+    def _known(self, inputs: Tensor) -> Tensor:
+        return ((inputs - self.mean) / self.deviation)[:, :, self.values :]
+
+    def _scaled(self, inputs: Tensor) -> Tensor:
+        past = inputs[:, : self.history, : self.values]
+        mean = past.mean(1, keepdim=True)
+        return (past - mean) / ((past - mean).square().mean(1, keepdim=True) + self._least(self.values)).sqrt()
+
+    def _scale(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and deviation of the targets in each window, [batch, 1, target]."""
+        past = inputs[:, : self.history, : self.targets]
+        mean = past.mean(1, keepdim=True)
+        return mean, ((past - mean).square().mean(1, keepdim=True) + self._least(self.targets)).sqrt()
+
+    def _least(self, columns: int) -> Tensor:
+        # A window in which nothing changes still has a scale.
+        return (0.01 * self.deviation[:columns]).square()
+
+
+def ridge(inputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the weights of a ridge regression whose strength has the least leave-one-out error.
+
+    Args:
+        inputs: float64 [sample, feature].
+        targets: float64 [sample, output].
+
+    Returns:
+        float64 [feature, output].
+    """
+    left, sizes, right = torch.linalg.svd(inputs, full_matrices=False)
+    projected = left.T @ targets
+    best, weights = torch.inf, torch.zeros_like(right.T @ projected)
+    for strength in torch.logspace(-4, 4, 17, dtype=torch.float64) * len(inputs) / inputs.shape[1]:
+        shrunk = sizes.square() / (sizes.square() + strength)
+        leverage = (left.square() * shrunk).sum(1, keepdim=True)
+        error = ((targets - left @ (shrunk[:, None] * projected)) / (1 - leverage)).square().mean()
+        if error < best:
+            best, weights = float(error), right.T @ ((shrunk / sizes.clamp_min(1e-12))[:, None] * projected)
+    return weights
