@@ -96,6 +96,9 @@ log_return:
 return_quantiles:
   {domain: prices, kind: return_quantiles, dataset: stock, window: 5, volatility_window: 10,
    quantiles: [0.1, 0.25, 0.5, 0.75, 0.9]}
+forecast:
+  {domain: series, kind: forecast, dataset: sensors, history: 14, horizon: 3, targets: [load, heat], inputs: [wind],
+   known: [holiday], season: 7, start: linear, quantiles: [0.1, 0.5, 0.9], splits: {refits: 2, valid_share: 0.2}}
 text_class:
   {domain: texts, kind: classification, dataset: reviews, classes: [bad, good], max_tokens: 14,
    tokenizer: {kind: word, vocabulary_size: 40}, splits: &shares {valid_share: 0.2, test_share: 0.2}}

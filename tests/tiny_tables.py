@@ -40,6 +40,26 @@ def texts(count: int = 160, *, rated: bool = False, seed: int = 0) -> pa.Table:
     return table("texts", rows)
 
 
+def series(days: int = 120, seed: int = 0) -> pa.Table:
+    """Return two series of days, whose load follows the day of the week, a holiday and the wind of the day before."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for name in ("north", "south"):
+        at = np.arange(days)
+        wind, holiday = rng.normal(0, 1, days), (rng.random(days) < 0.1).astype(float)
+        load = 50 + 10 * np.sin(2 * np.pi * at / 7) - 8 * holiday + 2 * np.roll(wind, 1) + rng.normal(0, 0.5, days)
+        columns = {
+            "series": pa.array([name] * days),
+            "time": pa.array((np.datetime64("2021-03-01") + at).astype("datetime64[s]")),
+            "load": load,
+            "heat": load / 3 + rng.normal(0, 0.5, days),
+            "wind": wind,
+            "holiday": holiday,
+        }
+        parts.append(pa.table(columns))
+    return pa.concat_tables(parts)
+
+
 def pairs(count: int = 160, seed: int = 0) -> pa.Table:
     """Return one to six numbers in English, and in French in the opposite order."""
     rng = np.random.default_rng(seed)

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 INTERNAL = frozenset({"inputs", "last_price", "times", "text", "row", "reason", "set_aside", "truncated"})
 """Columns that the predictions do not carry over.
 
-`last_price` float64: the last known price, in USD. `times` list<timestamp>: of the steps that are forecast. `text` string: as in the file. `row` int64: the row's number in the
-file, from 0. `reason` string: why the row cannot be scored; null if it can. `set_aside` bool: whether the row is only a
-part of what is scored, such as a day of prices, whose share of the file the reader has checked. `truncated` bool:
-whether the graph reads only the beginning of the row.
+`last_price` float64: the last known price, in USD. `times` list<timestamp>: those of the steps that are forecast.
+`text` string: as in the file. `row` int64: the row's number in the file, from 0. `reason` string: why the row cannot be
+scored; null if it can. `set_aside` bool: whether the row is only a part of what is scored, such as a day of prices,
+whose share of the file the reader has checked. `truncated` bool: whether the graph reads only the beginning of the row.
 """
 READ_ERRORS = (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error, UnicodeDecodeError)
 """What the libraries raise for a broken file."""

@@ -21,7 +21,7 @@ class SeriesWindows(nn.Module):
         season: Steps after which the series roughly repeats itself.
         linear: Whether the simple forecast is the regression.
 
-    Source: Kim et al. 2022 (scaling by the window, RevIN); Lai et al. 2018 (linear part beside a recurrent one, LSTNet).
+    Source: Kim et al. 2022 (scaling by the window, RevIN); Lai et al. 2018 (a linear part beside a recurrent one).
     """
 
     mean: Tensor
@@ -64,7 +64,8 @@ class SeriesWindows(nn.Module):
 
     def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
         """Convert float32 [batch, horizon, target] to changes from the simple forecast, [batch, horizon × target]."""
-        return ((targets - self._forecast(inputs)) / self._unit(inputs)).flatten(1)
+        changes: Tensor = (targets - self._forecast(inputs)) / self._unit(inputs)
+        return changes.flatten(1)
 
     def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
         """Convert quantiles of changes [batch, horizon × target, level] to values [batch, horizon, target, level]."""
@@ -73,11 +74,11 @@ class SeriesWindows(nn.Module):
 
     def _forecast(self, inputs: Tensor) -> Tensor:
         """Return the simple forecast, [batch, horizon, target]."""
-        if not self.linear:
-            return inputs[:, self.anchors, : self.targets]
-        mean, deviation = self._scale(inputs)
-        scaled = (self._regressors(inputs) @ self.weight).unflatten(1, (self.horizon, self.targets))
-        return mean + scaled * deviation
+        forecast: Tensor = inputs[:, self.anchors, : self.targets]
+        if self.linear:
+            mean, deviation = self._scale(inputs)
+            forecast = mean + (self._regressors(inputs) @ self.weight).view(forecast.shape) * deviation
+        return forecast
 
     def _unit(self, inputs: Tensor) -> Tensor:
         """Return the root mean square change over a season within each window, [batch, 1, target]."""

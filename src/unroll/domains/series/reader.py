@@ -43,7 +43,8 @@ def last_steps(path: Path, spec: SeriesInput, reading: SeriesReading) -> pa.Reco
         raise FormatError(f"{path} has no column {missing[0]!r}; found {', '.join(table.column_names[2:])[:200]}")
     frequency = Frequency(*spec.step)
     width = len(columns) + 2 * len(spec.periods)
-    names, lasts, times, inputs = [], [], [], []
+    names: list[str] = []
+    lasts, times, inputs = [], [], []
     reasons: dict[int, str] = {}
     for name, rows in by_series(table).items():
         moment = rows["time"].to_numpy().astype("datetime64[s]")

@@ -115,7 +115,8 @@ def _windows(
     # Of the steps to come, only targets and known columns have to be there.
     needed_later = np.ones(one.values.shape[1], bool)
     needed_later[len(section.targets) : unknown] = False
-    usable = ~empty.any(1)[steps[:, :history]].any(1) & ~empty[:, needed_later].any(1)[steps[:, history:]].any(1)
+    before, later = (np.asarray(one.any(axis=1)) for one in (empty, empty[:, needed_later]))
+    usable = ~(before[steps[:, :history]].any(1) | later[steps[:, history:]].any(1))
     steps = steps[usable]
     known_later = np.concatenate([one.values, calendar(one.times, periods)], 1)
     inputs = known_later[steps].astype(np.float32)

@@ -177,16 +177,14 @@ def regular(name: str, rows: pa.Table, columns: tuple[str, ...], frequency: Freq
     """
     times = rows["time"].to_numpy().astype("datetime64[s]")
     index = frequency.index(times)
-    if (index < 0).any() or (np.diff(index) <= 0).any():
-        row = int((index < 0).argmax() if (index < 0).any() else (np.diff(index) <= 0).argmax() + 1)
+    if (index < 0).any():
         raise DataError(
-            f"series {name}: the time {times[row]} is not {frequency} after others; times have to be regular from "
-            f"{times[0]} on"
+            f"series {name}: the time {times[int((index < 0).argmax())]} is not a whole number of steps ({frequency}) "
+            f"after {times[0]}"
         )
-    steps = index - index[0]
-    values = np.full((int(steps[-1]) + 1, len(columns)), np.nan)
+    values = np.full((int(index[-1]) + 1, len(columns)), np.nan)
     for place, column in enumerate(columns):
-        values[steps, place] = rows[column].to_numpy(zero_copy_only=False).astype(np.float64)
+        values[index, place] = rows[column].to_numpy(zero_copy_only=False).astype(np.float64)
     if fill != "none":
         values = np.stack([_filled(one, fill) for one in values.T], 1)
     grid = np.concatenate([times[:1], frequency.after(times[0], len(values) - 1)])

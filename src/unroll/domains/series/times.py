@@ -25,7 +25,7 @@ def parse_time(text: str, date_format: str | None, timezone: str | None) -> date
         ValueError: It is not in the format, or without one not in ISO 8601.
     """
     if date_format:
-        found = datetime.strptime(text, date_format)  # noqa: DTZ007 -- local times have no offset
+        found = datetime.strptime(text, date_format)
     else:
         text = re.sub(r"^(\d{4})/(\d{1,2})/", r"\1-\2-", text)
         found = datetime.fromisoformat({4: f"{text}-01-01", 7: f"{text}-01"}.get(len(text), text))
@@ -49,7 +49,7 @@ class Frequency:
     month_end: bool = False
 
     def index(self, times: Times) -> NDArray[np.int64]:
-        """Return the number of steps from 1970 to each time; -1 for a time that is not on the grid of `times[0]`."""
+        """Return the number of steps from the first time to each; -1 for one that is not a whole number of steps."""
         if self.unit == "weekdays":
             found = np.busday_count("1970-01-01", times.astype("datetime64[D]"))
             odd = ~np.is_busday(times.astype("datetime64[D]"))
@@ -59,22 +59,22 @@ class Frequency:
         else:
             found = times.astype("datetime64[s]").astype(np.int64)
             odd = np.zeros(len(times), bool)
-        first = found[0]
-        odd |= (found - first) % self.count != 0
-        return np.where(odd, -1, (found - first) // self.count + first // self.count)
+        steps: NDArray[np.int64] = np.where(odd | ((found - found[0]) % self.count != 0), -1, found - found[0])
+        return steps // self.count
 
     def after(self, last: np.datetime64, steps: int) -> Times:
         """Return the times of the next steps."""
         ahead = self.count * np.arange(1, steps + 1)
+        found: Times
         if self.unit == "weekdays":
             days = np.busday_offset(last.astype("datetime64[D]"), ahead, roll="backward")
-            return days.astype("datetime64[s]") + (last - last.astype("datetime64[D]"))
-        if self.unit == "months":
-            months = last.astype("datetime64[M]") + ahead
-            if self.month_end:
-                return (months + 1).astype("datetime64[D]").astype("datetime64[s]") - np.timedelta64(_DAY, "s")
-            return months.astype("datetime64[s]") + (last - last.astype("datetime64[M]").astype("datetime64[s]"))
-        return last + ahead.astype("timedelta64[s]")
+            found = days.astype("datetime64[s]") + (last - last.astype("datetime64[D]"))
+        elif self.unit == "months":
+            edges = (last.astype("datetime64[M]") + ahead + int(self.month_end)).astype("datetime64[s]")
+            found = edges + _within_month(np.array([last]), self.month_end)[0].astype("timedelta64[s]")
+        else:
+            found = last + ahead.astype("timedelta64[s]")
+        return found
 
     def __str__(self) -> str:
         """Return the step in words: `1 hour`, `7 days`, `3 months`."""
@@ -91,7 +91,8 @@ def _within_month(times: Times, month_end: bool) -> NDArray[np.int64]:
     """Return the seconds since the month began, or until it ends."""
     months = times.astype("datetime64[M]")
     edge = (months + int(month_end)).astype("datetime64[s]")
-    return (times.astype("datetime64[s]") - edge).astype(np.int64)
+    seconds: NDArray[np.int64] = (times.astype("datetime64[s]") - edge).astype(np.int64)
+    return seconds
 
 
 def frequency_of(series: Sequence[Times]) -> Frequency:
