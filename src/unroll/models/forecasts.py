@@ -64,12 +64,12 @@ class SeriesWindows(nn.Module):
 
     def encode_target(self, targets: Tensor, inputs: Tensor) -> Tensor:
         """Convert float32 [batch, horizon, target] to changes from the simple forecast, [batch, horizon × target]."""
-        changes: Tensor = (targets - self._forecast(inputs)) / self._unit(inputs)
+        changes = (targets - self._forecast(inputs)) / self._unit(inputs)
         return changes.flatten(1)
 
     def decode(self, outputs: Tensor, inputs: Tensor) -> Tensor:
         """Convert quantiles of changes [batch, horizon × target, level] to values [batch, horizon, target, level]."""
-        changes = outputs.unflatten(1, (self.horizon, self.targets)) * self._unit(inputs).unsqueeze(-1)
+        changes: Tensor = outputs.unflatten(1, (self.horizon, self.targets)) * self._unit(inputs).unsqueeze(-1)
         return self._forecast(inputs).unsqueeze(-1) + changes
 
     def _forecast(self, inputs: Tensor) -> Tensor:

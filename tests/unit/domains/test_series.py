@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,7 +12,7 @@ from raw_files import read
 from sklearn.linear_model import Ridge
 
 from unroll.domains.series.config import SeriesReading
-from unroll.domains.series.metrics import baselines, forecast_scores
+from unroll.domains.series.metrics import baselines, forecast_scores, live_metrics
 from unroll.domains.series.reader import last_steps
 from unroll.domains.series.samples import make_samples
 from unroll.domains.series.table import by_series, read_series, regular
@@ -184,6 +185,16 @@ def test_scores_by_hand(tiny):
     losses = [0.1 * 2 + 0.5 * 1 + 0.1 * 1, 0.9 * 1 + 0.5 * 3 + 0.1 * 4]
     assert found["pinball"] == pytest.approx(np.mean(losses) / 3 / 2)
     assert [one["mase"] for one in found["by_step"]] == [0.5, 1.5]
+
+
+def test_live_errors_of_all_steps_and_targets():
+    steps = [
+        {"time": HOURS[place], "load": 3.0 + place, "load_q10": 0.0, "heat": 1.0, "heat_q10": 0.0} for place in (0, 1)
+    ]
+    rows = pd.DataFrame({"row_id": ["a", "b"], "prediction": [steps, steps[:1]], "truth": ["3 1 5 1", [3.0, 0.0]]})
+    assert live_metrics("forecast", rows) == {"mae": pytest.approx((0 + 0 + 1 + 0 + 0 + 1) / 6)}
+    with pytest.raises(DataError, match="row_id a: 2 true values, but 4 were forecast"):
+        live_metrics("forecast", rows.assign(truth="1 2"))
 
 
 def test_baselines_of_a_periodic_series_and_their_quantiles(tiny):

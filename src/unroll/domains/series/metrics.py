@@ -199,8 +199,11 @@ def live_metrics(kind: str, rows: "pd.DataFrame") -> Live:
     del kind
     errors: list[float] = []
     for row, truth, forecast in zip(rows["row_id"], rows["truth"], rows["prediction"], strict=True):
-        ours, theirs = np.asarray(forecast, np.float64).ravel(), np.asarray(truth, np.float64).ravel()
+        # A step has its time, and each target by its name and with its quantiles.
+        targets = [name for name in forecast[0] if any(other.startswith(f"{name}_q") for other in forecast[0])]
+        ours = [step[name] for step in forecast for name in targets]
+        theirs = np.asarray(truth.split() if isinstance(truth, str) else truth, np.float64).ravel()
         if len(ours) != len(theirs):
             raise DataError(f"row_id {row}: {len(theirs)} true values, but {len(ours)} were forecast")
-        errors += np.abs(ours - theirs).tolist()
+        errors += np.abs(np.asarray(ours) - theirs).tolist()
     return {"mae": float(np.mean(errors))}
