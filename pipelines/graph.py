@@ -36,23 +36,31 @@ class Plan:
     stale: frozenset[str]
 
 
-def read_plan(only: Collection[str] | None = None) -> Plan:
+def read_plan(only: Collection[str] | None = None, meanwhile: Callable[[], object] = lambda: None) -> Plan:
     """Ask DVC for its graph, and for what has changed.
 
     Args:
         only: The experiments of the run; by default all stages belong to it.
+        meanwhile: Called while DVC reads, which takes seconds.
 
     Raises:
         DvcError: The folder is not a DVC repository, its dvc.yaml is faulty, or there is no such experiment.
     """
     command = [sys.executable, "-m", "pipelines.dvc_process", "read"]
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", env=environment(), check=False
-    )
-    if done.returncode != 0:
-        output = redacted(done.stderr.strip() or done.stdout.strip() or "no output")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, encoding="utf-8", env=environment()
+    ) as child:
+        try:
+            meanwhile()
+            out, errors = child.communicate()
+        except BaseException:
+            child.kill()
+            raise
+    if child.returncode != 0:
+        output = redacted(errors.strip() or out.strip() or "no output")
         raise DvcError(f"DVC cannot read the stages of {Path.cwd()}:\n{output}")
-    read = json.loads(done.stdout)
+    read = json.loads(out)
     graph = {stage: frozenset(upstream) for stage, upstream in read["stages"].items()}
     wanted = needed_for(graph, only) if only else set(graph)
     return Plan(graph, frozenset(wanted), frozenset(_with_downstream(graph, read["changed"]) & wanted))

@@ -4,16 +4,14 @@ It needs no server: without PREFECT_API_URL, Prefect starts one for the run, unl
 """
 
 import argparse
+import importlib
 import signal
 import sys
 from collections.abc import Sequence
 
 from pipelines.graph import DvcError, read_plan
-from pipelines.summary import print_line, print_results, read_results
 from unroll.errors import UNAVAILABLE_EXIT, ParameterError, ServiceUnavailable, UnrollError
-from unroll.promotion.results import exported, unexamined
 from unroll.redaction import escape_what_the_terminal_lacks, redacted
-from unroll.tracking import unsent
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(slots: int | None, only: list[str] | None) -> int:
-    plan = read_plan(only)
+    # Half a second of imports while DVC reads its graph.
+    plan = read_plan(only, meanwhile=lambda: importlib.import_module("pipelines.summary"))
+    from pipelines.summary import print_line, print_results, read_results
+    from unroll.promotion.results import exported, unexamined
+    from unroll.tracking import unsent
+
     if not plan.stale and not unexamined(only) and not unsent(only or exported()):
         print_results(read_results(only), complete=only is None)
         print_line(f"Nothing to do: all {len(plan.wanted)} stages are up to date.")

@@ -67,7 +67,7 @@ def default_slots() -> int:
 
 
 def require_success(states: Mapping[str, State[Any]], gates_error: UnrollError | None) -> None:
-    """Raise TrainingFlowError where a stage or the gates failed, or ServiceUnavailable if only servers were to blame."""
+    """Raise TrainingFlowError where a stage or a gate failed, or ServiceUnavailable if servers alone are to blame."""
     blocked = [stage for stage, state in states.items() if state.name == "NotReady"]
     failed = [state for state in states.values() if not state.is_completed() and state.name != "NotReady"]
     lines = [str(state.result(raise_on_failure=False)) for state in failed]

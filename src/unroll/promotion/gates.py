@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from unroll.evaluation.statistics import Interval, Losses, paired_bootstrap
+if TYPE_CHECKING:
+    from unroll.evaluation.statistics import Interval, Losses
 
 PARITY, FRESH, BASELINE, CHAMPION = "parity", "fresh process", "baseline", "champion"
 GATES = (PARITY, FRESH, BASELINE, CHAMPION)
@@ -89,7 +90,7 @@ class Difference:
     Source: Piaggio et al. 2012, Reporting of noninferiority and equivalence randomized trials, JAMA 308.
     """
 
-    interval: Interval
+    interval: "Interval"
     margin: float
     share: float
     rows: int
@@ -132,11 +133,14 @@ class Difference:
         )
 
 
-def difference(losses: Losses, other: Losses, share: float, headline: Headline) -> Difference:
+def difference(losses: "Losses", other: "Losses", share: float, headline: Headline) -> Difference:
     """Compare two models by their losses on the same rows, with a margin relative to the other one's metric.
 
     Where a higher metric is better, a loss is 1 − its value for the row; otherwise the loss is the error itself.
     """
+    # Imported here: `make run` reads decisions, without numpy.
+    from unroll.evaluation.statistics import paired_bootstrap
+
     mean = float(other.mean())
     margin = share * (1 - mean if headline.higher_is_better else mean)
     return Difference(paired_bootstrap(losses, other), margin, share, len(losses), headline)
