@@ -179,6 +179,17 @@ def test_results_that_other_tools_read(project, experiment):
     assert experiment in (project.path / "models/leaderboard.html").read_text()
 
 
+def test_an_experiment_in_a_folder_of_its_own_has_own_data(tiny, tmp_path):
+    project, stages = Project(tmp_path / "own", tiny), ("ingest@stock", "ingest@mnist")
+    project.run("dvc", "add", "data/own/prices.csv", "data/own/digits")
+    project.run("dvc", "repro", *stages)
+    project.run("git", "add", ".")
+    project.run("git", "-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "--quiet", "-m", "Own data")
+    output = project.run("dvc", "exp", "run", "--temp", "-S", "datasets.stock.ticker=TWO", *stages)
+    assert output.count("Running stage") == 1
+    assert "Running stage 'ingest@stock'" in output
+
+
 def test_outputs_hold_nothing_of_this_machine(project):
     for stage in lock(project).values():
         for out in stage.get("outs", []):
