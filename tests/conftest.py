@@ -113,6 +113,9 @@ tunes:
    decoding: {beams: 2, max_length: 10, temperature: 0.8}}
 recording_class:
   {domain: recordings, kind: classification, dataset: spoken_digits, voices: 3, valid_share: 0.2, test_share: 0.2}
+sound_class:
+  {domain: recordings, kind: classification, dataset: words, valid_share: 0.25, test_share: 0.25,
+   front_end: {kind: mfcc, window_ms: 4, hop_ms: 2, mels: 6, coefficients: 5}}
 strip_columns:
   {domain: strips, kind: column_labels, dataset: mnist, digits: [1, 2], columns: 70, train: 40, valid: 10, test: 12}
 strip_captions:
@@ -246,6 +249,8 @@ class Tiny:
     def table(self, kind: str, section: Any) -> pa.Table:
         if section.domain == "texts":
             return tiny_tables.texts(rated=section.thresholds is not None)
+        if kind == "sound_class":
+            return tiny_tables.sound()
         domain = self.table_domain(kind)
         own = {"digits": self.digits, "prices": self.prices}
         table: pa.Table = (own.get(domain) or getattr(tiny_tables, domain))()

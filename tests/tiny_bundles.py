@@ -299,8 +299,8 @@ def tagger(folder: Path, characters: int = 2) -> Path:
     return write(folder, about, nodes, constants, books)
 
 
-def recordings(folder: Path) -> Path:
-    """Write a model that predicts the class nearest to the mean of the first feature."""
+def recordings(folder: Path, sample_rate: int | None = None) -> Path:
+    """Write a model that predicts the class nearest to the mean of the first feature; with a rate, of sound."""
     nodes, constants = _near("mean", 3)
     before = [
         helper.make_node("Gather", ["inputs", "feature"], ["values"], axis=2),
@@ -311,7 +311,8 @@ def recordings(folder: Path) -> Path:
     constants |= {"axes": np.array([1]), "feature": np.array(0)}
     inputs = [tensor("inputs", "float32", ["batch", "time", 2]), TOKENS[1]]
     outputs = [tensor("label", "int64", ["batch"]), tensor("probabilities", "float32", ["batch", 3])]
-    about = card("recording_class", inputs, outputs, array={"column": "frames", "variable_length": True})
+    array = {"column": "samples" if sample_rate else "frames", "variable_length": True, "sample_rate": sample_rate}
+    about = card("recording_class", inputs, outputs, array=array)
     return write(folder, about, before + nodes, constants)
 
 

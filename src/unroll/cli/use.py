@@ -22,9 +22,12 @@ What a file holds depends on the model:
   prices               one row per day: date and the columns that the model reads (Parquet, CSV, TSV)
   text                 a column `text`; for translations `source`, for prompts `prompt`, for tags `tokens`
                        (Parquet, CSV, TSV, JSONL, JSON), or plain text with one row per line (.txt)
-  recordings, strips   a column of lists of numbers: `frames` or `pixels` (Parquet)
-Text files and IDX may be gzipped or alone in a zip archive; a folder of Parquet parts is read as one file. Ids are read
-from `row_id` (for texts and images, also `id`), or rows are numbered from 0.
+  recordings           sound (wav, flac, ogg), where the model was trained on sound; or a column of lists: `samples`, or
+                       else `frames` (Parquet)
+  strips               a column of lists of numbers: `pixels` (Parquet)
+Text files and IDX may be gzipped or alone in a zip archive; a folder of Parquet parts or of sound files is read as one
+file. Ids are read from `row_id` (for texts and images, also `id`), or rows are numbered from 0; the id of a sound file
+is its name.
 Rows that cannot be scored (empty texts, missing pixels) go to FOLDER/STEM.quarantine.parquet, with the reason.
 """
 # Not read from DecodingConfig: pydantic takes longer to import than all else that --help needs.

@@ -138,7 +138,8 @@ class RowExpectations(Section):
     max_duplicates: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Largest share of rows that repeat an earlier row, from 0 to 1."""
     max_length: Annotated[int, Field(ge=1)] = 10_000
-    """Maximum length of a row: characters of a text, frames of a recording, tokens of a tagged sentence."""
+    """Maximum length of a row: characters of a text, frames of a recording (of sound, 10 ms each), tokens of a tagged
+    sentence."""
 
 
 class RowDataset(DatasetSection):

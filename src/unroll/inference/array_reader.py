@@ -93,6 +93,9 @@ def _values(cell: pa.Array | None, card: Card) -> NDArray[Any] | str:
             widths = np.where(cell.is_null().to_numpy(zero_copy_only=False), 0, widths)
             return f"a time step of {widths[widths != width][0]} values, expected {width}"
         cell = cell.flatten()
+    elif required(card.array).sample_rate:
+        zeros = pa.array(np.zeros(-len(cell) % width)).cast(cell.type)
+        cell = pa.concat_arrays([cell, zeros])
     elif len(cell) % width:
         return f"{len(cell)} values, which is not a multiple of {width}, the values of a time step"
     if cell.null_count:

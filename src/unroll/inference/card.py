@@ -92,6 +92,8 @@ class ArrayInput(_Part):
     column: Annotated[str, Field(min_length=1)]
     variable_length: bool
     """Whether rows may have different numbers of time steps."""
+    sample_rate: Annotated[int, Field(ge=1)] | None = None
+    """Samples a second, if a row is sound; a time step is then a number of samples, the last one filled with zeros."""
 
 
 class Card(_Part):
@@ -118,6 +120,8 @@ class Card(_Part):
     data: dict[str, str] = Field(default_factory=dict)
     """DVC md5 of the data that the model was trained on."""
     metrics: dict[str, Any] = Field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    """Sentences about the data and splits that the metrics are to be read with."""
 
     @property
     def interface(self) -> Interface:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from unroll.errors import DataError
 from unroll.inference.file_scorer import FileScorer, Scored
-from unroll.sources.forms import is_hidden, is_parquet_folder, stem_of
+from unroll.sources.forms import is_hidden, is_table_folder, stem_of
 
 if TYPE_CHECKING:
     from unroll.config.decoding import DecodingConfig
@@ -25,7 +25,7 @@ def predict(
 ) -> list[Scored]:
     """Score a file, or every file of a folder except hidden ones, into `output_dir`/STEM.parquet.
 
-    A folder of Parquet parts is scored like one file.
+    A folder of Parquet parts or of sound files is scored like one file.
 
     Rows that cannot be scored go to `output_dir`/STEM.quarantine.parquet. For the limits see `FileScorer`.
 
@@ -47,13 +47,13 @@ def predict(
 
 def _files(folder: Path) -> list[Path]:
     return sorted(
-        path for path in folder.iterdir() if not is_hidden(path.name) and (path.is_file() or is_parquet_folder(path))
+        path for path in folder.iterdir() if not is_hidden(path.name) and (path.is_file() or is_table_folder(path))
     )
 
 
 def _outputs(source: Path, output_dir: Path) -> list[tuple[Path, Path, Path]]:
     if source.is_dir():
-        files = [source] if is_parquet_folder(source) else _files(source)
+        files = [source] if is_table_folder(source) else _files(source)
         if not files:
             raise DataError(f"{source} holds no files; expected files to score")
     elif source.is_file():

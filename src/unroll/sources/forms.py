@@ -10,7 +10,7 @@ from typing import Literal
 from unroll.errors import FormatError
 from unroll.sources.packed import open_plain
 
-Form = Literal["parquet", "csv", "tsv", "jsonl", "txt", "idx", "npz"]
+Form = Literal["parquet", "csv", "tsv", "jsonl", "txt", "idx", "npz", "sound"]
 NAMES: Mapping[Form, str] = {
     "parquet": "Parquet",
     "csv": "CSV",
@@ -19,6 +19,7 @@ NAMES: Mapping[Form, str] = {
     "txt": "plain text",
     "idx": "IDX",
     "npz": "NumPy's npz",
+    "sound": "sound (wav, flac or ogg)",
 }
 """As messages have them."""
 _ENDINGS: Mapping[str, Form] = {
@@ -30,6 +31,9 @@ _ENDINGS: Mapping[str, Form] = {
     ".json": "jsonl",
     ".txt": "txt",
 }
+_SOUND = (".wav", ".flac", ".ogg")
+_BESIDE_SOUND = (".csv", ".tsv", ".txt", ".md")
+"""Endings of files that describe the sound files of a folder."""
 _SAVE = "save it as CSV or Parquet"
 _UNPACK = "unpack it"
 _NOT_TEXT = (
@@ -57,13 +61,15 @@ _PARQUET_MARKERS = ("_SUCCESS", "_metadata", "_common_metadata")
 
 
 def form_of(path: Path) -> Form:
-    """Return a file's form; a folder is one of Parquet parts.
+    """Return a file's form; a folder is one of sound files or of Parquet parts.
 
     Raises:
         FormatError: It is in no form that can be read.
     """
     if path.is_dir():
-        return "parquet"
+        return "sound" if is_sound_folder(path) else "parquet"
+    if is_sound(path):
+        return "sound"
     suffixes = [suffix.lower() for suffix in path.suffixes]
     start = start_of(path)
     if start[:4] == b"PAR1":
@@ -156,6 +162,30 @@ def is_parquet_folder(path: Path) -> bool:
         or any(one.is_dir() and "=" in one.name for one in visible)
         or all(one.name.startswith("part-") and one.name.endswith(".parquet") for one in visible)
     )
+
+
+def is_sound(path: Path) -> bool:
+    """Return whether a file's name is that of a sound file."""
+    return path.name.lower().endswith(_SOUND)
+
+
+def is_sound_folder(path: Path) -> bool:
+    """Return whether a folder is one table of recordings: it has sound files, and besides only text about them."""
+    if not path.is_dir():
+        return False
+    names = [
+        file.name.lower()
+        for file in path.rglob("*")
+        if file.is_file() and not any(map(is_hidden, file.relative_to(path).parts))
+    ]
+    return any(name.endswith(_SOUND) for name in names) and all(
+        name.endswith((*_SOUND, *_BESIDE_SOUND)) for name in names
+    )
+
+
+def is_table_folder(path: Path) -> bool:
+    """Return whether a folder is scored as one table."""
+    return is_parquet_folder(path) or is_sound_folder(path)
 
 
 def is_hidden(name: str) -> bool:

@@ -74,6 +74,7 @@ def _line(name: str, samples: Samples) -> str:
         parts += [
             f"{count} rows{'' if part == 'all' else f' of {part}'} left out: {why}" for why, count in reasons.items()
         ]
+    parts += samples.notes.get("remarks", [])
     return f"{name}: inputs {list(inputs.shape)} {inputs.dtype}; {'; '.join(parts)}"
 
 

@@ -10,8 +10,8 @@ import tiny_tables
 from raw_files import read
 
 from unroll.domains.recordings.dataset import schema
-from unroll.domains.recordings.metrics import baselines, frame_statistics, per_sample_loss, score
-from unroll.domains.recordings.samples import make_samples
+from unroll.domains.recordings.metrics import baselines, per_sample_loss, score
+from unroll.domains.recordings.samples import frame_statistics, make_samples
 from unroll.errors import DataError, FormatError, SplitError
 from unroll.features.samples import Fold, Samples
 
@@ -28,8 +28,8 @@ def _file(folder, name="own.npz", **arrays):
 def test_frames_are_cut_by_lengths_and_survive_parquet(tmp_path):
     ingested = read("recordings", _file(tmp_path, **GOOD, sex=np.array([0])))
     assert ingested.table.to_pylist() == [
-        {"row_id": 0, "split": None, "label": 3, "frames": [[0, 1], [2, 3]]},
-        {"row_id": 1, "split": None, "label": 1, "frames": [[4, 5], [6, 7], [8, 9], [10, 11]]},
+        {"row_id": 0, "split": None, "label": 3, "speaker": None, "frames": [[0, 1], [2, 3]]},
+        {"row_id": 1, "split": None, "label": 1, "speaker": None, "frames": [[4, 5], [6, 7], [8, 9], [10, 11]]},
     ]
     about = {"file": "own.npz", "rows": 2, "frames": 6, "features": 2, "ignored_arrays": ["sex"]}
     assert ingested.sources == [{"path": "own.npz", "files": [about]}]

@@ -85,6 +85,7 @@ FIXED = [
 VARIABLE = [
     ("text_class", ("lstm",), True, 2, "mean"),
     ("recording_class", ("rnn",), True, 1, "max"),
+    ("sound_class", ("gru",), True, 2, "mean"),
     ("tags", ("gru",), True, 1, "last"),
 ]
 

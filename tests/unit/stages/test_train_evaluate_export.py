@@ -33,6 +33,7 @@ PLOTS = {
     "language_model": {"neighbors.png"},
     "tunes": {"neighbors.png"},
     "recording_class": set(),
+    "sound_class": set(),
     "strip_columns": set(),
     "strip_captions": {"neighbors.png"},
     "tags": {"neighbors.png"},
