@@ -118,6 +118,8 @@ sound_class:
    front_end: {kind: mfcc, window_ms: 4, hop_ms: 2, mels: 6, coefficients: 5}}
 strip_columns:
   {domain: strips, kind: column_labels, dataset: mnist, digits: [1, 2], columns: 70, train: 40, valid: 10, test: 12}
+strip_reading:
+  {domain: strips, kind: reading, dataset: mnist, digits: [1, 2], columns: 70, train: 40, valid: 10, test: 12}
 strip_captions:
   {domain: strips, kind: captions, dataset: mnist, digits: [1, 2], columns: 70, train: 40, valid: 10, test: 12,
    decoding: {beams: 3, max_length: 5}}

@@ -18,6 +18,16 @@ class Layer(Section):
     units: Positive
 
 
+class Convolution(Section):
+    """A convolution over time, followed by a rectifier."""
+
+    channels: Positive
+    width: Literal[1, 3, 5, 7, 9, 11] = 5
+    """Steps that it reads at once."""
+    stride: Positive = 1
+    """Steps from one output to the next."""
+
+
 class Embedding(Section):
     """Vectors of tokens, for tasks that read or write tokens."""
 
@@ -54,6 +64,8 @@ class RecurrentModel(Section):
     """Use the embedding as output weights of a language model (arXiv 1608.05859)."""
     sampled_softmax: SampledSoftmax | None = None
     """Train a language model on a part of a large vocabulary, which is faster; evaluation uses all of it."""
+    convolutions: tuple[Convolution, ...] = ()
+    """Convolutions over time before the recurrent layers; strides make the sequence shorter."""
     layers: Annotated[tuple[Layer, ...], Field(min_length=1)]
     bidirectional: bool = False
     nonlinearity: Literal["tanh", "relu"] = "tanh"

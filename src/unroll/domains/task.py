@@ -59,6 +59,7 @@ class Task:
         output: Outputs of the exported graph: the network's `values`, the most probable `label` with all
             probabilities, `labels` for every step, or generated `tokens`.
         every_step: Whether there is an output for every step (many to many in step).
+        unaligned: Whether the targets are shorter than these outputs, and it is not given which output is for which.
         causal: Whether the output of a step must not depend on later steps, because it forecasts them.
         variable_length: Whether the lengths of inputs vary, so that the graph has an input `lengths`.
         stateful: Whether samples are consecutive windows of one stream, between which the state is carried on.
@@ -87,6 +88,7 @@ class Task:
     details: Mapping[str, Any] = field(default_factory=dict)
     output: Literal["values", "label", "labels", "tokens"] = "values"
     every_step: bool = False
+    unaligned: bool = False
     causal: bool = False
     variable_length: bool = False
     stateful: bool = False
@@ -119,6 +121,21 @@ def step_loss(output: Tensor, targets: Tensor) -> Tensor:
     Targets of IGNORE_INDEX are not counted.
     """
     return F.cross_entropy(output.flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX)
+
+
+def ctc_loss(output: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean negative log probability of targets whose places are not given, in nats per symbol, a scalar.
+
+    Args:
+        output: Logits [batch, step, symbol]; symbol 0 is the blank, which separates and is left out.
+        targets: int64 [batch, place], IGNORE_INDEX after the last.
+
+    Source: Graves et al. 2006 (connectionist temporal classification).
+    """
+    steps = torch.full((len(output),), output.shape[1])
+    lengths = (targets != IGNORE_INDEX).sum(1)
+    log_probabilities = output.log_softmax(-1).transpose(0, 1)
+    return F.ctc_loss(log_probabilities, targets.clamp_min(0), steps, lengths, zero_infinity=True)
 
 
 def pinball(output: Tensor, target: Tensor, levels: Tensor) -> Tensor:

@@ -35,7 +35,9 @@ def attention_weights(network: EncoderDecoder, task: Task, data: Batches, rows: 
             weights = network.attention(batch.inputs, batch.lengths, tokens)[0]
         ids = tokens[0].tolist()
         count = ids.index(EOS) + 1 if EOS in ids else len(ids)
-        source = vocabulary.tokens_of(batch.inputs[0].tolist())
+        # Of an image, it attends to places.
+        places = [str(place + 1) for place in range(weights.shape[1])]
+        source = vocabulary.tokens_of(batch.inputs[0].tolist()) if task.source_vocab_size else places
         found.append((source, vocabulary.tokens_of(ids[:count]), weights[:count].cpu().numpy()))
     return found
 

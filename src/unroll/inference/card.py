@@ -173,13 +173,14 @@ class Card(_Part):
         """Check that the card has what its kind of model reads and gives. Sizes are checked by the tests of exports."""
         interface = self.interface
         _ = self.file_settings
-        generates, labeled = interface.decoding is not None, {"label", "labels"} & interface.output.tensors.keys()
+        outputs = interface.output.tensors.keys()
+        generates, labeled = interface.decoding is not None, {"label", "labels", "symbol_probabilities"} & outputs
         for section, needed in {
             "prices": interface.reader.section == "prices",
             "series": interface.reader.section == "series",
             "text": interface.reader.section == "text",
             "array": interface.reader.section == "array",
-            "quantiles": bool({"quantiles", "log_return_quantiles"} & interface.output.tensors.keys()),
+            "quantiles": bool({"quantiles", "log_return_quantiles"} & outputs),
             "decoding": generates,
             "output_vocabulary": generates,
             "labels": bool(labeled) and (self.text is not None or self.labels is not None),

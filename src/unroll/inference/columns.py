@@ -103,6 +103,18 @@ def _labels(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> ArrowC
     }
 
 
+def _symbols(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> ArrowColumns:
+    """Return the most probable symbols, equal neighbors once, and the least probability of any step."""
+    del batch
+    probabilities, names = outputs["symbol_probabilities"], required(context.card.labels)  # [batch, step, symbol]
+    best = probabilities.argmax(-1)
+    rows = [row[(np.diff(row, prepend=-1) != 0) & (row > 0)].tolist() for row in best]
+    return {
+        "prediction": pa.array([" ".join(names[symbol] for symbol in row) for row in rows], pa.string()),
+        "score": pa.array(probabilities.max(-1).min(-1)),
+    }
+
+
 def _texts(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> ArrowColumns:
     del batch
     tokens, scores = outputs["tokens"], outputs["scores"]  # [batch, beam, step], [batch, beam]
@@ -157,6 +169,7 @@ PRICE = OutputColumns({"price": ("float32", (1, 2))}, _prices, _no_summary, froz
 FORECASTS = OutputColumns({"quantiles": ("float32", (4,))}, _forecasts, _no_summary)
 QUANTILES = OutputColumns({"log_return_quantiles": ("float32", (2,))}, _quantiles, _quantile_summary)
 LABELS = OutputColumns({"labels": ("int64", (2,)), "scores": ("float32", (2,))}, _labels, _labels_summary)
+SYMBOLS = OutputColumns({"symbol_probabilities": ("float32", (3,))}, _symbols, _text_summary)
 TEXT = OutputColumns({"tokens": ("int64", (3,)), "scores": ("float32", (2,))}, _texts, _text_summary)
 
 

@@ -22,6 +22,7 @@ class RecurrentEncoder(nn.Module):
         forget_bias: Initial bias of an LSTM's forget gate; 1 lets gradients through from the first step on.
         layer_norm: Layer normalization between layers.
         dropout: Share of features dropped between layers.
+        convolutions: (channels, width, stride) of each convolution over time before the recurrent layers.
         tbptt_steps: Truncated backpropagation through time: in training, the gradient is cut after this many steps,
             while the state is passed on. None lets it flow through the whole sequence.
 
@@ -39,13 +40,18 @@ class RecurrentEncoder(nn.Module):
         forget_bias: float = 1.0,
         layer_norm: bool = False,
         dropout: float = 0.0,
+        convolutions: Sequence[tuple[int, int, int]] = (),
         tbptt_steps: int | None = None,
     ) -> None:
         super().__init__()
         self.tbptt_steps = tbptt_steps
+        self.convolutions = nn.Sequential()
         self.layers = nn.ModuleList()
         self.between = nn.ModuleList()
         size = input_size
+        for channels, width, stride in convolutions:
+            self.convolutions.extend([nn.Conv1d(size, channels, width, stride, padding=width // 2), nn.ReLU()])
+            size = channels
         for index, (cell, units) in enumerate(layers):
             if index:
                 norm = nn.LayerNorm(size) if layer_norm else nn.Identity()
@@ -70,8 +76,10 @@ class RecurrentEncoder(nn.Module):
 
         Returns:
             The top layer's outputs, float32 [batch, time, output_size], zero beyond each length, and each layer's
-            state after the last valid step.
+            state after the last valid step. Strides of convolutions divide the time.
         """
+        if len(self.convolutions):
+            inputs = self.convolutions(inputs.transpose(1, 2)).transpose(1, 2)
         if self.tbptt_steps is None or not torch.is_grad_enabled() or torch.compiler.is_exporting():
             return self._run(inputs, lengths, state)
         chunks = []

@@ -146,7 +146,7 @@ class EncoderDecoder(nn.Module):
         outputs, after = self.encoder(embedded, lengths)
         state = self.decoder.initial_state(torch.cat([join_directions(part) for part in after[-1]], -1))
         attention = self.decoder.attention
-        return state, () if attention is None else attention.memory(outputs, valid_steps(inputs, lengths))
+        return state, () if attention is None else attention.memory(outputs, valid_steps(outputs, lengths))
 
     def output(
         self,

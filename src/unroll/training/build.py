@@ -119,4 +119,8 @@ def _dense_options(model: DenseModel) -> dict[str, Any]:
 
 def _recurrent_options(model: RecurrentModel) -> dict[str, Any]:
     names = {"bidirectional", "nonlinearity", "initialization", "forget_bias", "layer_norm", "dropout", "tbptt_steps"}
-    return {"layers": [(layer.cell, layer.units) for layer in model.layers], **model.model_dump(include=names)}
+    return {
+        "layers": [(layer.cell, layer.units) for layer in model.layers],
+        "convolutions": [(one.channels, one.width, one.stride) for one in model.convolutions],
+        **model.model_dump(include=names),
+    }

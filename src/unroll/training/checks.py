@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from unroll.config.experiments import DenseModel, Embedding, EncoderDecoderModel, Experiment, Model
+from unroll.config.experiments import DenseModel, Embedding, EncoderDecoderModel, Experiment, Model, RecurrentModel
 from unroll.domains.task import Task
 from unroll.errors import ParameterError
 from unroll.features.samples import Samples
@@ -47,6 +47,12 @@ def model_faults(model: Model, task: Task, samples: Samples) -> Iterator[str]:
         if model.tie_weights and not task.target_vocab_size:
             yield f"tie_weights is for language models; task {task.name!r} predicts no tokens: leave it out"
     encoder = model.encoder if isinstance(model, EncoderDecoderModel) else model
+    in_step = task.variable_length or task.source_vocab_size or (task.every_step and not task.unaligned)
+    if isinstance(encoder, RecurrentModel) and encoder.convolutions and in_step:
+        yield (
+            f"convolutions need inputs of fixed length, and outputs that are not in step with them, which task "
+            f"{task.name!r} does not have: leave them out"
+        )
     if isinstance(encoder, DenseModel) and (task.variable_length or task.source_vocab_size):
         yield f"kind dense needs inputs of fixed size, which task {task.name!r} does not have: use recurrent"
     if not isinstance(model, DenseModel):

@@ -34,7 +34,7 @@ def _stackable(model: Model, task: Task) -> bool:
     return (
         isinstance(model, RecurrentModel)
         and all(layer.cell != "lstm" and layer.units <= STACKED_UNITS for layer in model.layers)
-        and not (model.bidirectional or model.layer_norm or model.dropout or model.tbptt_steps)
+        and not (model.bidirectional or model.layer_norm or model.dropout or model.tbptt_steps or model.convolutions)
         and model.pooling == "last"
         and not (task.every_step or task.variable_length or task.source_vocab_size)
     )

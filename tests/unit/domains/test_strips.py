@@ -14,8 +14,11 @@ from unroll.domains.strips.metrics import (
     column_scores,
     place_in_digit,
     read_off,
+    read_symbols,
+    reading_baselines,
     wrong_caption,
     wrong_columns,
+    wrong_reading,
 )
 from unroll.domains.strips.samples import BETWEEN, WORDS, compose, make_samples
 from unroll.domains.strips.samples import BETWEEN as B
@@ -222,6 +225,16 @@ def test_score_of_captions_by_hand():
     assert found["by_digits"]["1"] == {"exact_match": 0.0, "digit_error_rate": 3.0, "rows": 1}
     assert found["by_digits"]["2"] == {"exact_match": 0.5, "digit_error_rate": 0.25, "rows": 2}
     assert wrong_caption(prediction, {"targets": true}).tolist() == [0, 1, 1]
+
+
+def test_symbols_are_read_once_and_blanks_left_out():
+    path = np.array([[0, 3, 3, 0, 3, 7, 7, 0], [0, 0, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 2]])
+    rows = {"targets": np.array([[3, 3, 7], [9, IGNORE_INDEX, IGNORE_INDEX], [1, 2, IGNORE_INDEX]])}
+    assert read_symbols(np.eye(11, dtype=np.float32)[path]) == read_symbols(path) == [[3, 3, 7], [], [1, 2]]
+    assert wrong_reading(path, rows).tolist() == [0, 1, 0]
+    inputs, fold = np.arange(3, dtype=np.uint8).reshape(3, 1, 1), Fold("all", *np.split(np.arange(3), 3))
+    found = reading_baselines(Samples({"inputs": inputs, **rows}, (fold,)))
+    assert read_symbols(found["nearest_strip"]) == [[9]]
 
 
 def test_baselines_of_captions_by_hand():

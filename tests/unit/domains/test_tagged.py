@@ -131,15 +131,24 @@ SENTENCES = [
 
 @pytest.fixture
 def make(tiny):
-    def make(sentences=SENTENCES, splits=("train", "valid", "test"), **changes):
+    def make(sentences=SENTENCES, given=("train", "valid", "test"), **changes):
         rows = [
             {"split": split, "tokens": tokens, "tags": tags}
-            for split, (tokens, tags) in zip(splits, sentences, strict=True)
+            for split, (tokens, tags) in zip(given, sentences, strict=True)
         ]
         table = tiny_tables.table("tagged", rows, first=100)
         return make_samples(table, tiny.section("tags", **{"characters": 4, **changes}), "t")
 
     return make
+
+
+def test_equal_sentences_are_in_one_split_where_the_data_has_none(make):
+    sentences = [(["To", f"w{number // 2}"], ["O", "B-LOC"]) for number in range(40)]
+    samples = make(sentences, [None] * 40, splits={"valid_share": 0.1, "test_share": 0.2})
+    (fold,) = samples.folds
+    assert [len(part) for part in (fold.train, fold.valid, fold.test)] == [28, 4, 8]
+    texts = [{*samples.tensors["text"][part]} for part in (fold.train, fold.valid, fold.test)]
+    assert sum(map(len, texts)) == len(set.union(*texts)) == 20
 
 
 def test_tags_and_tokens_by_hand(make):

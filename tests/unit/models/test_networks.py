@@ -1,6 +1,7 @@
 """Embeddings, attention, heads, networks and generators: values computed by hand, and steps against wholes."""
 
 import copy
+import itertools
 import math
 
 import numpy as np
@@ -9,11 +10,12 @@ import torch
 from scipy.stats import norm
 from small_networks import CELLS, VOCABULARY, close, language_model, randomized, sequences, translator
 
-from unroll.domains.task import step_loss
+from unroll.domains.task import ctc_loss, step_loss
 from unroll.features.special_tokens import BOS, IGNORE_INDEX, PAD
 from unroll.models.attention import AdditiveAttention, DotAttention
 from unroll.models.decoding import decode
 from unroll.models.embedding import TokenEmbedding
+from unroll.models.encoders import RecurrentEncoder
 from unroll.models.generators import shift_right, target_log_probabilities
 from unroll.models.heads import MonotoneQuantileHead
 
@@ -41,6 +43,39 @@ def test_quantiles():
     a, b, c, d = (math.log1p(math.exp(value)) for value in (1.0, 2.0, -1.0, 3.0))
     expected = torch.tensor([[0.5 - b - a, 0.5 - b, 0.5, 0.5 + c, 0.5 + c + d]])
     torch.testing.assert_close(head(torch.ones(1, 1)).detach(), expected)
+
+
+# Encoders
+
+
+def test_convolutions_shorten_the_time():
+    encoder = RecurrentEncoder(7, [("lstm", 6)], bidirectional=True, convolutions=[(5, 3, 2), (4, 5, 3)])
+    inputs = torch.rand(2, 70, 7, requires_grad=True)
+    outputs, _ = encoder(inputs)
+    assert outputs.shape == (2, 12, 12)
+    # The first output of the second convolution reads two outputs of the first beyond it, and these one step more.
+    (gradient,) = torch.autograd.grad(encoder.convolutions(inputs.transpose(1, 2))[:, :, 0].sum(), inputs)
+    assert gradient[:, :6].abs().sum() > 0
+    assert not gradient[:, 6:].any()
+
+
+# Losses
+
+
+def test_ctc_is_the_probability_of_all_paths_to_the_targets():
+    torch.manual_seed(0)
+    logits = torch.randn(2, 5, 3, dtype=torch.float64)
+    targets = torch.tensor([[1, 1], [2, IGNORE_INDEX]])
+    wanted = []
+    for row, target in zip(logits.log_softmax(-1), ([1, 1], [2]), strict=True):
+        paths = [
+            path
+            for path in itertools.product(range(3), repeat=5)
+            if [symbol for symbol, _ in itertools.groupby(path) if symbol] == target
+        ]
+        total = torch.stack([sum(row[step, symbol] for step, symbol in enumerate(path)) for path in paths]).logsumexp(0)
+        wanted.append(-total / len(target))
+    torch.testing.assert_close(ctc_loss(logits, targets), torch.stack(wanted).mean())
 
 
 # Embeddings

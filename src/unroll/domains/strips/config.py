@@ -40,3 +40,9 @@ class StripCaptionTask(_StripTask):
 
     kind: Literal["captions"]
     decoding: BeamSearch = DecodingConfig(max_length=8)
+
+
+class StripReadingTask(_StripTask):
+    """Read the digits of a strip, of which it is not given where they are."""
+
+    kind: Literal["reading"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unroll.domains.strips.config import StripCaptionTask, StripColumnTask
+from unroll.domains.strips.config import StripCaptionTask, StripColumnTask, StripReadingTask
 from unroll.domains.strips.samples import BETWEEN
 from unroll.features.samples import Index, Samples, Tensors
 from unroll.metrics.classification import labels_of, logistic_regression, majority
@@ -28,10 +28,12 @@ CHUNK = 250
 """Strips that are compared with all training strips in one matrix product."""
 
 
-def make_metrics(section: StripColumnTask | StripCaptionTask, samples: Samples) -> Metrics:
-    """Return the metrics of a task of either kind."""
+def make_metrics(section: StripColumnTask | StripCaptionTask | StripReadingTask, samples: Samples) -> Metrics:
+    """Return the metrics of a task of any kind."""
     if isinstance(section, StripCaptionTask):
         return _caption_metrics()
+    if isinstance(section, StripReadingTask):
+        return _reading_metrics()
     return Metrics(
         "frame_accuracy",
         higher_is_better=True,
@@ -159,11 +161,52 @@ def surroundings(strips: NDArray[np.uint8], strip: NDArray[np.int64], column: ND
 
 def live_metrics(kind: str, rows: "pd.DataFrame") -> Live:
     """Return the metrics of strips whose truth is known."""
-    if kind == "captions":
+    if kind in ("captions", "reading"):
         pairs = zip(rows["prediction"].astype(str), rows["truth"].astype(str), strict=True)
         return {"exact_match": float(np.mean([caption.split() == true.split() for caption, true in pairs]))}
     true, predicted = label_lists(rows)
     return {"frame_accuracy": label_accuracy(true, predicted)}
+
+
+def _reading_metrics() -> Metrics:
+    return Metrics(
+        "exact_match",
+        higher_is_better=True,
+        score=lambda prediction, rows: _sequence_scores(read_symbols(prediction), true_symbols(rows)),
+        per_sample_loss=wrong_reading,
+        baselines=reading_baselines,
+        test="mcnemar",
+    )
+
+
+def wrong_reading(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
+    """Return 1 for each strip with a wrong digit, else 0, float64 [sample]."""
+    return _wrong(read_symbols(prediction), true_symbols(rows))
+
+
+def true_symbols(rows: Tensors) -> list[list[int]]:
+    """Return the symbols of each strip, 1 more than its digits, without padding."""
+    return [row[row > 0].tolist() for row in rows["targets"]]
+
+
+def read_symbols(prediction: Prediction) -> list[list[int]]:
+    """Return the symbols of each sample: those of most probability, equal neighbors once, without the blank 0.
+
+    Args:
+        prediction: Probabilities float32 [sample, step, symbol], or symbols int64 [sample, step].
+    """
+    return [row[(np.diff(row, prepend=-1) != 0) & (row > 0)].tolist() for row in labels_of(prediction)]
+
+
+def reading_baselines(samples: Samples) -> dict[str, Prediction]:
+    """Return the symbols of the training strip with the nearest pixels, a blank after each."""
+    targets = samples.tensors["targets"].clip(0)
+    spaced = np.stack([targets, np.zeros_like(targets)], 2).reshape(len(targets), -1)
+    found = []
+    for fold in samples.folds:
+        past = np.concatenate([fold.train, fold.valid])
+        found.append(spaced[past][_nearest(samples.tensors["inputs"], past, fold.test)])
+    return {"nearest_strip": np.concatenate(found)}
 
 
 def _caption_metrics() -> Metrics:
@@ -188,8 +231,11 @@ def caption_scores(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
         exact_match: share of captions without an error; digit_error_rate: edit distance to the true words over their
         number; by_digits: both by the number of digits.
     """
-    true = without_padding(rows["targets"])
-    errors = np.array([edit_distance(*pair) for pair in zip(without_padding(prediction), true, strict=True)])
+    return _sequence_scores(without_padding(prediction), without_padding(rows["targets"]))
+
+
+def _sequence_scores(found: list[list[int]], true: list[list[int]]) -> dict[str, Any]:
+    errors = np.array([edit_distance(*pair) for pair in zip(found, true, strict=True)])
     counts = np.array([len(words) for words in true])
 
     def score(mask: Any) -> dict[str, Any]:
@@ -205,8 +251,11 @@ def caption_scores(prediction: Prediction, rows: Tensors) -> dict[str, Any]:
 
 def wrong_caption(prediction: Prediction, rows: Tensors) -> NDArray[np.float64]:
     """Return 1 for each caption with a wrong word, else 0, float64 [sample]."""
-    pairs = zip(without_padding(prediction), without_padding(rows["targets"]), strict=True)
-    return np.array([caption != true for caption, true in pairs], np.float64)
+    return _wrong(without_padding(prediction), without_padding(rows["targets"]))
+
+
+def _wrong(found: list[list[int]], true: list[list[int]]) -> NDArray[np.float64]:
+    return np.array([one != other for one, other in zip(found, true, strict=True)], np.float64)
 
 
 def caption_baselines(samples: Samples) -> dict[str, Prediction]:

@@ -1,12 +1,21 @@
-"""Plots of labeled and captioned strips."""
+"""Plots of labeled, read and captioned strips."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unroll.domains.strips.config import StripCaptionTask
-from unroll.domains.strips.metrics import CLASSES, CONTEXT, MIN_RUN, read_off, wrong_caption, wrong_columns
+from unroll.domains.strips.config import StripCaptionTask, StripReadingTask
+from unroll.domains.strips.metrics import (
+    CLASSES,
+    CONTEXT,
+    MIN_RUN,
+    read_off,
+    read_symbols,
+    true_symbols,
+    wrong_columns,
+)
 from unroll.domains.strips.samples import BETWEEN
 from unroll.features.samples import linspace_indices
 from unroll.metrics.classification import confusion, labels_of
@@ -14,9 +23,14 @@ from unroll.plotting.results import Results
 
 
 def plot(results: Results) -> None:
-    """Plot strips with their labels, accuracy by the place in a digit, and the confusion matrix; or captions."""
+    """Plot strips with their labels, accuracy by the place in a digit, and the confusion matrix; or what was read."""
+    if isinstance(results.section, StripReadingTask):
+        sides = (read_symbols(results.prediction), true_symbols(results.rows))
+        _plot_texts(results, *([" ".join(str(symbol - 1) for symbol in row) for row in side] for side in sides))
+        return
     if isinstance(results.section, StripCaptionTask):
-        _plot_captions(results)
+        vocabulary = results.samples.vocabularies["caption"]
+        _plot_texts(results, [vocabulary.decode(row) for row in results.prediction], list(results.rows["caption"]))
         return
     from unroll.plotting.figures import by_group_bars, confusion_matrix, entitle, figure, save
 
@@ -84,41 +98,37 @@ def _runs(band: NDArray[np.int64]) -> list[tuple[float, int]]:
     ]
 
 
-def _plot_captions(results: Results) -> None:
-    """Plot the share of right captions by number of digits, and strips with their captions."""
+def _plot_texts(results: Results, found: Sequence[str], true: Sequence[str]) -> None:
+    """Plot the share of right readings or captions by number of digits, and strips with theirs."""
     from unroll.plotting.figures import by_group_bars, entitle, figure, save
 
-    folder, title, prediction, rows = results.folder, results.title, results.prediction, results.rows
-    vocabulary = results.samples.vocabularies["caption"]
+    folder, title, rows = results.folder, results.title, results.rows
     test, baselines = results.evaluation["test"], results.evaluation["baseline"]
     by_group_bars(
         folder / "lengths.png",
-        f"{title}: {test['exact_match']:.1%} of {test['rows']:,} test captions right, digit error rate "
+        f"{title}: {test['exact_match']:.1%} of {test['rows']:,} test strips right, digit error rate "
         f"{test['digit_error_rate']:.1%};\nnearest training strip {baselines['nearest_strip']['exact_match']:.1%} and "
         f"{baselines['nearest_strip']['digit_error_rate']:.1%}",
-        {
-            "network": test["by_digits"],
-            "nearest training strip": baselines["nearest_strip"]["by_digits"],
-            "most frequent caption": baselines["most_frequent"]["by_digits"],
-        },
+        {"network": test["by_digits"]}
+        | {name.replace("_", " "): figures["by_digits"] for name, figures in baselines.items()},
         "exact_match",
         xlabel="digits of a strip (strips)",
-        ylabel="share of right captions",
+        ylabel="share without an error",
     )
-    wrong = wrong_caption(prediction, rows) > 0
-    # Up to six right and six wrong captions, evenly spaced in the test split.
-    picked = np.concatenate([found[linspace_indices(len(found), 6)] for found in map(np.flatnonzero, (~wrong, wrong))])
+    wrong = np.array([one != other for one, other in zip(found, true, strict=True)])
+    # Up to six right and six wrong ones, evenly spaced in the test split.
+    picked = np.concatenate([some[linspace_indices(len(some), 6)] for some in map(np.flatnonzero, (~wrong, wrong))])
     drawn, axes = figure(6, 2, width=9.6, height=7.2)
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, row in zip(axes.T.flat, picked, strict=False):
         axis.imshow(255 - rows["inputs"][row].T, cmap="gray", vmin=0, vmax=255)
-        caption = f"“{vocabulary.decode(prediction[row])}”"
+        caption = f"“{found[row]}”"
         if wrong[row]:
-            caption += f", not “{rows['caption'][row]}”"
+            caption += f", not “{true[row]}”"
         axis.set_title(caption, size=8, color="C3" if wrong[row] else "black", parse_math=False)
     entitle(
         drawn,
-        f"{title}: right and (red) wrong captions, evenly spaced in the test split; {wrong.mean():.1%} are wrong",
+        f"{title}: right and (red) wrong ones, evenly spaced in the test split; {wrong.mean():.1%} are wrong",
     )
     save(drawn, folder / "examples.png")

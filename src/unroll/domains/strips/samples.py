@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from unroll.config.tokenizer import TokenizerConfig
-from unroll.domains.strips.config import StripCaptionTask, StripColumnTask
+from unroll.domains.strips.config import StripCaptionTask, StripColumnTask, StripReadingTask
 from unroll.errors import DataError, SplitError
 from unroll.features.samples import Fold, Samples, Tensors, check_splits
 from unroll.features.special_tokens import EOS, IGNORE_INDEX
@@ -23,6 +23,7 @@ OVERLAP, GAP = 4, 10
 """Largest number of columns that two neighbors share, and largest number of columns between them."""
 
 Pixels = NDArray[np.uint8]
+Section = StripColumnTask | StripCaptionTask | StripReadingTask
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Strips:
     digits: NDArray[np.int64]
 
 
-def make_samples(table: pa.Table, section: StripColumnTask | StripCaptionTask, name: str) -> Samples:
-    """Return strips with a label for each pixel column, or with a caption.
+def make_samples(table: pa.Table, section: Section, name: str) -> Samples:
+    """Return strips with a label for each pixel column, with their digits, or with a caption.
 
     Args:
         table: Columns row_id, split, label, pixels (uint8 [784]).
@@ -50,9 +51,9 @@ def make_samples(table: pa.Table, section: StripColumnTask | StripCaptionTask, n
 
     Returns:
         inputs uint8 [sample, column, 28] and digits int64 [sample, digit] (IGNORE_INDEX after the last). For column
-        labels targets int64 [sample, column] (10 between digits). For captions caption (text "seven three one"),
-        targets int32 [sample, step] (`<eos>` at the end, IGNORE_INDEX after it) and target_lengths int64 [sample] (with
-        `<eos>`).
+        labels targets int64 [sample, column] (10 between digits). For reading targets int64 [sample, digit] (1 more
+        than the digit, IGNORE_INDEX after the last). For captions caption (text "seven three one"), targets int32
+        [sample, step] (`<eos>` at the end, IGNORE_INDEX after it) and target_lengths int64 [sample] (with `<eos>`).
 
     Raises:
         DataError: An image is blank.
@@ -62,6 +63,9 @@ def make_samples(table: pa.Table, section: StripColumnTask | StripCaptionTask, n
     tensors: Tensors = {"inputs": strips.pixels, "digits": strips.digits}
     if isinstance(section, StripColumnTask):
         return Samples(tensors | {"targets": strips.labels}, (fold,))
+    if isinstance(section, StripReadingTask):
+        symbols = np.where(strips.digits == IGNORE_INDEX, IGNORE_INDEX, strips.digits + 1)
+        return Samples(tensors | {"targets": symbols}, (fold,))
     captions = [" ".join(WORDS[digit] for digit in row if digit != IGNORE_INDEX) for row in strips.digits]
     vocabulary = Vocabulary.fit([" ".join(WORDS)], TokenizerConfig(kind="split", vocabulary_size=50))
     targets, lengths = pad([[*ids, EOS] for ids in vocabulary.encode(captions)], IGNORE_INDEX)
@@ -102,7 +106,7 @@ def compose(images: Sequence[Pixels], digits: Sequence[int], gaps: Sequence[int]
     return Strips(pixels, labels, np.asarray(digits, np.int64))
 
 
-def _all_strips(table: pa.Table, section: StripColumnTask | StripCaptionTask, name: str) -> tuple[Strips, Fold]:
+def _all_strips(table: pa.Table, section: Section, name: str) -> tuple[Strips, Fold]:
     """Return the strips of train, then of valid, then of test; no image is in two of them."""
     split = np.array(table["split"].to_pylist(), object)
     train, test = np.flatnonzero(split == "train"), np.flatnonzero(split == "test")
@@ -128,7 +132,7 @@ def _strips(
     images: Sequence[Pixels],
     labels: NDArray[np.integer],
     count: int,
-    section: StripColumnTask | StripCaptionTask,
+    section: Section,
     rng: np.random.Generator,
 ) -> tuple[Pixels, NDArray[np.int64], NDArray[np.int64]]:
     """Return pixels, labels and digits of strips with random digits, gaps and start."""

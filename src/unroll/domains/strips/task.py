@@ -1,16 +1,18 @@
-"""Tasks: label each pixel column of a strip of digits, or caption the strip."""
+"""Tasks: label each pixel column of a strip of digits, read its digits, or caption it."""
 
-from unroll.domains.strips.config import StripCaptionTask, StripColumnTask
+from unroll.domains.strips.config import StripCaptionTask, StripColumnTask, StripReadingTask
 from unroll.domains.strips.metrics import CLASSES, make_metrics
 from unroll.domains.strips.samples import BETWEEN
-from unroll.domains.task import GENERATED, Task, TensorSpec, generator_card, step_loss
+from unroll.domains.task import GENERATED, Task, TensorSpec, ctc_loss, generator_card, step_loss
 from unroll.features.samples import Samples
 from unroll.models.heads import LinearHead
 from unroll.models.preprocessing import ByteImages
 
 
-def make_task(name: str, section: StripColumnTask | StripCaptionTask, samples: Samples) -> Task:
-    """Return the task of either kind."""
+def make_task(name: str, section: StripColumnTask | StripCaptionTask | StripReadingTask, samples: Samples) -> Task:
+    """Return the task of any kind."""
+    if isinstance(section, StripReadingTask):
+        return _reading_task(name, section, samples)
     if isinstance(section, StripCaptionTask):
         return _caption_task(name, section, samples)
     return _column_task(name, section, samples)
@@ -39,6 +41,38 @@ def _column_task(name: str, section: StripColumnTask, samples: Samples) -> Task:
         },
         output="labels",
         every_step=True,
+        input_steps=section.columns,
+        steps=section.columns,
+    )
+
+
+def _reading_task(name: str, section: StripReadingTask, samples: Samples) -> Task:
+    """Return the task, many to many without an alignment: the pixel columns of a strip → its digits."""
+    return Task(
+        name=name,
+        domain=section.domain,
+        kind=section.kind,
+        metrics=make_metrics(section, samples),
+        topology="many_to_many",
+        inputs=_strip(section.columns),
+        outputs=(
+            TensorSpec(
+                "symbol_probabilities",
+                "float32",
+                ("batch", "step", CLASSES),
+                "probability of no new digit, and of each digit; equal neighbors are one digit",
+            ),
+        ),
+        features=28,
+        make_preprocessing=ByteImages,
+        make_head=lambda size: LinearHead(size, CLASSES),
+        loss=ctc_loss,
+        details={
+            "labels": ["", *(str(digit) for digit in range(10))],
+            "array": {"column": "pixels", "variable_length": False},
+        },
+        every_step=True,
+        unaligned=True,
         input_steps=section.columns,
         steps=section.columns,
     )

@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from unroll.config.section import Section
-from unroll.config.sources import Column, SplitDataset, TableSettings
+from unroll.config.sources import Column, RowDataset, TableSettings
+from unroll.config.splits import ShareSplits
 from unroll.config.tokenizer import TextTask
 
 
@@ -17,7 +18,7 @@ class TaggedColumns(Section):
     sentence: Column | None = None
 
 
-class TaggedDataset(TableSettings, SplitDataset):
+class TaggedDataset(TableSettings, RowDataset):
     """Tagged sentences: CoNLL columns, the token first and its tag last, or a CSV with a column of sentences."""
 
     scored_alike: ClassVar[bool] = False
@@ -33,6 +34,8 @@ class TaggingTask(TextTask):
     kind: Literal["token_classification"]
     characters: Annotated[int, Field(ge=0)] = 12
     """Number of first characters of each token that the model also reads; 0 for none."""
+    splits: ShareSplits = ShareSplits()
+    """For data without splits of its own."""
 
     @model_validator(mode="after")
     def _tokens_as_given(self) -> Self:

@@ -8,14 +8,14 @@ from unroll.domains.tagged.config import TaggingTask
 from unroll.domains.tagged.schemes import OUTSIDE
 from unroll.errors import DataError
 from unroll.features.encoding import encode
-from unroll.features.groups import required_splits
+from unroll.features.groups import connected, given_splits, normalized, share_fold
 from unroll.features.samples import Fold, Samples, Tensors, check_splits
 from unroll.features.special_tokens import IGNORE_INDEX, PAD
 from unroll.features.text import Vocabulary, pad
 
 
 def make_samples(table: pa.Table, section: TaggingTask, name: str) -> Samples:
-    """Return tokens with their first characters, and their tags.
+    """Return tokens with their first characters, and their tags; without splits in the data, they are made at random.
 
     Args:
         table: Columns row_id, split, tokens, tags.
@@ -29,13 +29,16 @@ def make_samples(table: pa.Table, section: TaggingTask, name: str) -> Samples:
 
     Raises:
         DataError: A sentence has no tokens, too many without truncation, or another number of tags than of tokens.
-        SplitError: A split is empty, or a row has none.
+        SplitError: A split is empty, or only some rows have a split.
     """
-    splits = required_splits(table, name)
-    fold = Fold("all", *(np.flatnonzero(splits == part) for part in ("train", "valid", "test")))
-    check_splits((fold,), name)
     sentences, tags = table["tokens"].to_pylist(), table["tags"].to_pylist()
     texts = [" ".join(tokens) for tokens in sentences]
+    splits = given_splits(table, name)
+    if splits is None:
+        fold, _ = share_fold(connected([normalized(text)] for text in texts), None, section.splits)
+    else:
+        fold = Fold("all", *(np.flatnonzero(splits == part) for part in ("train", "valid", "test")))
+    check_splits((fold,), name)
     vocabulary = Vocabulary.fit((texts[row] for row in fold.train), section.tokenizer)
     ids, too_long = encode(vocabulary, texts, table, "sentence", section, name)
     for row, text, one, own in zip(table["row_id"].to_pylist(), texts, ids, tags, strict=True):
