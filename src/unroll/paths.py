@@ -10,7 +10,6 @@ DRIFT = Path("data/drift")
 RESULTS = Path("models/results")
 LEADERBOARD = Path("models/leaderboard.csv")
 LEADERBOARD_PAGE = Path("models/leaderboard.html")
-GRADIENT_REACH = Path("models/gradient_reach.png")
 STATE = Path(".unroll")
 """Run-time state that is not a result: checkpoints, fetched models, downloaded sources."""
 STAGING = STATE / "staging"
@@ -115,6 +114,11 @@ def registered(name: str, version: str) -> Path:
 def result(experiment: str) -> Path:
     """Return the file of an experiment's line in the leaderboard."""
     return RESULTS / f"{experiment}.json"
+
+
+def shown(experiment: str) -> Path:
+    """Return the folder of what the leaderboard's page shows besides: the history and small copies of plots."""
+    return RESULTS / experiment
 
 
 def checkpoints(experiment: str) -> Path:

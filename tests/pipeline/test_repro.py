@@ -176,7 +176,10 @@ def test_results_that_other_tools_read(project, experiment):
     row = rows[experiment]
     assert (row["task"], row["parity"]) == (EXPERIMENTS[experiment], "passed")
     assert min(float(row["value"]), float(row["baseline_value"])) > 0
-    assert experiment in (project.path / "models/leaderboard.html").read_text()
+    page = (project.path / "models/leaderboard.html").read_text()
+    assert f'id="experiment-{experiment}"' in page
+    # Twenty experiments take about 5 MB at most.
+    assert len(page) < 250_000 * len(EXPERIMENTS)
 
 
 def test_an_experiment_in_a_folder_of_its_own_has_own_data(tiny, tmp_path):

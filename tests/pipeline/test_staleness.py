@@ -45,6 +45,7 @@ PLACES = {
     "graph": "/bundle",
     "parity": "/parity.json",
     "result": "models/results",
+    "shown": "models/results",
 }
 """Function of unroll.paths -> part of the path that it returns."""
 # They differ between equal runs, so they are never part of an output of DVC.
@@ -168,6 +169,11 @@ def test_the_trainings_of_the_domain_alone_are_stale(deps, part):
 def test_a_plot_makes_evaluations_stale(deps):
     assert "mnist-lstm" in stale(deps, f"{SRC}/domains/digits/plots.py", verb="evaluate")
     assert stale(deps, f"{SRC}/plotting/figures.py", verb="evaluate") == trainings(deps)
+
+
+@every_stage
+def test_the_page_makes_the_comparison_alone_stale(deps, stage):
+    assert stale(deps, f"{SRC}/report/page.py", verb=stage) == ({""} if stage == "compare" else set())
 
 
 @pytest.mark.parametrize(

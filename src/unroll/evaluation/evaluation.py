@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from unroll.evaluation.statistics import Losses, p_value
+from unroll.evaluation.statistics import Losses, p_value, skill
 from unroll.features.samples import Tensors
 from unroll.metrics.metrics import Metrics, Prediction, Test
 
@@ -16,8 +16,9 @@ def evaluate(
 
     Returns:
         `test`: the metrics; where the test split has periods, the first one's, and all of them under `periods`.
-        `baseline`: the same for each baseline. `against`: for each baseline the skill (1 − mean loss / the baseline's),
-        the p-value of the difference of the losses, and `test`, the name of the statistical test.
+        `baseline`: the same for each baseline. `against`: for each baseline the skill (1 − mean loss / the baseline's)
+        with its 95 % `interval`, the p-value of the difference of the losses, and `test`, the name of the statistical
+        test.
     """
     return {
         "test": metrics.evaluate(prediction, rows),
@@ -53,5 +54,4 @@ def _against(metrics: Metrics, prediction: Prediction, other: Prediction, rows: 
 
 
 def _compare(test: Test, ours: Losses, theirs: Losses) -> dict[str, Any]:
-    skill = float(1 - ours.mean() / theirs.mean()) if theirs.mean() > 0 else None
-    return {"skill": skill, "p_value": p_value(test, ours, theirs), "test": test}
+    return {**skill(ours, theirs), "p_value": p_value(test, ours, theirs), "test": test}

@@ -1,6 +1,7 @@
 """Is the difference between two models' losses on the same test rows more than chance?"""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,24 @@ def p_value(test: Test, losses: Losses, other: Losses) -> float | None:
     # Diebold and Mariano into that of the paired t-test, t distribution included.
     t = difference.mean() / (difference.std(ddof=1) / np.sqrt(len(difference)))
     return 2 * float(stdtr(len(difference) - 1, -abs(t)))
+
+
+def skill(losses: Losses, other: Losses) -> dict[str, Any]:
+    """Return 1 − mean loss / the other model's mean loss, and its 95 % confidence interval, None where there is none.
+
+    The interval is that of the mean difference on the same rows, by Student's t, in units of the other model's mean
+    loss: it excludes 0 where the paired t-test finds a difference.
+    """
+    from scipy.special import stdtrit
+
+    difference, unit, rows = other - losses, float(other.mean()), len(losses)
+    if not unit > 0:
+        return {"skill": None, "interval": None}
+    found = float(difference.mean()) / unit
+    if rows < 2:
+        return {"skill": found, "interval": None}
+    width = float(stdtrit(rows - 1, 0.975) * difference.std(ddof=1) / np.sqrt(rows)) / unit
+    return {"skill": found, "interval": [found - width, found + width]}
 
 
 def paired_bootstrap(losses: Losses, other: Losses, seed: int = 0) -> Interval:

@@ -32,6 +32,16 @@ def save(drawn: Any, path: Path) -> None:
         drawn.savefig(part, format="png", dpi=110, metadata={"Software": None})
 
 
+def shrink(picture: Path, smaller: Path) -> None:
+    """Write a copy of a plot with 64 colors: about a third of the bytes, and hardly a visible difference."""
+    from PIL import Image
+
+    with Image.open(picture) as drawn:
+        copy = drawn.convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    with replacing(smaller) as part:
+        copy.save(part, format="png", optimize=True)
+
+
 def entitle(drawn: Any, title: str, size: float = 10) -> None:
     """Write a title above all axes, wrapped to the width of the figure."""
     # A letter is about 0.56 times as wide as it is high; sizes are in 72nds of an inch.

@@ -1,6 +1,7 @@
 """Evaluate an experiment: test metrics beside those of its baselines, and plots."""
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from unroll.files import replacing, require, write_json
 from unroll.models.generators import EncoderDecoder, LanguageModel, Network
 from unroll.models.network import SequenceNetwork
 from unroll.plotting.attention import attention_maps
-from unroll.plotting.figures import learning_curves
+from unroll.plotting.figures import learning_curves, shrink
 from unroll.plotting.results import Results
 from unroll.plotting.tables import neighbor_table
 from unroll.training.batches import Batches, make_batches
@@ -43,6 +44,9 @@ SHOWN = 6
 """Test rows in plots of attention and continuations."""
 GENERATED = 100
 """Test rows whose continuations are measured, where a task measures what is generated."""
+
+PICTURES = 3
+"""Plots on the leaderboard's page for each experiment, which has a size that one can send."""
 
 
 def run(name: str) -> None:
@@ -83,6 +87,7 @@ def run(name: str) -> None:
         shown = linspace_indices(len(texts), SHOWN)
         plots.write_examples(paths.plots(name) / "written", [texts[place] for place in shown])
     learning_curves(paths.plots(name) / "learning.png", name, history, task.metrics.headline)
+    _show(name)
     write_json(paths.evaluation(name), evaluation)
     print(f"{name}: test {task.metrics.headline} {evaluation['test'][task.metrics.headline]:.5g}", end="")
     print("".join(f"; {key} {figures[task.metrics.headline]:.5g}" for key, figures in evaluation["baseline"].items()))
@@ -100,6 +105,16 @@ def _reach(task: Task, experiment: Experiment, samples: Samples, weights: Any) -
         for moment, network in (("untrained", untrained), ("trained", trained))
         if isinstance(network, SequenceNetwork)
     }
+
+
+def _show(name: str) -> None:
+    """Copy what the leaderboard's page shows; it draws the learning curves itself."""
+    pictures = sorted(path for path in paths.plots(name).glob("*.png") if path.stem not in ("learning", "neighbors"))
+    with replacing(paths.shown(name)) as folder:
+        folder.mkdir()
+        shutil.copyfile(paths.history(name), folder / "history.csv")
+        for path in pictures[:PICTURES]:
+            shrink(path, folder / path.name)
 
 
 def _plot_network(folder: Path, title: str, network: Network, task: Task, data: Batches) -> None:

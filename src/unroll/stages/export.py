@@ -38,7 +38,8 @@ def run(name: str) -> None:
     weights = require(paths.weights(name), f"train {name}")
     evaluation = read_json(require(paths.evaluation(name), f"evaluate {name}"))
     fold = samples.shipped
-    model = combine(task, load_networks(task, experiment.model, weights, fold, experiment.training.seeds))
+    networks = load_networks(task, experiment.model, weights, fold, experiment.training.seeds)
+    model = combine(task, networks)
     encoder = experiment.model.encoder if isinstance(experiment.model, EncoderDecoderModel) else experiment.model
     dynamic_time = not isinstance(encoder, DenseModel)
     data = make_batches(samples, task, fold.test[linspace_indices(len(fold.test), ROWS)], torch.device("cpu"))
@@ -71,7 +72,15 @@ def run(name: str) -> None:
     # DVC may restore another bundle beside this file, which it does not track: it names the graph that it is about.
     provenance = read_json(paths.provenance(name)) if paths.provenance(name).exists() else {}
     write_json(paths.provenance(name), provenance | {"model_sha256": sha256_of(paths.graph(name))})
-    write_json(paths.result(name), _result(task, evaluation, found))
+    about = {
+        "bytes": paths.graph(name).stat().st_size,
+        "data": card["data"],
+        "model": experiment.model.model_dump(mode="json", exclude_defaults=True),
+        "model_sha256": sha256_of(paths.graph(name)),
+        "parameters": sum(one.numel() for one in networks[0].parameters()),
+        "training": experiment.training.model_dump(mode="json", exclude_defaults=True),
+    }
+    write_json(paths.result(name), _result(task, evaluation, found) | about)
     tried = len(found["shapes_tried"])
     print(f"{name}: bundle written; ONNX and torch agree to {found['max_relative_error']:.1e} over {tried} shapes")
 
@@ -127,6 +136,7 @@ def quantize_bundle(
 def _result(task: Task, evaluation: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     metric, baselines = task.metrics.headline, evaluation["baseline"]
     strongest = (max if task.metrics.higher_is_better else min)(baselines, key=lambda key: baselines[key][metric])
+    against = evaluation["against"][strongest]
     return {
         "experiment": evaluation["experiment"],
         "task": evaluation["task"],
@@ -138,8 +148,9 @@ def _result(task: Task, evaluation: dict[str, Any], found: dict[str, Any]) -> di
         "seed_std": evaluation["seed_std"],
         "baseline": strongest,
         "baseline_value": baselines[strongest][metric],
-        "p_value": evaluation["against"][strongest]["p_value"],
-        "test": evaluation["against"][strongest]["test"],
+        **{key: against[key] for key in ("skill", "interval", "p_value", "test")},
         "parity": f"int8 loses {found['int8']['loss']:.2%}" if "int8" in found else "passed",
+        "max_relative_error": found["max_relative_error"],
+        "rows": evaluation["test"].get("rows"),
         "gradient_reach": evaluation.get("gradient_reach", {}),
     }

@@ -10,7 +10,7 @@ from scipy.stats import t
 
 from unroll.evaluation.evaluation import evaluate, evaluate_seeds
 from unroll.evaluation.inspection import gradient_reach
-from unroll.evaluation.statistics import Interval, p_value, paired_bootstrap
+from unroll.evaluation.statistics import Interval, p_value, paired_bootstrap, skill
 from unroll.models.encoders import RecurrentEncoder
 from unroll.models.heads import LinearHead
 from unroll.models.network import SequenceNetwork
@@ -47,6 +47,22 @@ def test_one_step_forecasts_and_independent_rows(test):
     statistic = mean / math.sqrt(variance / 5) * math.sqrt(4 / 5)
     assert p_value(test, ours, theirs) == pytest.approx(2 * t.cdf(-abs(statistic), 4))
     assert p_value(test, ours, theirs) == pytest.approx(p_value(test, theirs, ours))
+
+
+def test_the_interval_of_the_skill():
+    """Beside a constant loss it is the interval of the mean; it has 0 inside where the test finds no difference."""
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.gamma(2.0, 1.0, 400), rng.gamma(2.0, 1.2, 400)
+    low, high = t.interval(0.95, 399, ours.mean(), ours.std(ddof=1) / 20)
+    assert skill(ours, np.full(400, 4.0)) == {
+        "skill": pytest.approx(1 - ours.mean() / 4),
+        "interval": pytest.approx([1 - high / 4, 1 - low / 4]),
+    }
+    for scale in np.linspace(0.5, 2, 31):
+        low, high = skill(scale * ours, theirs)["interval"]
+        assert (low < 0 < high) is (p_value("paired_t_test", scale * ours, theirs) > 0.05)
+    assert skill(ours[:1], theirs[:1])["interval"] is None
+    assert skill(ours, 0 * ours) == {"skill": None, "interval": None}
 
 
 def test_mcnemar_counts_the_rows_where_one_model_alone_is_wrong():

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import report_entries
 import yaml
 from conftest import SECTIONS
 
@@ -244,10 +245,15 @@ def test_the_leaderboard_has_the_results_that_exist(own_store, tiny, capsys):
     content = tiny.parameters("price", "gru")
     content["experiments"]["later"] = content["experiments"]["gru"]
     Path("params.yaml").write_text(yaml.safe_dump(content))
-    result = dict.fromkeys(compare.COLUMNS, 0.5) | {"experiment": "gru", "task": "steps", "topology": "one_to_one"}
-    write_json(paths.result("gru"), result | {"gradient_reach": {}})
+    entry = report_entries.entry("gru", {"kind": "dense", "units": [8]}, "one_to_one", task="steps")
+    numbers = dict.fromkeys(compare.COLUMNS[4:8], 0.5)
+    write_json(paths.result("gru"), {**entry.result, **numbers})
+    paths.shown("gru").mkdir()
+    (paths.shown("gru") / "history.csv").write_text("fold,seed,epoch,train_loss,valid_loss,valid_metric\n")
     compare.run()
-    assert paths.LEADERBOARD.read_text().splitlines()[1:] == ["gru,steps,one_to_one" + 10 * ",0.5"]
+    assert paths.LEADERBOARD.read_text().splitlines()[1:] == [
+        "gru,steps,one_to_one,accuracy,0.5,0.5,0.5,0.5,majority,0.5,0.01,mcnemar,passed"
+    ]
     assert capsys.readouterr().out.endswith("writes: later\n")
 
 

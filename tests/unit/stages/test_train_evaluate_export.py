@@ -89,6 +89,9 @@ def test_what_the_stages_write(project, kind, tiny):
         assert table[column].to_pylist() == rows[column].tolist()
     plots = {path.name for path in (folder / "plots").rglob("*.png")}
     assert {"learning.png"} | PLOTS[kind] < plots
+    shown = list((project / f"models/results/{name}-gru").glob("*.png"))
+    assert 1 <= len(shown) <= 3
+    assert all(path.stat().st_size < (folder / "plots" / path.name).stat().st_size for path in shown)
     assert (folder / "plots/written").exists() is (kind in ("language_model", "tunes"))
     parity = json.loads((folder / "parity.json").read_text())
     assert parity["passed"]
@@ -96,4 +99,6 @@ def test_what_the_stages_write(project, kind, tiny):
     assert ("int8" in parity) is ("int8" in card.metrics) is (kind in INT8)
     result = json.loads((project / f"models/results/{name}-gru.json").read_text())
     assert result["parity"] == (f"int8 loses {parity['int8']['loss']:.2%}" if kind in INT8 else "passed")
+    assert result["bytes"] == (folder / "bundle/model.onnx").stat().st_size
+    assert result["parameters"] > 0
     assert (card.task.domain, card.task.kind) == (task.domain, task.kind)

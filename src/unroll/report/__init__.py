@@ -1,0 +1,1 @@
+"""The report on all experiments: one HTML page that needs no other file."""
