@@ -278,6 +278,16 @@ def test_int8_weights_and_what_they_lose(exported, which, tmp_path, tiny, monkey
     assert not read_json(paths.parity("mine"))["passed"]
 
 
+def test_int8_leaves_the_spectra_of_sound_as_they_are(exported, tmp_path):
+    _, _, path, _ = exported(*next(one for one in VARIABLE if one[0] == "sound_class"))
+    copy(path, tmp_path / "model.onnx")
+    quantize(tmp_path / "model.onnx")
+    nodes = onnx.load(tmp_path / "model.onnx").graph.node
+    products = [node.input[1] for node in nodes if node.op_type == "MatMul"]
+    assert {name.rpartition(".")[2] for name in products} == {"spectrum", "bands", "cosines"}
+    assert "MatMulInteger" in {node.op_type for node in nodes}
+
+
 # The bundle
 
 

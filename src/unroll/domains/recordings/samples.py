@@ -71,20 +71,20 @@ def make_samples(table: pa.Table, section: RecordingTask, name: str) -> Samples:
     return Samples(tensors, (fold,), notes=notes)
 
 
-def frame_features(samples_inputs: NDArray[np.float32], sound: bool) -> Array:
+def frame_features(inputs: NDArray[np.float32], sound: bool) -> Array:
     """Return features of each time step for baselines and clusters: those of the data, or a log power spectrum.
 
     Args:
-        samples_inputs: float32 [sample, time, feature].
+        inputs: float32 [sample, time, feature].
         sound: Whether a time step is a piece of sound rather than features.
 
     Returns:
         [sample, time, feature].
     """
     if not sound:
-        return samples_inputs
-    hop = samples_inputs.shape[2]
-    return np.log(np.abs(np.fft.rfft(samples_inputs * np.hanning(hop + 2)[1:-1])) ** 2 + 1e-6)
+        return inputs
+    hop = inputs.shape[2]
+    return np.log(np.abs(np.fft.rfft(inputs * np.hanning(hop + 2)[1:-1])) ** 2 + 1e-6)
 
 
 def frame_statistics(inputs: NDArray[np.float32], lengths: NDArray[np.int64], sound: bool = False) -> Array:
