@@ -63,6 +63,7 @@ def render() -> str:
     parts.append(_table("export", experiments.Export))
     parts.append("## scoring\n")
     parts += [_table("scoring", scoring.Scoring), _table("drift", scoring.DriftLimits)]
+    parts.append(_table("shadow", scoring.Shadow))
     parts.append("## promotion\n")
     parts.append(_table("promotion", params.Promotion))
     return "\n".join(parts)

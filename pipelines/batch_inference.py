@@ -1,6 +1,7 @@
-"""The scoring flow: score each new file of the inbox exactly once, with one model."""
+"""The scoring flow: score each new file of the inbox exactly once, with one model and perhaps a shadow of it."""
 
 import sys
+import threading
 from typing import Any
 
 from prefect import flow, task
@@ -10,6 +11,8 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
+from pipelines.alerts import emit_events
+from pipelines.processes import Children
 from pipelines.schedule import RETRY_WHEN_UNAVAILABLE, SCORE_SECONDS, cancel_other_due_runs, require_server
 from pipelines.summary import print_line
 from unroll.config.reading import load_all
@@ -40,6 +43,8 @@ def score() -> State[Any]:
     report = score_new_files(scoring)
     show(report)
     report.require_no_failure()
+    if scoring.shadow:
+        score_with_shadow(scoring.shadow.seconds)
     if report.drift and report.drift.drifted:
         wish = RETRAIN if scoring.drift.retrain else ""
         return Completed(name="Drifted", message=f"{wish}{report.drift.verdict()}")
@@ -59,10 +64,33 @@ def score_new_files(scoring: Scoring) -> JobReport:
         raise type(error)(redacted(str(error))) from None
 
 
+@task(name="score-with-shadow", cache_policy=NO_CACHE)
+def score_with_shadow(seconds: float) -> None:
+    """Let the shadow score the same files, in a process that may fail or be killed: nothing depends on it."""
+    children, outcome = Children(), ""
+    timer = threading.Timer(seconds, children.stop)
+    timer.start()
+    try:
+        command = [sys.executable, "-m", "unroll.cli", "score", "--shadow"]
+        code, _ = children.run(command, lambda line: report_line(f"shadow: {line}"))
+        outcome = f"ended with exit code {code}" if code else ""
+    except OSError as error:
+        outcome = f"did not start: {error}"
+    finally:
+        timer.cancel()
+        stopped = children.stopped
+        children.stop()
+    if stopped:
+        outcome = f"was stopped after {seconds:g} s"
+    if outcome:
+        report_line(f"the shadow {outcome}; the next run goes on")
+
+
 def show(report: JobReport) -> None:
-    """Show files, totals and drift, and log them to MLflow if something was scored."""
+    """Show files, totals and drift, emit events of them, and log them to MLflow if something was scored."""
     report_line(report.summary())
     create_table_artifact(key="scored-files", table=report.lines(), description=report.summary())
+    emit_events(report)
     if not report.of("scored"):
         return
     page = None

@@ -1,7 +1,8 @@
-"""Deploy prefect.yaml and start a worker: `python -m pipelines.worker [OPTION OF prefect worker start …]`.
+"""Set up alerts, deploy prefect.yaml and start a worker: `python -m pipelines.worker [OPTION OF prefect worker start]`.
 
-PREFECT_API_URL names the server. A worker that is stopped leaves its runs Pending, Running or Cancelling; each of them
-would keep its slot of the work pool for good. So runs that no worker executes any more become Crashed first.
+PREFECT_API_URL names the server, UNROLL_ALERT_URL where alerts go. A worker that is stopped leaves its runs Pending,
+Running or Cancelling; each of them would keep its slot of the work pool for good. So runs that no worker executes any
+more become Crashed first.
 """
 
 import os
@@ -19,8 +20,10 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
+from pipelines import alerts
 from pipelines.summary import print_line
-from unroll.errors import ServiceUnavailable
+from unroll.errors import ServiceUnavailable, UnrollError
+from unroll.redaction import redacted
 
 POOL = "unroll"
 SECONDS_TO_ANSWER = 300.0
@@ -33,6 +36,8 @@ def main(options: list[str]) -> None:
     with get_client(sync_client=True) as client:
         wait_for_server(client)
         prepare_pool(client)
+        if (address := os.environ.get(alerts.ADDRESS)) is not None:
+            alerts.set_up(client, address)
         crash_orphaned_runs(client, name)
     prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
     done = subprocess.run([*prefect, "deploy", "--all"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -84,4 +89,7 @@ def crash_orphaned_runs(client: SyncPrefectClient, name: str) -> int:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except UnrollError as error:
+        sys.exit(redacted(f"error: {error}"))

@@ -13,6 +13,7 @@ SECRETS = (
     "PGPASSWORD",
     "PREFECT_API_AUTH_STRING",
     "PREFECT_API_KEY",
+    "UNROLL_ALERT_URL",
 )
 """Environment variables whose values are secrets."""
 

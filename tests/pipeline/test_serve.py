@@ -56,6 +56,7 @@ class Place:
         """`make serve`, as long as the block lasts."""
         ports = [f"MLFLOW_PORT={self.ports[0]}", f"PREFECT_PORT={self.ports[1]}"]
         quick = {"PREFECT_WORKER_QUERY_SECONDS": "2", "PYTHONPATH": str(ROOT / "src")}
+        quick["UNROLL_ALERT_URL"] = "http://127.0.0.1:9/nobody-listens"
         mine = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MAKE"))}
         # The stamp of the installation is taken as it is.
         command = ["make", "-o", ".venv/.installed", "serve", *ports]
@@ -108,6 +109,7 @@ def test_a_day_of_make_serve(place):
         place.wait_for(lambda: scored(place, "monday"), 600)
         first = place.wait_for(lambda: place.runs("score", "Completed"))[-1]
         assert first["auto_scheduled"] is True
+        assert "unroll-alerts-late" in {one["name"] for one in place.server.ask("automations")}
 
         # A training takes the pool's one slot, and scorings come due meanwhile.
         training = place.start("train")

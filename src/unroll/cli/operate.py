@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,8 @@ def _configure_score(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_score)
     for name, text in SCORE_OPTIONS.items():
         command.add_argument(f"--{name}", metavar="ADDRESS", help=text)
+    shadow = "score with the model and into the folders of `shadow` in params.yaml instead"
+    command.add_argument("--shadow", action="store_true", help=shadow)
     again = "also score files again that another model has scored: the new predictions replace the old, file by file"
     command.add_argument("--rescore", action="store_true", help=again)
     since = "with --rescore: only files scored since then, such as 2026-11-01 or 2026-11-01T06:00+01:00 (default: UTC)"
@@ -58,6 +61,8 @@ def _configure_backtest(command: argparse.ArgumentParser) -> None:
     command.add_argument("truth", metavar="TRUTH", type=Path, help="Parquet or CSV with row_id, or a folder of them")
     command.add_argument("--column", metavar="NAME", help="the true values (default: truth, or the only other column)")
     command.add_argument("--model", metavar="ADDRESS", help="if the predictions name none: a bundle, or models:/…")
+    shadow = "predictions of another model for the same files, such as data/shadow/predictions; compares the two"
+    command.add_argument("--shadow", metavar="PREDICTIONS", type=Path, help=shadow)
 
 
 def _configure_models(command: argparse.ArgumentParser) -> None:
@@ -98,19 +103,24 @@ def _date(text: str) -> datetime:
 
 def _score(options: argparse.Namespace) -> None:
     from unroll.config.reading import load_all
-    from unroll.scoring.job import score_inbox
+    from unroll.scoring.job import score_inbox, shadow_of
 
     given = {name: getattr(options, name) for name in SCORE_OPTIONS if getattr(options, name) is not None}
     scoring = load_all().scoring.model_copy(update=given)
+    if options.shadow:
+        if given.keys() - {"input"}:
+            raise ParameterError("--shadow takes its model and folders from params.yaml; leave the other options out")
+        scoring = shadow_of(scoring)
     if options.since and not options.rescore:
         raise ParameterError("--since says which files --rescore scores again; give both")
     since = (options.since or datetime.min.replace(tzinfo=UTC)) if options.rescore else None
-    report = score_inbox(scoring, on_file=print, on_stop=_show_job, rescore_since=since)
-    _show_job(report)
+    show = partial(_show_job, kind="shadow" if options.shadow else "scoring")
+    report = score_inbox(scoring, on_file=print, on_stop=show, rescore_since=since)
+    show(report)
     report.require_no_failure()
 
 
-def _show_job(report: "JobReport") -> None:
+def _show_job(report: "JobReport", kind: str) -> None:
     print(report.summary())
     if not report.of("scored"):
         return
@@ -125,7 +135,7 @@ def _show_job(report: "JobReport") -> None:
         from unroll.scoring.registered import log_job
 
         try:
-            log_job(report, page)
+            log_job(report, page, kind)
         except (ServiceUnavailable, TrackingError) as error:
             print(redacted(f"unroll score: the job was not logged to MLflow: {error}"), file=sys.stderr)
 
@@ -133,7 +143,8 @@ def _show_job(report: "JobReport") -> None:
 def _backtest(options: argparse.Namespace) -> None:
     from unroll.scoring.registered import backtest
 
-    for line in backtest(options.predictions, options.truth, column=options.column, model=options.model):
+    chosen = {name: getattr(options, name) for name in ("column", "model", "shadow")}
+    for line in backtest(options.predictions, options.truth, **chosen):
         print(line)
 
 

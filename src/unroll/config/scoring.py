@@ -20,6 +20,18 @@ class DriftLimits(Section):
     """Whether drift starts the training flow."""
 
 
+class Shadow(Section):
+    """A second model that scores the same files, to be compared with the first; its predictions are never mixed in."""
+
+    model: Annotated[str, Field(min_length=1)]
+    """Such as `models:/digit-rows@challenger`; as in `scoring`."""
+    output: Annotated[str, Field(min_length=1)] = "data/shadow/predictions"
+    """Folders of its own; neither may be inside one of `scoring`."""
+    quarantine: Annotated[str, Field(min_length=1)] = "data/shadow/quarantine"
+    seconds: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds that the flow gives it after the first model; what it does not do is left to the next run."""
+
+
 class Scoring(Section):
     """Batch prediction of the new files of an inbox; not a stage of DVC."""
 
@@ -43,3 +55,4 @@ class Scoring(Section):
     settings: dict[str, bool | int | float | str | tuple[str, ...] | None] = {}  # noqa: RUF012 -- a copy is given
     """Settings of files that replace those of the model's card: those of the dataset's section, such as `header`."""
     drift: DriftLimits = DriftLimits()
+    shadow: Shadow | None = None

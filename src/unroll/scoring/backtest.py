@@ -1,5 +1,6 @@
 """The back-test: predictions compared with what turned out to be true."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,24 +65,55 @@ class Live:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two model versions, on the rows that both have predicted.
+
+    Attributes:
+        rows: Number of those rows.
+        versions: The two, `NAME@SHA12`.
+        figures: (first, second) by metric: the headline metric, or all if it is unknown.
+    """
+
+    rows: int
+    versions: tuple[str, str]
+    figures: Mapping[str, tuple[float, float]]
+
+    def line(self) -> str:
+        """Return one line of text."""
+        shown = ", ".join(f"{name} {one:.6g} and {two:.6g}" for name, (one, two) in self.figures.items())
+        return f"{self.versions[0]} and {self.versions[1]} on the {self.rows:,} rows of both: {shown}"
+
+
+@dataclass(frozen=True)
 class BacktestReport:
     """A back-test.
 
     Attributes:
         live: One entry per model version, sorted by version.
+        pairs: Model versions that have predicted the same rows.
         unmatched: Rows that were left out: a line for each reason.
     """
 
     live: tuple[Live, ...]
+    pairs: tuple[Pair, ...]
     unmatched: tuple[str, ...]
 
     def lines(self) -> list[str]:
         """Return the report as lines of text."""
-        return [*(line for one in self.live for line in one.lines()), *self.unmatched]
+        return [
+            *(line for one in self.live for line in one.lines()),
+            *(one.line() for one in self.pairs),
+            *self.unmatched,
+        ]
 
 
 def compare_with_truth(
-    predictions: Path, truth: Path, *, column: str | None = None, card: Card | None = None
+    predictions: Path,
+    truth: Path,
+    *,
+    column: str | None = None,
+    card: Card | None = None,
+    shadow: Path | None = None,
 ) -> BacktestReport:
     """Compare predictions with the truth.
 
@@ -94,6 +126,7 @@ def compare_with_truth(
             itself, for labels a list or a text of them, for translations the text.
         column: Column of the true values; by default `truth`, or the only column besides row_id and file.
         card: Card of the model, for predictions that do not name it.
+        shadow: Predictions of another model for the same files; those that `predictions` has, too, are left out.
 
     Raises:
         DataError: A file is missing or lacks a column, no row has a truth, or a truth cannot be compared.
@@ -101,6 +134,11 @@ def compare_with_truth(
     import pandas as pd
 
     predicted, models = _predictions(predictions, card)
+    if shadow:
+        second, about = _predictions(shadow, card)
+        # A challenger that became champion has scored some files twice.
+        mine, theirs = (pd.MultiIndex.from_frame(rows[["model_version", *_KEYS]]) for rows in (second, predicted))
+        predicted, models = pd.concat([predicted, second[~mine.isin(theirs)]], ignore_index=True), {**about, **models}
     true, empty = _truths(truth, column)
     keys = ["row_id", "file"] if "file" in true.columns else ["row_id"]
     known, scored = (pd.MultiIndex.from_frame(rows[keys]) for rows in (true, predicted))
@@ -123,7 +161,25 @@ def compare_with_truth(
         Live(str(version), models[str(version)], _figures(models[str(version)], rows))
         for version, rows in both.groupby("model_version", sort=True)
     ]
-    return BacktestReport(tuple(live), unmatched)
+    pairs = (_pair(one, two, both, keys) for one, two in itertools.combinations(live, 2))
+    return BacktestReport(tuple(live), tuple(pair for pair in pairs if pair), unmatched)
+
+
+def _pair(one: Live, two: Live, rows: "pd.DataFrame", keys: list[str]) -> Pair | None:
+    """Compare two versions of the same task on the rows of both; None if there are none."""
+    import pandas as pd
+
+    if one.about["task"] != two.about["task"]:
+        return None
+    first, second = (rows[rows["model_version"] == live.version] for live in (one, two))
+    indices = [pd.MultiIndex.from_frame(part[keys]) for part in (first, second)]
+    first, second = first[indices[0].isin(indices[1])], second[indices[1].isin(indices[0])]
+    if first.empty:
+        return None
+    figures = _figures(one.about, first), _figures(two.about, second)
+    headline = (one.about.get("metrics") or {}).get("metric")
+    names = [headline] if headline in figures[0] else [name for name in figures[0] if name != "rows"]
+    return Pair(len(first), (one.version, two.version), {name: (figures[0][name], figures[1][name]) for name in names})
 
 
 def _figures(about: Mapping[str, Any], rows: "pd.DataFrame") -> dict[str, float]:

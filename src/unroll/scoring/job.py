@@ -6,6 +6,7 @@ does the same thing to the same names.
 """
 
 import contextlib
+import itertools
 import shutil
 import tempfile
 import time
@@ -43,6 +44,21 @@ def find_model(address: str) -> tuple[Path, dict[str, str] | None]:
 
     found = registry.resolve(address)
     return found.folder, {"name": found.name, "version": found.version, "run_id": found.run_id}
+
+
+def shadow_of(scoring: Scoring) -> Scoring:
+    """Return the parameters of the shadow's job: the same inbox and limits, its own model and folders.
+
+    Raises:
+        ParameterError: There is no shadow, or one of its folders overlaps with one of the first model.
+    """
+    shadow = scoring.shadow
+    if shadow is None:
+        raise ParameterError("params.yaml has no `shadow` under `scoring`; expected the model to score with")
+    for mine, theirs in itertools.product((shadow.output, shadow.quarantine), (scoring.output, scoring.quarantine)):
+        if Storage(mine).overlaps(Storage(theirs)):
+            raise ParameterError(f"scoring.shadow has the folder {mine}, which overlaps with {theirs}; give it its own")
+    return scoring.model_copy(update=shadow.model_dump(exclude={"seconds"}) | {"shadow": None})
 
 
 def score_inbox(

@@ -6,8 +6,8 @@ from unroll.scoring.job import find_model
 from unroll.scoring.report import JobReport
 
 
-def log_job(report: JobReport, page: Path | None) -> None:
-    """Log a job to MLflow: counts, drift with its page, and a table of its files.
+def log_job(report: JobReport, page: Path | None, kind: str = "scoring") -> None:
+    """Log a job to MLflow: counts, drift with its page, and a table of its files; `kind` becomes its tag.
 
     Raises:
         TrackingError: The MLflow store cannot be used.
@@ -19,13 +19,20 @@ def log_job(report: JobReport, page: Path | None) -> None:
         str(report.model_version),
         report.metrics(),
         registered=report.registered,
-        tags={"unroll.live": "scoring"} | ({"unroll.drift": report.drift.verdict()} if report.drift else {}),
+        tags={"unroll.live": kind} | ({"unroll.drift": report.drift.verdict()} if report.drift else {}),
         files=[page] if page else [],
         texts={"files.csv": report.to_csv()},
     )
 
 
-def backtest(predictions: Path, truth: Path, *, column: str | None = None, model: str | None = None) -> list[str]:
+def backtest(
+    predictions: Path,
+    truth: Path,
+    *,
+    column: str | None = None,
+    model: str | None = None,
+    shadow: Path | None = None,
+) -> list[str]:
     """Compare predictions with the truth, log the metrics to MLflow, and return the report's lines.
 
     `model` is the address of the model, for predictions that name none. For the rest see `compare_with_truth`.
@@ -39,7 +46,7 @@ def backtest(predictions: Path, truth: Path, *, column: str | None = None, model
     from unroll.tracking.live import EXPERIMENT, log_live
 
     card = load_bundle(find_model(model)[0]).card if model else None
-    report = compare_with_truth(predictions, truth, column=column, card=card)
+    report = compare_with_truth(predictions, truth, column=column, card=card, shadow=shadow)
     for one in report.live:
         log_live(
             f"backtest {one.version}",

@@ -279,6 +279,7 @@ def test_rescore_replaces_the_predictions_of_another_model(inbox):
     [
         (("--model", "nothing"), 2),
         (("--since", "2026-11-01"), 2),
+        (("--shadow",), 2),
         (("--output", "inbox/predictions"), 2),
         pytest.param(("--model", "models:/digit-rows@champion"), 2, marks=pytest.mark.slow),
         (("--input", "s3://unroll/inbox"), UNAVAILABLE_EXIT),

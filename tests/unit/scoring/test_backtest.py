@@ -19,9 +19,9 @@ from unroll.scoring.backtest import compare_with_truth
 VERSION = "tiny@0123456789ab"
 
 
-def predictions(path, kind, source="in.parquet", metrics=None, **columns):
+def predictions(path, kind, source="in.parquet", metrics=None, version=VERSION, **columns):
     """Write a file as `unroll predict` does."""
-    table = pa.table({"model_version": [VERSION] * len(columns["row_id"]), **columns})
+    table = pa.table({"model_version": [version] * len(columns["row_id"]), **columns})
     about = {"task": tiny_bundles.task(kind), "source": source, "metrics": metrics or {}}
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(about)}), path)
@@ -102,6 +102,25 @@ def test_rows_of_several_inputs_are_matched_by_file(tmp_path):
     # Without the file, an id is ambiguous.
     with pytest.raises(DataError, match="4 predictions whose id occurs more than once: 0, 1, 0"):
         compare_with_truth(folder, truth(tmp_path / "u.csv", row_id=[0, 1], label=[1, 1]))
+
+
+def test_a_shadow_is_compared_on_the_rows_of_both(tmp_path):
+    metrics = {"metric": "accuracy", "test": 0.9}
+    for folder, source, version, ids, labels in (
+        ("p", "one.csv", "old@1", [1, 2, 3], [7, 7, 1]),
+        # The challenger has become champion, and has scored this file in both folders.
+        ("p", "two.csv", "new@2", [4], [5]),
+        ("s", "two.csv", "new@2", [4], [5]),
+        ("s", "one.csv", "new@2", [2, 3], [7, 0]),
+    ):
+        path = tmp_path / folder / f"{source}.parquet"
+        predictions(path, "digits", source, metrics, version, row_id=ids, prediction=labels)
+    true = truth(tmp_path / "t.csv", row_id=[1, 2, 3, 4], truth=[7, 7, 0, 5])
+    report = compare_with_truth(tmp_path / "p", true, shadow=tmp_path / "s")
+    found = {one.version: (one.figures["rows"], one.figures["accuracy"]) for one in report.live}
+    assert found == {"new@2": (3, 1), "old@1": (3, pytest.approx(2 / 3))}
+    assert report.lines()[-1] == "new@2 and old@1 on the 2 rows of both: accuracy 1 and 0.5"
+    assert unmatched(report) == []
 
 
 LAST = np.array([100.0, 50.0])
