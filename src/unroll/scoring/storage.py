@@ -229,7 +229,10 @@ class Storage:
         except (FileNotFoundError, UnrollError):
             raise
         except away as error:
-            raise ServiceUnavailable(f"{place} cannot be reached: {_one_line(error)}; run again later") from error
+            raise ServiceUnavailable(
+                f"{place} cannot be reached: {_one_line(error)}; start the server, correct its address "
+                "(AWS_ENDPOINT_URL for one that is not Amazon's), or run again later"
+            ) from error
         except refused as error:
             if not self.local and getattr(error, "errno", None) in (errno.EBUSY, errno.EREMOTEIO):
                 # How s3fs translates the answers 500 and 503.

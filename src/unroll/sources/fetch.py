@@ -106,7 +106,10 @@ def _download(url: str, path: Path) -> None:
     try:
         client.fetch(path.name, downloader=_get)
     except requests.RequestException as error:
-        raise ServiceUnavailable(f"{url} could not be downloaded in {_RETRIES + 1} attempts: {error}") from None
+        raise ServiceUnavailable(
+            f"{url} could not be downloaded in {_RETRIES + 1} attempts: {error}; run again later, or correct the "
+            "source's url in params.yaml"
+        ) from None
 
 
 def _get(url: str, target: str, _: Any) -> None:

@@ -51,7 +51,10 @@ def _download(requirement: str, folder: str) -> None:
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")] or lines[-2:]
     message = f"pip could not download {requirement} as a wheel: {'; '.join(errors)[:600]}"
     if "Retrying (Retry(" in done.stderr:
-        raise ServiceUnavailable(f"{message}; the package index did not respond")
+        raise ServiceUnavailable(
+            f"{message}; the package index did not respond: run again later, or check pip's index and proxy "
+            "(pip config list)"
+        )
     raise SourceError(f"{message}; check the name, the version, and pip's index and proxy (pip config list)")
 
 

@@ -46,11 +46,29 @@ def open_store() -> Iterator[Any]:
             paths.STATE.mkdir(exist_ok=True)
             stack.enter_context(FileLock(paths.STATE.resolve() / "mlflow.lock", is_singleton=True))
         stack.enter_context(translated_errors())
+        _require_database(uri)
         client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
         if database:
             update_places(database)
         yield client
+
+
+def _require_database(uri: str) -> None:
+    """Connect to a database server once: MLflow itself would try for two minutes, with a warning each time."""
+    if uri.startswith(("http", "sqlite")) or "://" not in uri:
+        return
+    import sqlalchemy
+
+    # Nothing else limits the wait for a server that accepts connections and never answers.
+    limit = {"connect_timeout": 10} if uri.startswith("postgresql") else {}
+    try:
+        sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool, connect_args=limit).connect().close()
+    except ImportError as error:
+        raise TrackingError(
+            f"MLFLOW_TRACKING_URI names a database whose driver is not installed: {error}. For PostgreSQL, write "
+            "postgresql+psycopg://…"
+        ) from None
 
 
 def _move_password() -> None:
@@ -97,6 +115,7 @@ def error_for(error: BaseException) -> type[ServiceUnavailable | TrackingError]:
     MLflow raises one exception for all of them; the difference is in what caused it.
     """
     import requests
+    from sqlalchemy.exc import OperationalError
 
     network = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
     cause: BaseException | None = error
@@ -105,6 +124,9 @@ def error_for(error: BaseException) -> type[ServiceUnavailable | TrackingError]:
         if isinstance(cause, (*network, requests.exceptions.RetryError, ConnectionError, TimeoutError)):
             return ServiceUnavailable
         if status in (408, 429) or status >= 500:
+            return ServiceUnavailable
+        # Of SQLite, this is a file that cannot be used; a server that answers says what it refuses.
+        if isinstance(cause, OperationalError) and not database_of(address()) and "FATAL" not in str(cause):
             return ServiceUnavailable
         cause = cause.__cause__ or cause.__context__
     return TrackingError

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from servers import free_port, mlflow_server
 
-from unroll.errors import TrackingError
+from unroll.errors import ServiceUnavailable, TrackingError
 from unroll.inference.bundle import load_bundle
 from unroll.tracking import registry
 from unroll.tracking.live import EXPERIMENT, log_live
@@ -72,6 +72,23 @@ def test_two_machines_register_under_one_new_name(here, monkeypatch):
 def test_other_errors_of_the_store_are_raised(own_store):
     with open_store() as client, pytest.raises(MlflowException, match="Invalid experiment name"), tolerating_existing():
         client.create_experiment("")
+
+
+@pytest.mark.parametrize(
+    ("driver", "kind", "advice"),
+    [
+        ("psycopg", ServiceUnavailable, "correct MLFLOW_TRACKING_URI"),
+        ("pg8000", TrackingError, "postgresql+psycopg://"),
+    ],
+)
+def test_a_database_server_that_cannot_be_reached(here, monkeypatch, capfd, driver, kind, advice):
+    """At once, and in one line: MLflow would try ten times."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql+{driver}://u:p@127.0.0.1:1/x")
+    with pytest.raises(kind) as error, open_store():
+        pass
+    assert advice in str(error.value)
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr().err == ""
 
 
 def test_runs_have_figures_tags_and_files(own_store):
