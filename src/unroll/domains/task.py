@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unroll.config.decoding import DecodingConfig
-from unroll.config.experiments import DenseModel, Model
+from unroll.config.experiments import DenseModel, EncoderDecoderModel, Model
 from unroll.config.section import TaskSection
 from unroll.domains import domain_of
 from unroll.features.samples import VOCABULARY, Samples
@@ -39,6 +39,21 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class Ahead:
+    """Steps to come, which a decoder forecasts one by one instead of a head all at once.
+
+    Attributes:
+        steps: Number of steps.
+        known: Number of features that are known of them: the last ones of the last `steps` steps of the features.
+        make_head: Size of a step's encoding → a new head for a step.
+    """
+
+    steps: int
+    known: int
+    make_head: Callable[[int], nn.Module]
+
+
+@dataclass(frozen=True)
 class Task:
     """What is learned: inputs, outputs, topology, loss and metrics.
 
@@ -55,6 +70,7 @@ class Task:
         make_preprocessing: Returns a new preprocessing module, not fitted.
         make_head: Size of an encoding → a new head for it. A decoder that generates tokens has its own.
         loss: (network output, encoded targets) → mean loss, a scalar.
+        ahead: The steps to come, where the outputs are values of these.
         details: Content of the card besides inputs and outputs.
         output: Outputs of the exported graph: the network's `values`, the most probable `label` with all
             probabilities, `labels` for every step, or generated `tokens`.
@@ -85,6 +101,7 @@ class Task:
     make_preprocessing: Callable[[], Preprocessing]
     make_head: Callable[[int], nn.Module]
     loss: Callable[[Tensor, Tensor], Tensor]
+    ahead: Ahead | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     output: Literal["values", "label", "labels", "tokens"] = "values"
     every_step: bool = False
@@ -198,5 +215,8 @@ def make_task(name: str, section: TaskSection, samples: Samples) -> Task:
 
 
 def topology_of(task: Task, model: Model) -> Topology:
-    """Return a network's topology: the task's, or `one_to_one` if it is dense and sees its whole input at once."""
+    """Return a network's topology: the task's, unless it is dense or has a decoder for steps to come."""
+    if isinstance(model, EncoderDecoderModel) and task.ahead:
+        return "sequence_to_sequence"
+    # A dense network sees its whole input at once.
     return "one_to_one" if isinstance(model, DenseModel) else task.topology

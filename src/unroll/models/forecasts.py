@@ -1,7 +1,12 @@
-"""Preprocessing of windows of series, whose steps to come are partly known."""
+"""Forecasts of series: preprocessing of windows whose steps to come are partly known, and a decoder of these steps."""
 
 import torch
 from torch import Tensor, nn
+
+from unroll.models.encoders import RecurrentEncoder
+from unroll.models.network import SequenceNetwork, States
+from unroll.models.padding import join_directions
+from unroll.models.preprocessing import Preprocessing
 
 
 class SeriesWindows(nn.Module):
@@ -109,6 +114,55 @@ class SeriesWindows(nn.Module):
     def _least(self, columns: int) -> Tensor:
         # A window in which nothing changes still has a scale.
         return (0.01 * self.deviation[:columns]).square()
+
+
+class Forecaster(SequenceNetwork):
+    """An encoder of the past, and a decoder that reads what is known of each step to come.
+
+    The decoder does not read its own forecasts, so that errors do not add up.
+
+    Args:
+        preprocessing: Raw units ↔ what the network learns from.
+        encoder: Reads the past.
+        decoder: Reads what is known of the steps to come; one layer.
+        head: From each step of the decoder to its outputs.
+        steps: Number of steps to come.
+        known: Number of features that are known of them, the last ones of the last steps of the past.
+        dropout: Share of the decoder's outputs dropped before the head.
+
+    Source: Wen et al. 2017 (arXiv 1711.11053), with a recurrent decoder.
+    """
+
+    encoder: RecurrentEncoder
+
+    def __init__(
+        self,
+        preprocessing: Preprocessing,
+        encoder: RecurrentEncoder,
+        decoder: RecurrentEncoder,
+        head: nn.Module,
+        *,
+        steps: int,
+        known: int,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(preprocessing, encoder, head, dropout=dropout)
+        self.decoder, self.steps, self.known = decoder, steps, known
+        self.bridge = nn.Linear(encoder.state_size, decoder.state_size)
+
+    def from_features(
+        self, features: Tensor, lengths: Tensor | None = None, state: States | None = None
+    ) -> tuple[Tensor, States | None]:
+        """Compute the outputs of all steps, [batch, step × output, …], from float32 [batch, time, feature]."""
+        _, after = self.encoder(features, lengths, state)
+        last = torch.cat([join_directions(part) for part in after[-1]], -1)
+        parts = torch.tanh(self.bridge(last)).chunk(self.decoder.states[-1], -1)
+        ahead = (
+            features[:, -self.steps :, -self.known :] if self.known else torch.zeros_like(features[:, : self.steps, :1])
+        )
+        outputs, _ = self.decoder(ahead, None, [tuple(part.unsqueeze(0) for part in parts)])
+        found: Tensor = self.head(self.dropout(outputs.flatten(0, 1)))
+        return found.unflatten(0, (-1, self.steps)).flatten(1, 2), after
 
 
 def ridge(inputs: Tensor, targets: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from unroll.domains.task import Task
 from unroll.models.decoder import Decoder
 from unroll.models.embedding import TokenEmbedding
 from unroll.models.encoders import DenseEncoder, RecurrentEncoder
+from unroll.models.forecasts import Forecaster
 from unroll.models.generators import EncoderDecoder, LanguageModel, Network
 from unroll.models.heads import LinearHead, TiedHead
 from unroll.models.network import Classifier, Ensemble, SequenceNetwork, TokenClassifier
@@ -31,6 +32,17 @@ def build_model(task: Task, model: Model, *, seed: int = 0, vectors: Tensor | No
     # A small vocabulary is used whole.
     large = part is not None and part.first + part.sampled < task.target_vocab_size
     sampled_softmax = (part.first, part.sampled) if part and large else None
+    if isinstance(model, EncoderDecoderModel) and task.ahead:
+        steps = RecurrentEncoder(max(task.ahead.known, 1), [(model.decoder.cell, model.decoder.units)])
+        return Forecaster(
+            preprocessing,
+            RecurrentEncoder(task.features, **_recurrent_options(cast(RecurrentModel, model.encoder))),
+            steps,
+            task.ahead.make_head(steps.output_size),
+            steps=task.ahead.steps,
+            known=task.ahead.known,
+            dropout=model.dropout,
+        )
     if isinstance(model, EncoderDecoderModel):
         target = _embedding(task, model.embedding, task.target_vocab_size, model.dropout, vectors)
         # Source and target share a vocabulary, so they share the vectors.

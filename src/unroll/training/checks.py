@@ -31,7 +31,9 @@ def model_faults(model: Model, task: Task, samples: Samples) -> Iterator[str]:
     """Yield the options of a model that do not fit the task."""
     generates = task.target_vocab_size > 0 and not task.every_step
     if isinstance(model, EncoderDecoderModel):
-        if not generates:
+        if task.ahead:
+            yield from _forecaster_faults(model, task)
+        elif not generates:
             yield f"kind encoder_decoder writes a sequence of its own, which task {task.name!r} does not need"
             return
     elif generates:
@@ -59,6 +61,14 @@ def model_faults(model: Model, task: Task, samples: Samples) -> Iterator[str]:
         if model.sampled_softmax and not task.target_vocab_size:
             yield f"sampled_softmax is for tasks that predict tokens, which {task.name!r} does not: leave it out"
         yield from _embedding_faults(model.embedding, task, samples)
+
+
+def _forecaster_faults(model: EncoderDecoderModel, task: Task) -> Iterator[str]:
+    if isinstance(model.encoder, DenseModel) or model.decoder.attention != "none" or model.reverse_source:
+        yield (
+            f"for values such as those of task {task.name!r}, kind encoder_decoder needs a recurrent encoder, "
+            "attention: none and no reverse_source"
+        )
 
 
 def _embedding_faults(embedding: Embedding, task: Task, samples: Samples) -> Iterator[str]:

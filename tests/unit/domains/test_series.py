@@ -10,6 +10,7 @@ import pytest
 import torch
 from raw_files import read
 from sklearn.linear_model import Ridge
+from small_networks import randomized
 
 from unroll.domains.series.config import SeriesReading
 from unroll.domains.series.metrics import baselines, forecast_scores, live_metrics
@@ -17,9 +18,11 @@ from unroll.domains.series.reader import last_steps
 from unroll.domains.series.samples import make_samples
 from unroll.domains.series.table import by_series, read_series, regular
 from unroll.domains.series.times import Frequency, calendar, frequency_of, periods_of, to_times
+from unroll.domains.task import topology_of
 from unroll.errors import DataError, FormatError, SplitError
 from unroll.inference.card import SeriesInput
 from unroll.models.forecasts import ridge
+from unroll.training.build import build_model
 
 HOURS = np.datetime64("2024-01-01T00:00:00") + np.arange(48) * np.timedelta64(3600, "s")
 
@@ -224,6 +227,21 @@ def test_ridge_takes_the_strength_with_the_least_leave_one_out_error():
         errors[strength] = np.square(targets - left_out).mean()
     best = min(errors, key=errors.__getitem__)
     np.testing.assert_allclose(weights, Ridge(best, fit_intercept=False).fit(inputs, targets).coef_.T, atol=1e-8)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_a_decoder_reads_the_past_and_what_is_known_of_the_steps_to_come(tiny, cell):
+    task, samples = tiny.task("forecast"), tiny.samples("forecast")
+    network = randomized(build_model(task, tiny.writer(cell, "gru", bidirectional=True)), std=0.3)
+    inputs = torch.from_numpy(samples.tensors["inputs"][:4]).requires_grad_()
+    output, _ = network.output(inputs)
+    assert output.shape == (4, 6, 3)
+    (gradient,) = torch.autograd.grad(output[:, 2:4].sum(), inputs)
+    reached = gradient.abs().sum(0) > 0
+    assert reached[:14, :3].all()
+    assert reached[14:, 3].all()
+    assert not reached[14:, :3].any()
+    assert topology_of(task, tiny.writer(cell, "gru")) == "sequence_to_sequence"
 
 
 def test_the_last_steps_of_a_file_are_those_of_a_training_window(tiny, tmp_path):

@@ -73,7 +73,7 @@ def test_encoder_with_lengths(cells, bidirectional, options, tmp_path):
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
 
 
-# Whole networks: kind of task, cells, bidirectional, number of networks, pooling
+# Whole networks: kind of task, cells, bidirectional, number of networks, pooling or a decoder of steps to come
 
 FIXED = [
     ("digits", ("rnn", "gru", "lstm"), True, 1, "last"),
@@ -81,6 +81,9 @@ FIXED = [
     ("price_steps", ("lstm",), False, 1, "last"),
     ("log_return", ("gru",), False, 3, "last"),
     ("return_quantiles", ("rnn",), True, 2, "last"),
+    ("forecast", ("gru",), False, 1, "max"),
+    ("forecast", ("lstm",), True, 2, "decoder"),
+    ("strip_reading", ("lstm",), True, 1, "last"),
 ]
 VARIABLE = [
     ("text_class", ("lstm",), True, 2, "mean"),
@@ -111,7 +114,12 @@ def exported(tiny, tmp_path_factory):
             options = {"bidirectional": bidirectional, "pooling": pooling} if cells else {}
             if task.source_vocab_size:
                 options["embedding"] = {"size": 5}
-            networks = [new_network(task, tiny.model(*cells, **options), data, seed).eval() for seed in range(count)]
+            model = (
+                tiny.writer(*cells, *cells, bidirectional=bidirectional)
+                if pooling == "decoder"
+                else tiny.model(*cells, **options)
+            )
+            networks = [new_network(task, model, data, seed).eval() for seed in range(count)]
             for network in networks:
                 torch.nn.init.normal_(next(network.head.parameters()), 0, 0.3 if task.output != "values" else 0.1)
             network = combine(task, networks)

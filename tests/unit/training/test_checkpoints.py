@@ -199,6 +199,7 @@ def test_pretrained_vectors_and_seeds(tiny, kind):
         ("strip_captions", ("model",), ["use kind encoder_decoder"]),
         ("price_steps", ("model",), ["kind dense", "each step"]),
         ("text_class", ("model",), ["kind dense", "fixed size"]),
+        ("forecast", ("writer", "gru", "gru", {"attention": "dot", "embedding": {}}), ["encoder_decoder", "attention"]),
         ("translation", ("writer", "gru"), ["kind dense", "fixed size"]),
         ("price_steps", ("model", "gru", {"bidirectional": True}), ["bidirectional", "price_steps"]),
         ("language_model", ("model", "gru", {"bidirectional": True}), ["bidirectional", "language_model"]),

@@ -106,6 +106,8 @@ class ForecastTask(TaskSection):
         names = (*self.targets, *self.inputs, *self.known)
         if len(set(names)) != len(names):
             raise ValueError(f"a column is listed twice among targets, inputs and known: {', '.join(names)}")
+        if self.horizon > self.history:
+            raise ValueError(f"history {self.history} is shorter than horizon {self.horizon}: it has to be as long")
         if self.season >= self.history:
             raise ValueError(f"history {self.history} is too short: it has to be longer than a season ({self.season})")
         levels = self.quantiles

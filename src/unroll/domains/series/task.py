@@ -4,7 +4,7 @@ import torch
 
 from unroll.domains.series.config import ForecastTask
 from unroll.domains.series.metrics import make_metrics
-from unroll.domains.task import Task, TensorSpec, pinball
+from unroll.domains.task import Ahead, Task, TensorSpec, pinball
 from unroll.features.samples import Samples
 from unroll.models.forecasts import SeriesWindows
 from unroll.models.heads import MonotoneQuantileHead
@@ -27,6 +27,7 @@ def make_task(name: str, section: ForecastTask, samples: Samples) -> Task:
             linear=section.start == "linear",
         )
 
+    prepared = preprocessing()
     return Task(
         name=name,
         domain=section.domain,
@@ -47,10 +48,15 @@ def make_task(name: str, section: ForecastTask, samples: Samples) -> Task:
                 f"quantiles of {', '.join(section.targets)} in each step to come, increasing",
             ),
         ),
-        features=preprocessing().features,
+        features=prepared.features,
         make_preprocessing=preprocessing,
         make_head=lambda size: MonotoneQuantileHead(size, levels, section.horizon * len(section.targets)),
         loss=lambda output, target: pinball(output, target, torch.tensor(levels, device=output.device)),
+        ahead=Ahead(
+            section.horizon,
+            len(columns) - values,
+            lambda size: MonotoneQuantileHead(size, levels, len(section.targets)),
+        ),
         details={
             "series": {
                 "targets": list(section.targets),
