@@ -70,7 +70,10 @@ details { margin-top: .75rem; font-size: .92rem; }
 summary { cursor: pointer; color: var(--soft); }
 @media print { article { break-inside: avoid; background: none; border: 1px solid var(--line); } }
 @media (max-width: 40rem) { body { padding: 1rem .9rem 3rem; } article { padding: .9rem; }
-  th, td { padding: .4rem .45rem; } }
+  h1 { font-size: 1.5rem; }
+  caption { max-width: calc(100vw - 2rem); }
+  th, td { padding: .4rem .45rem; }
+  th:nth-child(2), td:nth-child(2), th:nth-child(3), td:nth-child(3) { display: none; } }
 """
 
 SCRIPT = """
