@@ -162,7 +162,7 @@ def check_splits(folds: tuple[Fold, ...], task: str, *, valid_wanted: bool = Tru
                 raise SplitError(
                     f"tasks.{task}: the {name} split of fold {fold.name!r} has no rows "
                     f"(train {len(fold.train)}, valid {len(fold.valid)}, test {len(fold.test)}); "
-                    f"change tasks.{task}.splits or use more data"
+                    f"change how tasks.{task} splits the data, or use more data"
                 )
         together = np.concatenate([fold.train, fold.valid, fold.test])
         if len(np.unique(together)) != len(together):
