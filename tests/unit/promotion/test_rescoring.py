@@ -28,7 +28,7 @@ def test_texts_are_written_and_judged(tiny, tmp_path):
     found = rescoring.judge(sample_predictions(bundle, rows), metrics, rows)
     assert found.losses.shape == (len(rows["targets"]),)
     assert np.isfinite(found.losses).all()
-    assert found.headline == 0
+    assert 0 < found.headline < 5
 
 
 def test_only_the_last_folds_rows_are_judged(tiny):
