@@ -29,6 +29,8 @@ def describe(model: Mapping[str, Any], topology: str) -> str:
     parts = [", ".join(_layer_names(encoder))]
     if encoder.get("bidirectional"):
         parts[0] += ", in both directions"
+    if convolutions := encoder.get("convolutions"):
+        parts[0] = f"convolutions {', '.join(str(one['channels']) for one in convolutions)}, then {parts[0]}"
     if topology == "many_to_one":
         pooled = {"max": "maximum over time", "mean": "mean over time"}
         parts.append(pooled.get(encoder.get("pooling", ""), "last state"))
