@@ -12,6 +12,8 @@ from unroll.config.tokenizer import TextTask
 from unroll.errors import DataError
 from unroll.features.text import TokenArray, Vocabulary
 
+OVER_MAX_TOKENS = "over max_tokens"
+"""Why a text is truncated, in the notes of samples."""
 _TEXTS_AT_ONCE = 256
 """Texts per call of the tokenizer, which returns a hundred bytes for each token."""
 

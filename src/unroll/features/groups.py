@@ -1,7 +1,7 @@
 """Random splits that keep nearly equal rows together."""
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +15,8 @@ Groups = NDArray[np.int64]
 """Group number of each row, int64 [row]: 0, 1, … in the order of the groups' first rows."""
 
 
-LeftOut = dict[str, dict[str, int]]
-"""Number of rows left out, by split (`all` before the rows are split) and reason, for the notes of samples."""
+Counts = dict[str, dict[str, int]]
+"""Numbers of rows by split (`all` before the rows are split) and reason, for the notes of samples."""
 
 
 class _LettersOnly(dict[int, int | None]):
@@ -113,7 +113,7 @@ def required_splits(table: pa.Table, task: str) -> NDArray[np.object_]:
     return splits
 
 
-def share_fold(groups: Groups, given: NDArray[np.object_] | None, splits: ShareSplits) -> tuple[Fold, LeftOut]:
+def share_fold(groups: Groups, given: NDArray[np.object_] | None, splits: ShareSplits) -> tuple[Fold, Counts]:
     """Split rows at random, each group into one split; or as given, without rows that would leak.
 
     Args:
@@ -142,7 +142,7 @@ def share_fold(groups: Groups, given: NDArray[np.object_] | None, splits: ShareS
     return Fold("all", *(np.flatnonzero(part) for part in (in_train, in_valid, in_test))), left_out
 
 
-def count_left_out(given: NDArray[np.object_] | None, lost: NDArray[np.bool_], reason: str) -> LeftOut:
+def count_left_out(given: NDArray[np.object_] | None, lost: NDArray[np.bool_], reason: str) -> Counts:
     """Count rows that are left out for a reason."""
     if given is None:
         return {"all": {reason: int(lost.sum())}} if lost.any() else {}
@@ -151,6 +151,15 @@ def count_left_out(given: NDArray[np.object_] | None, lost: NDArray[np.bool_], r
         for part in ("train", "valid", "test")
         if (lost & (given == part)).any()
     }
+
+
+def count_truncated(fold: Fold, masks: Mapping[str, NDArray[np.bool_]]) -> Counts:
+    """Count the truncated rows of each split by the reasons that `masks` have."""
+    counts = {
+        part: {reason: int(mask[rows].sum()) for reason, mask in masks.items() if mask[rows].any()}
+        for part, rows in (("train", fold.train), ("valid", fold.valid), ("test", fold.test))
+    }
+    return {part: reasons for part, reasons in counts.items() if reasons}
 
 
 def _draw(groups: Groups, rows: NDArray[np.int64], wanted: int, seed: int) -> NDArray[np.bool_]:

@@ -68,12 +68,10 @@ def summary(samples: Samples) -> dict[str, Any]:
 def _line(name: str, samples: Samples) -> str:
     parts = [f"{f.name}: {len(f.train)} train, {len(f.valid)} valid, {len(f.test)} test" for f in samples.folds]
     inputs = samples.tensors["inputs"]
-    if samples.notes.get("cut"):
-        parts.append(f"{samples.notes['cut']} truncated to max_tokens")
-    for part, reasons in samples.notes.get("left_out", {}).items():
-        parts += [
-            f"{count} rows{'' if part == 'all' else f' of {part}'} left out: {why}" for why, count in reasons.items()
-        ]
+    for note in ("truncated", "left_out"):
+        for part, reasons in samples.notes.get(note, {}).items():
+            rows = "rows" if part == "all" else f"rows of {part}"
+            parts += [f"{count} {rows} {note.replace('_', ' ')}: {why}" for why, count in reasons.items()]
     parts += samples.notes.get("remarks", [])
     return f"{name}: inputs {list(inputs.shape)} {inputs.dtype}; {'; '.join(parts)}"
 

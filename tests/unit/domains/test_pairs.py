@@ -195,7 +195,7 @@ def test_one_vocabulary_for_both_sides_is_fitted_on_training_alone(make, kind):
 def test_long_pairs_are_left_out(make):
     pairs = [*SHORT, ("a b c d e f g h i", "court"), ("a", "b c d e f g h i j"), ("a b c d e f g h", "huit")]
     samples = make(pairs, max_words=8)
-    assert samples.notes == {"cut": 0, "left_out": {"all": {"over max_words": 2}}}
+    assert samples.notes == {"truncated": {}, "left_out": {"all": {"over max_words": 2}}}
     assert samples.tensors["target"][40:].tolist() == ["huit"]
     with pytest.raises(SplitError, match=r"tasks\.t\.max_words"):
         make(SHORT, max_words=2)
@@ -206,12 +206,19 @@ def test_long_pairs_of_a_given_test_split_are_kept(make):
              for place, (source, target) in enumerate(SHORT)]  # fmt: skip
     samples = make(pairs, ["train"] * 30 + ["valid"] * 5 + ["test"] * 5, max_words=6, max_tokens=6)
     assert len(samples.folds[0].test) == 5
-    assert samples.notes == {"cut": 1, "left_out": {"train": {"over max_words": 1}}}
+    assert samples.notes == {
+        "truncated": {"test": {"source over max_tokens": 1}},
+        "left_out": {"train": {"over max_words": 1}},
+    }
 
 
-def test_a_long_side_is_cut_and_the_pair_counted_once(make):
+def test_long_sides_are_truncated_and_counted_by_split(make):
     samples = make(SHORT, max_tokens=2)
-    assert samples.notes["cut"] == 40
+    (fold,) = samples.folds
+    for part, reasons in samples.notes["truncated"].items():
+        assert set(reasons) == {"source over max_tokens", "target over max_tokens"}
+        assert max(reasons.values()) <= len(getattr(fold, part))
+    assert sum(reasons["source over max_tokens"] for reasons in samples.notes["truncated"].values()) == 40
     assert set(samples.tensors["lengths"]) == {2}
     assert set(samples.tensors["target_lengths"]) == {3}
     assert (samples.tensors["targets"][:, 2] == EOS).all()

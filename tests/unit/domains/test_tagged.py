@@ -154,7 +154,7 @@ def test_equal_sentences_are_in_one_split_where_the_data_has_none(make):
 def test_tags_and_tokens_by_hand(make):
     samples = make(characters=0)
     tensors = samples.tensors
-    assert samples.notes == {"tags": ["O", "B-LOC", "B-PER", "I-PER"], "cut": 0}
+    assert samples.notes == {"tags": ["O", "B-LOC", "B-PER", "I-PER"], "truncated": {}}
     ignored = IGNORE_INDEX
     assert tensors["targets"].tolist() == [[2, 0, 2, 3, 0], [1, 0, ignored, ignored, ignored], [2, 0, 0, 1, ignored]]
     assert tensors["lengths"].tolist() == [5, 2, 4]
@@ -189,9 +189,9 @@ def test_tokens_that_look_special_are_unknown(make):
     assert samples.vocabularies["character"].tokens_of(samples.tensors["inputs"][0, 0, 1:]) == ["<", "e", "o", "s"]
 
 
-def test_a_long_sentence_is_cut_with_its_tags(make):
+def test_a_long_sentence_is_truncated_with_its_tags(make):
     samples = make(max_tokens=3)
-    assert samples.notes["cut"] == 2
+    assert samples.notes["truncated"] == {part: {"over max_tokens": 1} for part in ("train", "test")}
     assert samples.tensors["targets"].tolist() == [[2, 0, 2], [1, 0, IGNORE_INDEX], [2, 0, 0]]
     assert samples.tensors["lengths"].tolist() == [3, 2, 3]
     with pytest.raises(DataError, match="row 100 has 5 tokens"):

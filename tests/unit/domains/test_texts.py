@@ -183,7 +183,7 @@ def test_given_splits_are_kept_without_what_leaks(make):
     (fold,) = samples.folds
     assert fold.test.tolist() == [row for row in range(60) if given[row] == "test"]
     assert fold.train.tolist() == [row for row in range(60) if given[row] == "train" and row != 0]
-    assert samples.notes == {"cut": 0, "left_out": {"train": {"in another split too": 1}}}
+    assert samples.notes == {"truncated": {}, "left_out": {"train": {"in another split too": 1}}}
 
 
 @pytest.mark.parametrize(
@@ -218,10 +218,10 @@ def test_ratings_become_targets(make):
     np.testing.assert_allclose(tensors["targets"][1, 2], above, rtol=1e-5)
 
 
-def test_a_long_text_is_cut_and_counted_or_refused(make):
+def test_a_long_text_is_truncated_and_counted_or_refused(make):
     texts = [*TEXTS[:3], "long " * 30, "longer " * 20, *TEXTS[5:]]
     samples = make(texts)
-    assert samples.notes["cut"] == 1
+    assert samples.notes["truncated"] in [{part: {"over max_tokens": 1}} for part in ("train", "valid", "test")]
     assert samples.tensors["inputs"].shape[1] == samples.tensors["lengths"].max() == 20
     # The baselines read the whole text.
     assert samples.tensors["text"][3] == texts[3]

@@ -113,17 +113,18 @@ def test_tensors():
     texts[3] += " =B,,7"
     samples = make_samples(table(texts), section(max_tokens=60), "t")
     tensors, (fold,), vocabulary = samples.tensors, samples.folds, samples.vocabularies["tune"]
-    cut = 0
+    long = np.zeros(40, bool)
     for row, text in enumerate(texts):
         tokens = tokens_of(text)
         ids, length = [*vocabulary.encode([" ".join(tokens)])[0], EOS][:60], tensors["lengths"][row]
-        cut += len(tokens) > 59
+        long[row] = len(tokens) > 59
         assert tensors["inputs"][row, :length].tolist() == [BOS, *ids[:-1]]
         assert tensors["targets"][row, :length].tolist() == ids
         assert (tensors["inputs"][row, length:] == PAD).all()
         assert (tensors["targets"][row, length:] == IGNORE_INDEX).all()
-    assert samples.notes == {"cut": cut, "left_out": {}}
-    assert cut > 0
+    counts = {part: int(long[getattr(fold, part)].sum()) for part in ("train", "valid", "test")}
+    assert samples.notes["truncated"] == {part: {"over max_tokens": count} for part, count in counts.items() if count}
+    assert long.any()
     assert tensors["targets"][3, tensors["lengths"][3] - 2] == UNK
     assert sorted([*fold.train, *fold.valid, *fold.test]) == list(range(40))
 

@@ -24,12 +24,12 @@ def test_texts_vocabularies_notes_and_vectors_are_saved_where_there_are_some(tmp
     vocabularies = {name: Vocabulary.fit([name], TokenizerConfig(kind="split")) for name in ("token", "character")}
     vectors = np.array([[1, np.nan]], np.float32)
     tensors = {"targets": np.arange(4), "text": texts}
-    Samples(tensors, (fold(),), vocabularies, {"cut": 3}, vectors).save(tmp_path / "full")
+    Samples(tensors, (fold(),), vocabularies, {"voices": 3}, vectors).save(tmp_path / "full")
     found = Samples.load(tmp_path / "full")
     assert (found.tensors["text"].dtype, found.tensors["text"].tolist()) == (object, texts.tolist())
     assert {name: one.tokens[-1] for name, one in found.vocabularies.items()} == {"token": "token",
                                                                                   "character": "character"}  # fmt: skip
-    assert found.notes == {"cut": 3}
+    assert found.notes == {"voices": 3}
     np.testing.assert_array_equal(found.vectors, vectors)
 
 

@@ -169,12 +169,13 @@ def test_the_summary_describes_the_samples(featurized, kind, capsys):
     assert f"{kind}: inputs" in capsys.readouterr().out
 
 
-def test_the_summary_has_days_unknown_tokens_and_what_was_cut(featurized, capsys):
+def test_the_summary_has_days_unknown_tokens_and_what_was_truncated(featurized, capsys):
     days = featurized("price")["folds"]["all"]["test"]
     assert (days["first_day"], days["last_day"]) == ("2011-04-01", "2011-05-31")
     summary = featurized("text_class", max_tokens=4)
-    cut = summary["notes"]["cut"]
-    assert f"{cut} truncated to max_tokens" in capsys.readouterr().out
+    truncated = summary["notes"]["truncated"]
+    assert set(truncated) == {"train", "valid", "test"}
+    assert f"{truncated['test']['over max_tokens']} rows of test truncated: over max_tokens" in capsys.readouterr().out
     parts = summary["folds"]["all"]
     assert parts["train"]["unknown"] < parts["test"]["unknown"] < 1
 

@@ -5,8 +5,8 @@ import pyarrow as pa
 
 from unroll.domains.pairs.config import TranslationTask
 from unroll.errors import SplitError
-from unroll.features.encoding import encode
-from unroll.features.groups import connected, count_left_out, given_splits, normalized, share_fold
+from unroll.features.encoding import OVER_MAX_TOKENS, encode
+from unroll.features.groups import connected, count_left_out, count_truncated, given_splits, normalized, share_fold
 from unroll.features.samples import Samples, Tensors, check_splits
 from unroll.features.special_tokens import EOS, IGNORE_INDEX
 from unroll.features.text import Vocabulary, pad
@@ -25,8 +25,8 @@ def make_samples(table: pa.Table, section: TranslationTask, name: str) -> Sample
     Returns:
         inputs int32 [sample, time] (PAD after the end), lengths int64 [sample], targets int32 [sample, step] (`<eos>`
         at the end, IGNORE_INDEX after it), target_lengths int64 [sample] (with `<eos>`), source, target (texts). Notes:
-        cut (pairs with a truncated side), left_out (pairs over max_words, except of a given test split, and pairs
-        that would leak).
+        truncated (sides over max_tokens) and left_out (pairs over max_words, except of a given test split, and pairs
+        that would leak), by split and reason.
 
     Raises:
         DataError: A side has no tokens, or too many without truncation.
@@ -60,5 +60,6 @@ def make_samples(table: pa.Table, section: TranslationTask, name: str) -> Sample
     tensors |= {"source": np.array(source, object), "target": np.array(target, object)}
     for part, reasons in leaking.items():
         left_out.setdefault(part, {}).update(reasons)
-    cut = int((source_cut | target_cut).sum())
-    return Samples(tensors, (fold,), {"text": vocabulary}, {"cut": cut, "left_out": left_out})
+    too_long = {f"source {OVER_MAX_TOKENS}": source_cut, f"target {OVER_MAX_TOKENS}": target_cut}
+    notes = {"truncated": count_truncated(fold, too_long), "left_out": left_out}
+    return Samples(tensors, (fold,), {"text": vocabulary}, notes)

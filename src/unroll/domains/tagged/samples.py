@@ -7,8 +7,8 @@ from unroll.config.tokenizer import TokenizerConfig
 from unroll.domains.tagged.config import TaggingTask
 from unroll.domains.tagged.schemes import OUTSIDE
 from unroll.errors import DataError
-from unroll.features.encoding import encode
-from unroll.features.groups import connected, given_splits, normalized, share_fold
+from unroll.features.encoding import OVER_MAX_TOKENS, encode
+from unroll.features.groups import connected, count_truncated, given_splits, normalized, share_fold
 from unroll.features.samples import Fold, Samples, Tensors, check_splits
 from unroll.features.special_tokens import IGNORE_INDEX, PAD
 from unroll.features.text import Vocabulary, pad
@@ -25,7 +25,8 @@ def make_samples(table: pa.Table, section: TaggingTask, name: str) -> Samples:
     Returns:
         inputs int32 [sample, time, 1 + character]: the token, then its first characters (PAD after them). targets int32
         [sample, time]: index into the note `tags`, IGNORE_INDEX after the end. lengths int64 [sample], text (tokens
-        joined by blanks), tags (all tags, joined by blanks, for the metrics). Notes: tags, cut (truncated sentences).
+        joined by blanks), tags (all tags, joined by blanks, for the metrics). Notes: tags, truncated (sentences
+        over max_tokens, by split and reason).
 
     Raises:
         DataError: A sentence has no tokens, too many without truncation, or another number of tags than of tokens.
@@ -66,4 +67,5 @@ def make_samples(table: pa.Table, section: TaggingTask, name: str) -> Samples:
     tensors: Tensors = {"inputs": inputs, "lengths": lengths, "targets": targets, "text": np.array(texts, object)}
     # Entities that the model does not read are missed, therefore the metrics need all tags.
     tensors["tags"] = np.array([" ".join(own) for own in tags], object)
-    return Samples(tensors, (fold,), vocabularies, {"tags": known, "cut": int(too_long.sum())})
+    truncated = count_truncated(fold, {OVER_MAX_TOKENS: too_long})
+    return Samples(tensors, (fold,), vocabularies, {"tags": known, "truncated": truncated})

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from unroll.domains.texts.config import TextClassTask
 from unroll.errors import DataError
-from unroll.features.encoding import encode
-from unroll.features.groups import connected, given_splits, normalized, share_fold
+from unroll.features.encoding import OVER_MAX_TOKENS, encode
+from unroll.features.groups import connected, count_truncated, given_splits, normalized, share_fold
 from unroll.features.samples import Samples, Tensors, check_splits
 from unroll.features.text import Vocabulary, pad
 
@@ -25,8 +25,8 @@ def make_samples(table: pa.Table, section: TextClassTask, name: str) -> Samples:
 
     Returns:
         inputs int32 [sample, time] (PAD after the end), lengths int64 [sample], targets float32 [sample, class]
-        (probabilities), label int64 [sample], text, and for ratings rating float32 [sample]. Notes: cut (truncated
-        texts), left_out (rows that would leak).
+        (probabilities), label int64 [sample], text, and for ratings rating float32 [sample]. Notes:
+        truncated (texts over max_tokens) and left_out (rows that would leak), by split and reason.
 
     Raises:
         DataError: A text has no tokens, too many without truncation, or no class.
@@ -42,7 +42,8 @@ def make_samples(table: pa.Table, section: TextClassTask, name: str) -> Samples:
     ids, too_long = encode(vocabulary, texts, table, "text", section, name)
     inputs, lengths = pad(ids)
     tensors: Tensors = {"inputs": inputs, "lengths": lengths, **classes, "text": np.array(texts, object)}
-    return Samples(tensors, (fold,), {"text": vocabulary}, {"cut": int(too_long.sum()), "left_out": left_out})
+    notes = {"truncated": count_truncated(fold, {OVER_MAX_TOKENS: too_long}), "left_out": left_out}
+    return Samples(tensors, (fold,), {"text": vocabulary}, notes)
 
 
 def _classes(table: pa.Table, section: TextClassTask, name: str) -> Tensors:

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from unroll.config.tokenizer import TokenizerConfig
 from unroll.domains.tunes.config import TuneTask
-from unroll.features.encoding import refuse_empty
-from unroll.features.groups import Groups, given_splits, linked, share_fold
+from unroll.features.encoding import OVER_MAX_TOKENS, refuse_empty
+from unroll.features.groups import Groups, count_truncated, given_splits, linked, share_fold
 from unroll.features.samples import Samples, Tensors, check_splits
 from unroll.features.special_tokens import BOS, EOS, IGNORE_INDEX
 from unroll.features.text import Vocabulary, pad
@@ -52,7 +52,7 @@ def make_samples(table: pa.Table, section: TuneTask, name: str) -> Samples:
     Returns:
         inputs int32 [sample, time] (`<bos>`, then the tokens; PAD after the end), targets int32 [sample, time] (the
         tokens, then `<eos>`; IGNORE_INDEX after the end), lengths int64 [sample]; text (tokens separated by blanks).
-        Notes: cut (truncated tunes), left_out.
+        Notes: truncated (tunes over max_tokens) and left_out, by split and reason.
 
     Raises:
         DataError: A tune has no token.
@@ -70,8 +70,9 @@ def make_samples(table: pa.Table, section: TuneTask, name: str) -> Samples:
     inputs, lengths = pad([tune[:-1] for tune in whole])
     targets, _ = pad([tune[1:] for tune in whole], IGNORE_INDEX)
     tensors: Tensors = {"inputs": inputs, "targets": targets, "lengths": lengths, "text": np.array(texts, object)}
-    cut = sum(tune[-1] != EOS for tune in whole)
-    return Samples(tensors, (fold,), {"tune": vocabulary}, {"cut": cut, "left_out": left_out})
+    too_long = np.array([tune[-1] != EOS for tune in whole])
+    notes = {"truncated": count_truncated(fold, {OVER_MAX_TOKENS: too_long}), "left_out": left_out}
+    return Samples(tensors, (fold,), {"tune": vocabulary}, notes)
 
 
 def tokens_of(text: str) -> list[str]:
