@@ -4,6 +4,7 @@ The decisions are made from the first block of the file, or from all of it, and 
 that names the setting which decides it.
 """
 
+import contextlib
 import csv
 import itertools
 import re
@@ -63,7 +64,11 @@ def first_rows(path: Path, layout: Layout) -> list[list[str]]:
     """Return the rows in the first block of a table, without the header."""
     lines, whole = _block(path, layout.encoding)
     rows = table_rows(lines[layout.skipped :], layout.separator, layout.quotes, whole)
-    return [cells for _, cells in itertools.islice(rows, int(layout.header), None)]
+    found: list[list[str]] = []
+    # The reader of the rows names the line.
+    with contextlib.suppress(csv.Error):
+        found.extend(cells for _, cells in itertools.islice(rows, int(layout.header), None))
+    return found
 
 
 def read_table(path: Path, settings: TableSettings, known: Collection[str] = ()) -> tuple[list[str], list[Row]]:

@@ -1,20 +1,25 @@
-"""Random tables of prices, written as pandas and pyarrow write them: read with equal values, or refused."""
+"""Random tables of prices in the forms that other tools write: trained on and scored with equal values, or refused."""
 
+from dataclasses import replace
 from datetime import date
 
+import duckdb
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
+import tiny_bundles
+from hypothesis import given
+from hypothesis import strategies as st
 
 from unroll.domains.prices import dataset as prices
 from unroll.domains.prices.config import PriceReading
-from unroll.errors import FormatError
-
-hypothesis = pytest.importorskip("hypothesis")
-st = hypothesis.strategies
+from unroll.errors import DataError, FormatError
+from unroll.inference.batches import open_file
+from unroll.inference.bundle import load_bundle
 
 NAMES = ("Open", "High", "Low", "Close", "Volume")
 DATES = {
@@ -32,6 +37,23 @@ DATES = {
 }
 
 
+def by_duckdb(table, path, options):
+    duckdb.from_arrow(table).query("days", f"COPY days TO '{path}' ({options})")
+
+
+BY_OTHERS = {
+    "polars csv": lambda table, path: pl.from_arrow(table).write_csv(path),
+    "polars parquet": lambda table, path: pl.from_arrow(table).write_parquet(path),
+    "duckdb csv": lambda table, path: by_duckdb(table, path, "FORMAT csv"),
+    "duckdb parquet": lambda table, path: by_duckdb(table, path, "FORMAT parquet"),
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return load_bundle(tiny_bundles.last_price(tmp_path_factory.mktemp("prices")))
+
+
 @st.composite
 def tables(draw):
     """A frame of prices, and the days and values in it; `None` where a cell is empty."""
@@ -41,6 +63,7 @@ def tables(draw):
     days = [date.fromordinal(date(1995, 1, 1).toordinal() + first + step) for step in range(rows)]
     values = np.round(random.uniform(0.01, 1, (rows, 5)) * scale, decimals)
     values[:, 4] = np.round(values[:, 4] * 1e5, draw(st.sampled_from([0, 3])))
+    values[:, 1], values[:, 2] = values[:, :4].max(axis=1), values[:, :4].min(axis=1)
     holes = draw(st.lists(st.tuples(st.integers(0, rows - 1), st.integers(0, 4)), max_size=2))
     for row, column in holes:
         values[row, column] = np.nan
@@ -48,8 +71,10 @@ def tables(draw):
 
 
 def _write(draw, path, frame, values):
-    """Write the table in a random form; return whether its numbers may be read in two ways."""
-    form = draw(st.sampled_from(["csv", "european", "grouped", "arrow", "parquet", "text", "decimal", "wide"]))
+    """Write the table in a random form."""
+    form = draw(
+        st.sampled_from(["csv", "european", "grouped", "arrow", "parquet", "text", "decimal", "wide", *BY_OTHERS])
+    )
     if form == "csv":
         frame.to_csv(path, index=False, sep=draw(st.sampled_from([",", ";", "\t"])))
     elif form == "european":
@@ -59,6 +84,8 @@ def _write(draw, path, frame, values):
         frame.assign(**grouped).to_csv(path, index=False)
     elif form == "arrow":
         pa_csv.write_csv(pa.Table.from_pandas(frame, preserve_index=False), path)
+    elif form in BY_OTHERS:
+        BY_OTHERS[form](pa.Table.from_pandas(frame, preserve_index=False), path)
     elif form == "text":
         frame.assign(**{name: frame[name].astype(str) for name in NAMES}).to_parquet(path)
     elif form == "decimal":
@@ -77,7 +104,7 @@ def _write(draw, path, frame, values):
 def _read(path, *, sound):
     """Read a file; None if it is ambiguous, or has no sound row."""
     try:
-        return prices.read_prices(path, "X", PriceReading(max_bad_share=1.0))
+        return prices.read_prices(path, "prices", PriceReading(max_bad_share=1.0))
     except FormatError as error:
         # Arrow writes the time of a day in UTC.
         if sound and not any(one in str(error) for one in ("set `decimal`", "set `date_format`", "set `timezone`")):
@@ -85,22 +112,30 @@ def _read(path, *, sound):
     return None
 
 
-@hypothesis.settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
-)
-@hypothesis.given(st.data())
-def test_rows_are_read_or_set_aside_and_no_value_is_wrong(tmp_path, data):
+SCORING = {"max_bad_share": 1.0, "calendar": "every_day", "expectations": {"max_daily_move": 1e9, "max_gap_days": 99}}
+
+
+def _score(path, model):
+    """Return why days are set aside, and the row of the ticker; None if the file is refused."""
+    model = replace(model, card=model.card.model_copy(update={"settings": SCORING}))
+    try:
+        rows = pa.Table.from_batches(open_file(path, model, 2)).to_pylist()
+    except DataError:
+        return None
+    ticker = [row for row in rows if not row["set_aside"]]
+    return [row["reason"] for row in rows if row["set_aside"]], ticker
+
+
+@given(st.data())
+def test_rows_are_read_or_set_aside_and_no_value_is_wrong(tmp_path, model, data):
     days, values = data.draw(tables())
     form = data.draw(st.sampled_from([*DATES]))
     frame = pd.DataFrame({"Date": DATES[form](days), **dict(zip(NAMES, values.T, strict=True))})
-    path = tmp_path / "prices"
+    path = tmp_path / "prices.csv"  # Parquet is recognized by its content.
     _write(data.draw, path, frame, values)
     found = _read(path, sound=bool(np.isfinite(values[:, :4]).all(axis=1).any()))
     if found is None:
+        assert _score(path, model) is None
         return
     table, record = found
     assert len(table) + record["set_aside"] == len(days)
@@ -109,3 +144,12 @@ def test_rows_are_read_or_set_aside_and_no_value_is_wrong(tmp_path, data):
     assert dict(zip(read["date"], range(len(read)), strict=True)).keys() == expected.keys()
     for row in read.itertuples():
         np.testing.assert_array_equal([row.open, row.high, row.low, row.close, row.volume], expected[row.date])
+    reasons, (row,) = _score(path, model)
+    assert len(reasons) == record["set_aside"]
+    assert row["row_id"] == f"prices@{max(expected)}"
+    last = [expected[day][:4] for day in sorted(expected)[-4:]]
+    if len(last) < 3:
+        assert row["reason"] == f"has {len(last)} rows, the model needs 3"
+    elif min(map(min, last)) > 0:
+        assert row["inputs"] == [np.float32(day[3]) for day in last[-3:]]
+        assert row["last_price"] == last[-1][3]
