@@ -154,9 +154,11 @@ def test_what_is_still_being_written_waits(inbox):
     inbox.put("ready.parquet", 2)
     os.utime(inbox.root / "inbox/ready.parquet", (0, 0))
     inbox.put("fresh.parquet", 2)
-    hidden = (".hidden.parquet", "a.parquet.part", "b.tmp", "_SUCCESS", "_temporary/0/x.parquet", ".git/x.parquet")
+    hidden = (".hidden.parquet", "a.parquet.part", "b.tmp", "_temporary/0/x.parquet", ".git/x.parquet")
     for name in hidden:
         inbox.put_bytes(name, b"half a fi")
+    for name in ("x/_SUCCESS", "x/.part-0.parquet.crc", "x/year=2024/_metadata"):
+        inbox.put_bytes(name, b"no file to score")
     (inbox.root / "inbox/dangling.csv").symlink_to("nowhere")
     os.mkfifo(inbox.root / "inbox/pipe.csv")
     report = inbox.score(settle_seconds=60.0)

@@ -49,7 +49,7 @@ def test_all_folders_in_an_object_store(inbox):
     assert {name: report.counts()[name] for name in ("scored", "rejected", "waiting")} == {
         "scored": 3,
         "rejected": 1,
-        "waiting": 1,
+        "waiting": 0,
     }
     assert report.of("scored")[0].output == f"{inbox.base}/predictions/day=0/0.parquet.parquet"
     assert str(report.of("rejected")[0].reason).startswith(f"{inbox.base}/inbox/day=0/bad.parquet ")

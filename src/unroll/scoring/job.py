@@ -22,6 +22,7 @@ from unroll.scoring.markers import Markers, Rescore
 from unroll.scoring.names import shown_name
 from unroll.scoring.report import FileReport, JobReport
 from unroll.scoring.storage import Storage, StoredFile, TryLaterError
+from unroll.sources.forms import is_marker
 
 if TYPE_CHECKING:
     from unroll.scoring.publish import FilePublisher
@@ -149,6 +150,8 @@ class _Job:
         """Return the files that are neither done nor, as far as one can see, still being written."""
         new = []
         for file in self._folders[0].files():
+            if is_marker(file.name.rpartition("/")[2]):
+                continue
             if self._markers.is_done(file):
                 self._add(FileReport(shown_name(file.name), "known"))
             elif reason := self._reason_to_wait(file):

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import hashlib
-import itertools
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from unroll.errors import ParameterError, ServiceUnavailable, UnrollError
 from unroll.files import replacing, sha256_of
 from unroll.scoring.names import safe_name
 
+_MAX_NAME_BYTES = 255
 _BLOCK = 1 << 23
 """Bytes that are read from an object store at once."""
 
@@ -206,11 +206,13 @@ class Storage:
         return StoredFile(name, "-".join(f"{part:x}" for part in parts), status.st_mtime)
 
     def _copy(self, file: StoredFile, folder: Path) -> Path:
-        # Readers need the name: its ending is the format, and of prices the stem is the ticker.
-        # And the names of partitions, the folders NAME=VALUE above it, which are columns.
-        *folders, name = safe_name(file.name).split("/")
-        kept = list(itertools.takewhile(lambda one: "=" in one, reversed(folders)))[::-1]
-        path = folder.joinpath(*kept, name)
+        # Readers need the names: the ending is the format, the stem or the folder the ticker of prices, and partitions,
+        # the folders NAME=VALUE, are columns.
+        *folders, name = file.name.split("/")
+        kept = [one if "=" in one else safe_name(one) for one in folders]
+        if any(len(os.fsencode(one)) > _MAX_NAME_BYTES for one in kept):
+            raise TryLaterError("the name of a folder above it is too long")
+        path = folder.joinpath(*kept, safe_name(name))
         path.parent.mkdir(parents=True, exist_ok=True)
         key = f"{self.root}/{file.name}"
         with path.open("wb") as copy, self.fs.open(key, "rb", block_size=_BLOCK, cache_type="none") as source:

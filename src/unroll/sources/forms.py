@@ -211,6 +211,26 @@ def stem_of(name: str) -> str:
     return Path(as_text(name).removesuffix(".gz")).stem
 
 
+def table_name(path: Path) -> str:
+    """Return the name of the table that a file is, or is a part of, without its ending.
+
+    Example:
+        `x` for x.csv, x.parquet/part-0.parquet, x/part-0.csv, and x/year=2024/0.parquet.
+    """
+    folder = next(one for one in path.parents if "=" not in one.name)
+    is_part = (
+        path.name.startswith("part-")
+        or folder.name.lower().endswith(".parquet")
+        or (folder != path.parent and path.name.lower().endswith((".parquet", ".pq")))
+    )
+    return stem_of((folder if is_part else path).name)
+
+
+def is_marker(name: str) -> bool:
+    """Return whether a file is one that a writer of Parquet parts puts beside them: `_SUCCESS`, a checksum."""
+    return name in _PARQUET_MARKERS or (name.startswith(".") and name.endswith(".crc"))
+
+
 def as_text(text: str) -> str:
     """Return a file's name as proper text: bytes that are not UTF-8 become `\\xNN`."""
     return os.fsencode(text).decode("utf-8", errors="backslashreplace")

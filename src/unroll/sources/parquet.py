@@ -5,7 +5,7 @@ those of markers and checksums and are left out.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -43,9 +43,8 @@ def open_parquet(path: Path) -> ParquetTable:
     parts = tuple(parts_of(path)) if path.is_dir() else (path,)
     with _opened(parts[0]) as file:
         schema = file.schema_arrow
-    for name in partitions(parts[0]):
-        if name not in schema.names:
-            schema = schema.append(pa.field(name, pa.string()))
+    for name in missing_partitions(parts[0], schema.names):
+        schema = schema.append(pa.field(name, pa.string()))
     return ParquetTable(path, parts, schema)
 
 
@@ -100,6 +99,12 @@ def partitions(path: Path) -> dict[str, str | None]:
             break
         found = {unquote(name): None if value == _NULL else unquote(value), **found}
     return found
+
+
+def missing_partitions(path: Path, names: Collection[str]) -> dict[str, str | None]:
+    """Return those `partitions` that are not among the columns of a file, in small or capital letters."""
+    own = {name.lower() for name in names}
+    return {name: value for name, value in partitions(path).items() if name.lower() not in own}
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from datetime import date
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -68,6 +69,31 @@ def test_many_batches_of_days_give_what_one_gives(tmp_path, close, monkeypatch):
     assert rows_of(tmp_path / "p.parquet", close) == whole
     newest = {row["symbol"]: row["Close"] for row in table.sort_by("Date").to_pylist()}
     assert whole["last_price"].to_pylist() == [newest[ticker] for ticker in "VWXYZ"]
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_a_part_below_partitions_is_scored_like_the_whole(tmp_path, close, form):
+    table = price_table(A=[1, 2, 3, 4], B=[10, 20, 30])
+    copy = f"COPY days TO '{tmp_path}/days' (FORMAT {form}, PARTITION_BY (ticker))"
+    duckdb.from_arrow(table).query("days", copy)
+    (tmp_path / "days/_SUCCESS").touch()
+    parts = sorted((tmp_path / "days").rglob(f"*.{form}"))
+    found = pa.concat_tables(rows_of(part, close) for part in parts)
+    assert found["row_id"].to_pylist() == ["A@2018-08-24", "B@2018-08-23"]
+    assert found["inputs"].to_pylist() == [[2, 3, 4], [10, 20, 30]]
+    if form == "parquet":
+        assert found == rows_of(tmp_path / "days", close)
+
+
+def test_the_ticker_is_that_of_the_dataset_or_the_name_of_the_table(tmp_path, close):
+    table = price_table(A=[1, 2, 3, 4]).drop_columns("ticker")
+    for name in ("a/x.parquet", "b/x.parquet/part-0.parquet", "b/x/part-0.parquet", "b/x/year=2018/0.parquet"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path)
+        assert rows_of(path, close)["ticker"].to_pylist() == ["x"]
+        own = replace(close, card=close.card.with_settings({"ticker": "OWN"}))
+        assert rows_of(path, own)["ticker"].to_pylist() == ["OWN"]
 
 
 def test_csv_and_parquet_of_prices_agree_and_the_name_is_the_ticker(tmp_path, close):

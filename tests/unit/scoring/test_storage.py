@@ -8,6 +8,8 @@ import pytest
 from unroll.errors import ParameterError, UnrollError
 from unroll.scoring.names import safe_name, shown_name
 from unroll.scoring.storage import Storage, TryLaterError
+from unroll.sources.forms import table_name
+from unroll.sources.parquet import partitions
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -37,6 +39,13 @@ def test_files_are_put_listed_fetched_and_removed(storage, tmp_path):
     storage.remove("a.csv")
     storage.remove("a.csv")
     assert len(storage.files()) == 2
+
+
+def test_a_fetched_part_keeps_its_partitions_and_the_name_of_its_table(storage, tmp_path):
+    put(storage, tmp_path, "x.parquet/d=a%2Fb:c/part-0.parquet")
+    copy, _ = storage.fetch(storage.files()[0], tmp_path)
+    assert partitions(copy) == {"d": "a/b:c"}
+    assert table_name(copy) == "x"
 
 
 def test_each_write_is_a_new_version(storage, tmp_path):

@@ -33,6 +33,8 @@ class PriceExpectations(Section):
 class PriceReading(TableSettings):
     """How files of prices are read, the same when a dataset is made and when files are scored."""
 
+    ticker: Annotated[str, Field(min_length=1)] | None = None
+    """Ticker of files without a ticker column; left out, it is the name of the file, or of the folder of its parts."""
     columns: dict[FileColumn, str] = Field(default_factory=dict)
     """Titles of columns that are not found by themselves, as in `{close: Settle}`."""
     date_format: str | None = None
@@ -88,11 +90,9 @@ class PriceReading(TableSettings):
 
 
 class PriceDataset(PriceReading, DatasetSection):
-    """Daily prices: date, open, high, low, close, adjusted close, volume."""
+    """Daily prices: columns date, open, high, low, close; volume, adjusted close and ticker (or symbol) if there."""
 
     domain: Literal["prices"]
-    ticker: Annotated[str, Field(min_length=1)] | None = None
-    """Ticker of files without a ticker column; left out, it is the name of the file."""
 
 
 class _ColumnTask(TaskSection):

@@ -15,7 +15,7 @@ from unroll.domains.prices import scale
 from unroll.domains.prices.config import PriceDataset, PriceReading
 from unroll.domains.prices.table import PRICES, SCHEMA, read_parts
 from unroll.features.text_files import files_of
-from unroll.sources.forms import is_parquet_folder, stem_of
+from unroll.sources.forms import is_parquet_folder, table_name
 from unroll.sources.ingested import Ingested
 
 if TYPE_CHECKING:  # Batch prediction reads prices, too, and needs no sources.
@@ -89,7 +89,7 @@ def read_dataset(fetched: Sequence["Fetched"], section: PriceDataset) -> Ingeste
     for source in fetched:
         described: list[dict[str, Any]] = []
         for path in files_of(source.path, ENDINGS):
-            ticker = section.ticker or stem_of((source.path if is_parquet_folder(source.path) else path).name)
+            ticker = section.ticker or table_name(source.path if is_parquet_folder(source.path) else path)
             part, record = read_prices(path, ticker, section)
             parts.append(part.append_column(_SPLIT, pa.repeat(pa.scalar(source.split, pa.string()), part.num_rows)))
             described.append({"file": path.name, **record})

@@ -22,7 +22,7 @@ from unroll.domains.prices.titles import (
 from unroll.errors import FormatError
 from unroll.sources.forms import start_of
 from unroll.sources.layouts import layout_of
-from unroll.sources.parquet import ParquetTable, open_parquet, parquet_batches, read_parquet
+from unroll.sources.parquet import ParquetTable, missing_partitions, open_parquet, parquet_batches, read_parquet
 from unroll.sources.tables import rows_of
 
 _BATCH_ROWS = 1 << 16
@@ -72,7 +72,9 @@ def read_cells(path: Path, required: Sequence[str], reading: PriceReading) -> It
 
 def _read_csv(path: Path, required: Sequence[str], reading: PriceReading) -> Iterator[Cells]:
     layout = layout_of(path, reading, _KNOWN)
-    titles, rows = layout.names, list(rows_of(path, layout))
+    # Spark writes CSV into folders NAME=VALUE, too.
+    above = {name: value or "" for name, value in missing_partitions(path, layout.names).items()}
+    titles, rows = (*layout.names, *above), [(line, [*cells, *above.values()]) for line, cells in rows_of(path, layout)]
     below = header_rows(titles, [cells for _, cells in rows[:2]]) if layout.header else 0
     levels = split_titles(titles)
     data = rows[below:]

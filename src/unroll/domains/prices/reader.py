@@ -17,7 +17,7 @@ from unroll.inference.card import Card, PriceInput, required
 from unroll.inference.columns import PRICE, QUANTILES
 from unroll.inference.interface import InputReader, Interface, Numbers
 from unroll.inference.reference import Expectation, between, widened
-from unroll.sources.forms import Form, stem_of
+from unroll.sources.forms import Form, table_name
 
 _LARGEST_MOVE = 0.5
 """A price that halves within a day, or rises by half, is still possible."""
@@ -33,7 +33,8 @@ def read_days(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch
     Raises:
         FormatError: The file cannot be read, lacks columns, is ambiguous, or too many of its rows cannot be used.
     """
-    yield last_windows(path, stem_of(path.name), required(bundle.card.prices), bundle.card.file_settings)
+    reading: PriceReading = bundle.card.file_settings
+    yield last_windows(path, reading.ticker or table_name(path), required(bundle.card.prices), reading)
 
 
 def last_windows(path: Path, ticker: str, spec: PriceInput, reading: PriceReading) -> pa.RecordBatch:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from unroll.domains.series.config import SeriesReading
 from unroll.domains.series.times import Frequency, Times, parse_time, to_times
 from unroll.errors import DataError, FormatError
-from unroll.sources.forms import form_of, stem_of
+from unroll.sources.forms import form_of, table_name
 from unroll.sources.layouts import read_table
 from unroll.sources.parquet import read_parquet
 
@@ -59,7 +59,7 @@ def read_series(path: Path, reading: SeriesReading) -> tuple[pa.Table, dict[str,
     )
     if missing := [title for title in wanted if titles.count(title) != 1]:
         raise FormatError(f"{path} needs one column {missing[0]!r}; found {', '.join(titles)[:200]}")
-    named = pa.repeat(stem_of(path.name), len(at)) if series is None else _names(columns[series], at)
+    named = pa.repeat(table_name(path), len(at)) if series is None else _names(columns[series], at)
     found = {"series": named, "time": pa.array(_times(columns[time], reading, at), pa.timestamp("s"))}
     beyond: dict[str, int] = {}
     for title in wanted:
