@@ -1,4 +1,4 @@
-"""Write docs/options.md from the configuration models: `make docs`."""
+"""Write docs/options.md, and the table of forms in docs/data.md, from the configuration models: `make docs`."""
 
 import ast
 import inspect
@@ -16,8 +16,11 @@ from unroll.config import experiments, params, scoring, sources, splits
 from unroll.config.decoding import DecodingConfig
 from unroll.config.tokenizer import TokenizerConfig
 from unroll.domains import DOMAINS
+from unroll.sources.forms import NAMES
 
 PAGE = Path(__file__).with_name("options.md")
+DATA_PAGE = Path(__file__).with_name("data.md")
+FORMS_HEAD = "| domain | files to train on | what they have | files to score |\n|---|---|---|---|\n"
 SHARED = (
     sources.RowExpectations,
     splits.ShareSplits,
@@ -38,8 +41,10 @@ section is refused when it has a key that is not listed here.
 
 
 def main() -> None:
-    """Write the page."""
+    """Write the page and the table."""
     PAGE.write_text(render(), encoding="utf-8")
+    before, _, after = DATA_PAGE.read_text(encoding="utf-8").partition(FORMS_HEAD)
+    DATA_PAGE.write_text(before + forms() + after[after.index("\n\n") + 1 :], encoding="utf-8")
 
 
 def render() -> str:
@@ -69,8 +74,24 @@ def render() -> str:
     return "\n".join(parts)
 
 
+def forms() -> str:
+    """Return the table of the forms of files that are read, for training and for scoring."""
+    rows = []
+    for domain in DOMAINS:
+        if domain.dataset:
+            endings = ", ".join(f"`{ending}`" for ending in domain.part("dataset").ENDINGS)
+            readers = [one.reader for one in domain.part("reader").INTERFACES.values()]
+            scored = ", ".join(dict.fromkeys(NAMES[form] for reader in readers for form in reader.forms))
+            rows.append(f"| {domain.name} | {endings} | {_first(domain.dataset)} | {scored} |\n")
+    return FORMS_HEAD + "".join(rows)
+
+
+def _first(section: Any) -> str:
+    return " ".join((inspect.getdoc(section) or "").split("\n\n")[0].split())
+
+
 def _table(title: str, section: Any) -> str:
-    first = " ".join((inspect.getdoc(section) or "").split("\n\n")[0].split())
+    first = _first(section)
     return "\n".join(
         [f"### {title}\n", f"{first}\n", "| key | value | default | |", "|---|---|---|---|", *_rows(section), ""]
     )

@@ -14,8 +14,9 @@ PAGES = ["README.md", "CONTRIBUTING.md", "docs", "data/README.md", "models/READM
 
 
 def test_options_are_those_of_the_configuration(root):
-    render = runpy.run_path(str(root / "docs/generate_options.py"))["render"]
-    assert (root / "docs/options.md").read_text(encoding="utf-8") == render(), "run `make docs`"
+    found = runpy.run_path(str(root / "docs/generate_options.py"))
+    assert (root / "docs/options.md").read_text(encoding="utf-8") == found["render"](), "run `make docs`"
+    assert f"\n\n{found['forms']()}\n" in (root / "docs/data.md").read_text(encoding="utf-8"), "run `make docs`"
 
 
 def pages(root):

@@ -31,7 +31,7 @@ _ENDINGS: Mapping[str, Form] = {
     ".json": "jsonl",
     ".txt": "txt",
 }
-_SOUND = (".wav", ".flac", ".ogg")
+SOUND = (".wav", ".flac", ".ogg")
 _BESIDE_SOUND = (".csv", ".tsv", ".txt", ".md")
 """Endings of files that describe the sound files of a folder."""
 _SAVE = "save it as CSV or Parquet"
@@ -166,7 +166,7 @@ def is_parquet_folder(path: Path) -> bool:
 
 def is_sound(path: Path) -> bool:
     """Return whether a file's name is that of a sound file."""
-    return path.name.lower().endswith(_SOUND)
+    return path.name.lower().endswith(SOUND)
 
 
 def is_sound_folder(path: Path) -> bool:
@@ -178,8 +178,8 @@ def is_sound_folder(path: Path) -> bool:
         for file in path.rglob("*")
         if file.is_file() and not any(map(is_hidden, file.relative_to(path).parts))
     ]
-    return any(name.endswith(_SOUND) for name in names) and all(
-        name.endswith((*_SOUND, *_BESIDE_SOUND)) for name in names
+    return any(name.endswith(SOUND) for name in names) and all(
+        name.endswith((*SOUND, *_BESIDE_SOUND)) for name in names
     )
 
 

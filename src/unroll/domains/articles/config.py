@@ -14,7 +14,7 @@ SAMPLING = DecodingConfig(temperature=0.8, top_k=40)
 
 
 class ArticleDataset(EncodingSettings, SplitDataset):
-    """Running text: plain text files with one paragraph per line."""
+    """Running text: plain text files with a paragraph or heading per line; blank lines are left out."""
 
     domain: Literal["articles"]
 

@@ -17,6 +17,7 @@ from unroll.sources.ingested import Ingested
 if TYPE_CHECKING:
     from unroll.sources.fetch import Fetched
 
+ENDINGS = (".txt", ".text")
 SCHEMA = pa.schema([("row_id", pa.int64()), ("split", pa.string()), ("text", pa.string())])
 
 
@@ -26,7 +27,7 @@ def read_dataset(fetched: Sequence["Fetched"], section: ArticleDataset) -> Inges
     Raises:
         FormatError: A file cannot be read as text, or has only blank lines.
     """
-    texts, splits, records = read_files(fetched, (".txt", ".text"), lambda path: _read(path, section.encoding))
+    texts, splits, records = read_files(fetched, ENDINGS, lambda path: _read(path, section.encoding))
     return Ingested(pa.table({"row_id": range(len(texts)), "split": splits, "text": texts}, schema=SCHEMA), records)
 
 

@@ -28,7 +28,7 @@ class DigitExpectations(Section):
 
 
 class DigitDataset(ImageSettings, DatasetSection):
-    """Labeled gray images of bytes, all of one size: digits, letters, clothes."""
+    """Labeled gray images of bytes, all of one size: digits, letters, clothes; IDX files have any name."""
 
     domain: Literal["digits"]
     labels: Annotated[tuple[str, ...], Field(min_length=2)] | None = None

@@ -47,7 +47,7 @@ def schema(pixels: int = PIXELS, label: pa.DataType | None = None) -> pa.Schema:
 SCHEMA = schema()
 SPLITS = ("train", "test")
 
-_ENDINGS = (".csv", ".tsv", ".parquet", ".pq", ".npz")
+ENDINGS = (".csv", ".tsv", ".parquet", ".pq", ".npz")
 _SPLIT_NAME = re.compile(r"(?:^|[^a-z])(train|training|test|testing|t10k|val|valid|validation)(?:[^a-z]|$)")
 _SPLIT_OF = {"training": "train", "t10k": "test", "testing": "test", "val": "valid", "validation": "valid"}
 
@@ -101,10 +101,10 @@ def _files(source: "Fetched") -> list[Path]:
             continue
         plain = path.name.lower().removesuffix(".gz")
         own = _split_of(path.name)
-        if (plain.endswith(_ENDINGS) or head(path).startswith(b"\0\0")) and source.split in (None, own):
+        if (plain.endswith(ENDINGS) or head(path).startswith(b"\0\0")) and source.split in (None, own):
             found.append(path)
     if not found:
-        raise FormatError(f"the folder {source.path} has no images: no IDX files, and none in {', '.join(_ENDINGS)}")
+        raise FormatError(f"the folder {source.path} has no images: no IDX files, and none in {', '.join(ENDINGS)}")
     return found
 
 

@@ -19,7 +19,8 @@ class PairColumns(Section):
 
 
 class PairDataset(TableSettings, RowDataset):
-    """Sentences and their translations: tables (further columns are ignored), or two parallel files."""
+    """Sentences and their translations: tables with columns source and target, or the first two; or two parallel files
+    as two sources, source language first."""
 
     scored_alike: ClassVar[bool] = False
     domain: Literal["pairs"]

@@ -31,6 +31,7 @@ SCHEMA = pa.schema(
 _SHOWN = 5
 """Faults that ingest.json lists."""
 _TABLES = (".tsv", ".tab", ".csv", ".parquet", ".pq")
+ENDINGS = (*_TABLES, ".txt")
 
 
 def read_dataset(fetched: Sequence["Fetched"], section: PairDataset) -> Ingested:
@@ -99,7 +100,7 @@ def _read_tables(
     source: "Fetched", section: PairDataset
 ) -> tuple[list[tuple[str, int, str, str]], list[dict[str, Any]]]:
     found, described = [], []
-    for path in files_of(source.path, (*_TABLES, ".txt")):
+    for path in files_of(source.path, ENDINGS):
         pairs, columns = read_pairs(path, section)
         found += [(path.name, *pair) for pair in pairs]
         complete = sum(bool(source and target) for _, source, target in pairs)

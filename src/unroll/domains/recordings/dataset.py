@@ -20,13 +20,14 @@ from unroll.domains.recordings.config import RecordingDataset
 from unroll.domains.recordings.sound import SoundRows
 from unroll.errors import FormatError
 from unroll.features.text_files import files_of
-from unroll.sources.forms import is_sound
+from unroll.sources.forms import SOUND, is_sound
 from unroll.sources.ingested import Ingested
 from unroll.sources.sound import sound_files
 
 if TYPE_CHECKING:
     from unroll.sources.fetch import Fetched
 
+ENDINGS = (*SOUND, ".npz")
 _ARRAYS = ("X", "y", "lengths")
 _EXPECTED = "X (frames × features), y (a class a recording) and lengths (frames a recording)"
 _LISTED = 100
@@ -89,7 +90,7 @@ def _read_features(fetched: Sequence["Fetched"]) -> Ingested:
     records: list[dict[str, Any]] = []
     for source in fetched:
         described: list[dict[str, Any]] = []
-        for path in files_of(source.path, (".npz",)):
+        for path in files_of(source.path, ENDINGS):
             part, ignored = read_npz(path)
             frames, features = part[0].shape
             if parts and features != parts[0][0].shape[1]:

@@ -56,7 +56,8 @@ class SeriesReading(TableSettings):
 
 
 class SeriesDataset(SeriesReading, DatasetSection):
-    """One or several series of numbers at regular times: CSV or Parquet, a row for each time."""
+    """Series of numbers at regular times: a column of times, columns of numbers, and one that names the series if a
+    file has several."""
 
     domain: Literal["series"]
     expectations: SeriesExpectations = SeriesExpectations()

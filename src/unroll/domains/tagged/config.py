@@ -19,7 +19,8 @@ class TaggedColumns(Section):
 
 
 class TaggedDataset(TableSettings, RowDataset):
-    """Tagged sentences: CoNLL columns, the token first and its tag last, or a CSV with a column of sentences."""
+    """Tagged sentences: a token per line, its tag in the last column, a blank line after each sentence; or a CSV with
+    columns of tokens, tags and sentences."""
 
     scored_alike: ClassVar[bool] = False
     domain: Literal["tagged"]

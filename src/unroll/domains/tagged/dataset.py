@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
 Rows = list[tuple[Path, int, list[str]]]
 """File, line and cells of each token of a sentence."""
 
-_ENDINGS = (".conll", ".conllu", ".bio", ".iob", ".iob2", ".txt", ".tsv", ".csv")
+ENDINGS = (".conll", ".conllu", ".bio", ".iob", ".iob2", ".txt", ".tsv", ".csv")
 _TITLES = {
     "token": ("token", "word"),
     "tag": ("tag", "ner_tag", "ner", "label"),
@@ -51,7 +51,7 @@ def read_dataset(fetched: Sequence["Fetched"], section: TaggedDataset) -> Ingest
         FormatError: A line has too few columns, a token has a blank inside, it is not plain which columns are tokens
             and tags, or the tags follow no scheme.
     """
-    found, splits, records = read_files(fetched, _ENDINGS, lambda path: _read(path, section))
+    found, splits, records = read_files(fetched, ENDINGS, lambda path: _read(path, section))
     places = _places(found, section)
     sentences = [_sentence(rows, *places) for rows in found]
     if all(_NUMBER.fullmatch(token) for one in sentences for token in one.tokens):

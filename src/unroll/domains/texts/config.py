@@ -10,7 +10,7 @@ from unroll.config.tokenizer import TextTask
 
 
 class TextDataset(TextSettings, RowDataset):
-    """Labeled texts: CSV, TSV, JSON or Parquet, one text per row."""
+    """Labeled texts: tables, or JSON objects, with the columns that `text_column` and `label_column` name."""
 
     domain: Literal["texts"]
     label_column: str = "label"

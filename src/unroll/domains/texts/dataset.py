@@ -34,7 +34,7 @@ SCHEMA = pa.schema(
     ]
 )
 
-_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
+ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
 _NUMBER = re.compile(r"[\d.,+-]+")
 
 
@@ -45,7 +45,7 @@ def read_dataset(fetched: Sequence["Fetched"], section: TextDataset) -> Ingested
         FormatError: A file is not CSV, TSV, JSON or Parquet, a text is empty, or a label is not as `section` declares
             it; the message has the file, line and value.
     """
-    rows, splits, records = read_files(fetched, _ENDINGS, lambda path: (_read(path, section), {}))
+    rows, splits, records = read_files(fetched, ENDINGS, lambda path: (_read(path, section), {}))
     columns = {name: [row[place] for row in rows] for place, name in enumerate(("text", "label", "rating"))}
     return Ingested(pa.table({"row_id": range(len(rows)), "split": splits, **columns}, schema=SCHEMA), records)
 

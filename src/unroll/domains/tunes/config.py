@@ -14,7 +14,7 @@ SAMPLING = DecodingConfig(max_length=400, temperature=0.8, top_k=20)
 
 
 class TuneDataset(EncodingSettings, RowDataset):
-    """Tunes of one voice: files in ABC notation, each with one tune or several."""
+    """Tunes of one voice: files in ABC notation, each with one tune (`X:`) or several; a tune has a key (`K:`)."""
 
     domain: Literal["tunes"]
 

@@ -19,6 +19,7 @@ from unroll.sources.ingested import Ingested
 if TYPE_CHECKING:
     from unroll.sources.fetch import Fetched
 
+ENDINGS = (".abc",)
 SCHEMA = pa.schema([("row_id", pa.int64()), ("split", pa.string()), ("text", pa.string())])
 
 
@@ -32,7 +33,7 @@ def read_dataset(fetched: Sequence["Fetched"], section: TuneDataset) -> Ingested
     splits: list[str | None] = []
     records: list[dict[str, Any]] = []
     for source in fetched:
-        paths = text_files.files_of(source.path, (".abc",))
+        paths = text_files.files_of(source.path, ENDINGS)
         found = [text for path in paths for text in read_tunes(path, section.encoding)]
         texts += found
         splits += [source.split] * len(found)
