@@ -6,6 +6,7 @@ import pyarrow.csv
 
 from unroll.sources.ingested import Ingested
 
+ENDINGS = (".csv",)
 VALUES = pa.list_(pa.field("element", pa.float32()))
 SCHEMA = pa.schema([("row_id", pa.int64()), ("direction", pa.string()), ("values", VALUES)])
 

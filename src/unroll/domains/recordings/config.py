@@ -23,8 +23,8 @@ class LabelColumns(Section):
 
 
 class RecordingDataset(RowDataset):
-    """Recordings, each with a class: sound files, a recording each, its label in the name or in a table; or npz files of
-    arrays X [frame, feature], all recordings in a row, y (classes from 0), lengths (frames), and optionally speaker."""
+    """Recordings, each with a class: sound files, a recording each, its label in its name or in a table; or npz files
+    of arrays X [frame, feature], all recordings in a row, y (classes from 0), lengths (frames), optionally speaker."""
 
     domain: Literal["recordings"]
     sample_rate: Annotated[int, Field(ge=1000)] = 8000
