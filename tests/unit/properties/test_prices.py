@@ -104,7 +104,7 @@ def _write(draw, path, frame, values):
 def _read(path, *, sound):
     """Read a file; None if it is ambiguous, or has no sound row."""
     try:
-        return prices.read_prices(path, "prices", PriceReading(max_bad_share=1.0))
+        return prices.read_prices(path, "X", PriceReading(max_bad_share=1.0))
     except FormatError as error:
         # Arrow writes the time of a day in UTC.
         if sound and not any(one in str(error) for one in ("set `decimal`", "set `date_format`", "set `timezone`")):
@@ -131,7 +131,7 @@ def test_rows_are_read_or_set_aside_and_no_value_is_wrong(tmp_path, model, data)
     days, values = data.draw(tables())
     form = data.draw(st.sampled_from([*DATES]))
     frame = pd.DataFrame({"Date": DATES[form](days), **dict(zip(NAMES, values.T, strict=True))})
-    path = tmp_path / "prices.csv"  # Parquet is recognized by its content.
+    path = tmp_path / "X.csv"  # Parquet is recognized by its content.
     _write(data.draw, path, frame, values)
     found = _read(path, sound=bool(np.isfinite(values[:, :4]).all(axis=1).any()))
     if found is None:
@@ -146,7 +146,7 @@ def test_rows_are_read_or_set_aside_and_no_value_is_wrong(tmp_path, model, data)
         np.testing.assert_array_equal([row.open, row.high, row.low, row.close, row.volume], expected[row.date])
     reasons, (row,) = _score(path, model)
     assert len(reasons) == record["set_aside"]
-    assert row["row_id"] == f"prices@{max(expected)}"
+    assert row["row_id"] == f"X@{max(expected)}"
     last = [expected[day][:4] for day in sorted(expected)[-4:]]
     if len(last) < 3:
         assert row["reason"] == f"has {len(last)} rows, the model needs 3"
