@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import BaseMetadata
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from unroll.config import experiments, params, scoring, sources, splits
+from unroll.config import experiments, params, scoring, sources, splits, tuning
 from unroll.config.decoding import DecodingConfig
 from unroll.config.tokenizer import TokenizerConfig
 from unroll.domains import DOMAINS
@@ -66,6 +66,9 @@ def render() -> str:
     parts += [_table("layer", experiments.Layer), _table("decoder", experiments.Decoder)]
     parts += [_table("embedding", experiments.Embedding), _table("training", experiments.Training)]
     parts.append(_table("export", experiments.Export))
+    parts.append(_table("tune", tuning.Tuning))
+    dimensions = get_args(get_args(tuning.Dimension)[0])
+    parts += [_table(f"entry of tune.space of kind {_kind(one)}", one) for one in dimensions]
     parts.append("## scoring\n")
     parts += [_table("scoring", scoring.Scoring), _table("drift", scoring.DriftLimits)]
     parts.append(_table("shadow", scoring.Shadow))
@@ -164,7 +167,7 @@ def _type(annotation: Any, field: FieldInfo | None = None) -> str:
         return " or ".join(dict.fromkeys("null" if one is type(None) else _type(one) for one in arguments))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "section"
-    names = {str: "text", int: "integer", float: "number", bool: "true, false"}
+    names = {str: "text", int: "integer", float: "number", bool: "true, false", JsonValue: "value"}
     return names.get(annotation, getattr(annotation, "__name__", str(annotation))) + _bounds(bounds)
 
 

@@ -111,6 +111,16 @@ def registered(name: str, version: str) -> Path:
     return STATE / "models" / name / version
 
 
+def tuning(experiment: str) -> Path:
+    """Return the folder of a search's results; DVC does not track it."""
+    return model(experiment) / "tuning"
+
+
+def study(experiment: str) -> Path:
+    """Return the folder of a search's state: its database, checkpoints, and networks that were trained at the end."""
+    return STATE / "tuning" / experiment
+
+
 def result(experiment: str) -> Path:
     """Return the file of an experiment's line in the leaderboard."""
     return RESULTS / f"{experiment}.json"

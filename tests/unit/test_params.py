@@ -103,6 +103,12 @@ def test_the_parameters_of_the_repository_load(root):
 
 
 LSTM = "experiments/mnist-lstm"
+
+
+def search(name, **dimension):
+    return {"space": {name: dimension}}
+
+
 FAULTS = [
     # One of each kind of fault: place, value, path in the message if it is another one, part of the message
     (f"{LSTM}/model/layers/0/cell", "lstn", None, "'lstn'"),
@@ -123,6 +129,25 @@ FAULTS = [
     ("datasets/stock/sources/0/kind", "ftp", "datasets.stock.sources.0", "'package', 'url', 'path'"),
     ("datasets/mnist/sources/0/sha256", "abc", None, "'abc'"),
     ("experiment", {}, None, "unknown"),
+    # A search names the parameter of its space.
+    *(
+        (f"{LSTM}/tune", search(name, **dimension), "experiments.mnist-lstm", f"tune.space.{name}{part}")
+        for name, dimension, part in (
+            ("training.learning_rat", {"kind": "float", "low": 0.1, "high": 0.2}, ": unknown"),
+            ("model.layers.1.units", {"kind": "int", "low": 1, "high": 2}, ": unknown"),
+            ("training.batch_size", {"kind": "float", "low": 1, "high": 2}, " = 1.0"),
+            ("model.dropout", {"kind": "float", "low": 0, "high": 1}, " = 1.0"),
+            ("training.schedule", {"kind": "categorical", "choices": ["cosine", "cosin"]}, ' = "cosin"'),
+            ("training.seeds", {"kind": "categorical", "choices": [[0], [1]]}, ": only"),
+            ("task", {"kind": "categorical", "choices": ["digit-rows", "price-60"]}, ": only"),
+        )
+    ),
+    (
+        f"{LSTM}/tune",
+        search("training.epochs", kind="int", low=9, high=3),
+        "experiments.mnist-lstm.tune.space.training.epochs",
+        "low is 9 and high 3",
+    ),
 ]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import unroll
 from unroll import __version__
-from unroll.cli import operate, pipeline, use
+from unroll.cli import operate, pipeline, tune, use
 from unroll.errors import UNAVAILABLE_EXIT, ServiceUnavailable, UnrollError
 from unroll.redaction import escape_what_the_terminal_lacks, printable, redacted
 
@@ -17,6 +17,7 @@ Commands = Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
 """Name -> (summary, function that adds the options and `run`)."""
 GROUPS: Mapping[str, Commands] = {
     "pipeline, one stage at a time": pipeline.COMMANDS,
+    "choose settings": tune.COMMANDS,
     "use a model": use.COMMANDS,
     "operate": operate.COMMANDS,
 }

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from unroll.config.experiments import Experiment
 from unroll.config.scoring import Scoring
 from unroll.config.section import Name, Section
+from unroll.config.tuning import ExperimentRow
 from unroll.domains import DOMAINS
 
 
@@ -37,6 +37,6 @@ class Params(Section):
 
     datasets: dict[Name, DATASET]
     tasks: dict[Name, TASK]
-    experiments: dict[Name, Experiment]
+    experiments: dict[Name, ExperimentRow]
     scoring: Scoring = Scoring()
     promotion: Promotion = Promotion()

@@ -11,14 +11,14 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
 from unroll import paths
-from unroll.config.experiments import Experiment
 from unroll.config.params import DATASET, TASK, Params
 from unroll.config.section import Name
+from unroll.config.tuning import ExperimentRow
 from unroll.domains import DOMAINS
 from unroll.errors import ParameterError
 
 SectionName = Literal["datasets", "tasks", "experiments"]
-_SECTIONS: Mapping[str, Any] = {"datasets": DATASET, "tasks": TASK, "experiments": Experiment}
+_SECTIONS: Mapping[str, Any] = {"datasets": DATASET, "tasks": TASK, "experiments": ExperimentRow}
 
 
 def load_all(path: Path = paths.PARAMS) -> Params:

@@ -48,7 +48,7 @@ class Run:
         with open_store() as client:
             run_id = read_json(note)["run_id"] if note.exists() else None
             if run_id is None or not run_exists(client, run_id):
-                run_id = _create(client, name, experiment, task, {})
+                run_id = create_run(client, name, experiment, task, _tags(name))
             write_json(note, {"run_id": run_id})
         write_json(paths.provenance(name), {**git_state(), "mlflow_run_id": run_id})
         return cls(client, run_id, metric)
@@ -71,7 +71,7 @@ class Run:
         with open_store() as client:
             if run_id is None or not run_exists(client, run_id):
                 tags = {"unroll.restored": "true"} | ({"unroll.restored_from_run": run_id} if run_id else {})
-                run_id = _create(client, name, experiment, task, tags)
+                run_id = create_run(client, name, experiment, task, _tags(name) | tags)
                 write_json(path, {**git_state(), "mlflow_run_id": run_id, "weights_sha256": weights})
         return cls(client, run_id, metric)
 
@@ -143,9 +143,9 @@ class Run:
             if name not in ("fold", "seed", "epoch") and value not in (None, "")
         ]
 
-    def _log_metrics(self, metrics: Sequence[Any]) -> None:
+    def _log_metrics(self, metrics: Sequence[Any], run_id: str = "") -> None:
         for start in range(0, len(metrics), _METRICS_PER_CALL):
-            self._client.log_batch(self.run_id, metrics[start : start + _METRICS_PER_CALL])
+            self._client.log_batch(run_id or self.run_id, metrics[start : start + _METRICS_PER_CALL])
 
     def _try(self, call: Callable[[], object]) -> None:
         """Call the store; once it was unavailable, do not call it again."""
@@ -191,7 +191,12 @@ def signature_of(card: Mapping[str, Any]) -> Any:
     return ModelSignature(*(Schema([spec(one) for one in card[side]]) for side in ("inputs", "outputs")))
 
 
-def _create(client: Any, name: str, experiment: Experiment, task: TaskSection, tags: Mapping[str, str]) -> str:
+def _tags(name: str) -> dict[str, str]:
+    return {"unroll.experiment": name, "unroll.dvc_stage": f"train@{name}"}
+
+
+def create_run(client: Any, name: str, experiment: Experiment, task: TaskSection, tags: Mapping[str, str]) -> str:
+    """Create a run of this name with parameters, commit and data; return its id."""
     from mlflow.entities import Dataset, DatasetInput, Param
 
     commit = git_state()
@@ -199,15 +204,13 @@ def _create(client: Any, name: str, experiment: Experiment, task: TaskSection, t
         experiment_id(client, experiment.task),
         run_name=name,
         tags={
-            "unroll.experiment": name,
-            "unroll.dvc_stage": f"train@{name}",
             "unroll.git_commit": str(commit["git_commit"]),
             "unroll.git_dirty": str(commit["git_dirty"]).lower(),
             **tags,
         },
     )
     # How the bundle is made may change later, without training again.
-    settings = [*flat(experiment.model_dump(mode="json", exclude={"export"})), *flat(task, "task")]
+    settings = [*flat(experiment.model_dump(mode="json", exclude={"export", "tune"})), *flat(task, "task")]
     client.log_batch(run.info.run_id, params=[Param(key, redacted(str(value))[:500]) for key, value in settings])
     hashes = data_hashes(paths.raw(task.dataset), paths.features(experiment.task))
     inputs = [DatasetInput(Dataset(folder, md5, "dvc", f"dvc.lock: {folder}")) for folder, md5 in hashes.items()]
