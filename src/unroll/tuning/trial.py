@@ -54,6 +54,7 @@ def search(plan: Plan, worker: int, deadline: float) -> None:
 
     while time.time() < deadline:
         lock.acquire()
+        exit_without_parent()
         if enough(study, plan):
             break
         study.optimize(run, n_trials=1)
