@@ -138,7 +138,8 @@ class _Watch:
 
 def _search(plan: Plan, jobs: int, watch: _Watch) -> None:
     deadline = time.time() + (plan.tuning.timeout or math.inf)
-    run_side_by_side(search, [(plan, worker, deadline) for worker in range(jobs)], watch)
+    if len(finished(watch.study)) < plan.tuning.trials:
+        run_side_by_side(search, [(plan, worker, deadline) for worker in range(jobs)], watch)
     if len(finished(watch.study)) >= plan.tuning.trials:
         # Left by trials that were killed and given up, or retried on another machine.
         shutil.rmtree(paths.study(plan.name) / "checkpoints", ignore_errors=True)
