@@ -8,7 +8,6 @@ import copy
 import json
 import re
 from collections.abc import Mapping
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ def _with_value(content: Any, names: list[str], value: Any) -> Any:
 
 
 def _edited(text: str, names: list[str], value: Any) -> str:
-    node: Node = YAML().compose(StringIO(text))
+    node: Node = YAML(typ="safe", pure=True).compose(text)
     for place, name in enumerate(names):
         inner = _child(node, name)
         if inner is None:

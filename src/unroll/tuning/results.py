@@ -76,8 +76,8 @@ def write_results(
         },
     }
     text = io.StringIO()
-    yaml = YAML()
-    yaml.width = 110
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style, yaml.sort_base_mapping_type_on_output, yaml.width = False, False, 110
     yaml.dump(json.loads(json.dumps(content)), text)
     write_text(folder / "best.yaml", text.getvalue())
     return content
