@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from ruamel.yaml import YAML
+import yaml
 
 from unroll.files import write_text
 from unroll.tracking.search import TrialRecord
@@ -75,11 +75,8 @@ def write_results(
             "present": _mean_and_deviation(comparison.present),
         },
     }
-    text = io.StringIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style, yaml.sort_base_mapping_type_on_output, yaml.width = False, False, 110
-    yaml.dump(json.loads(json.dumps(content)), text)
-    write_text(folder / "best.yaml", text.getvalue())
+    plain = json.loads(json.dumps(content))
+    write_text(folder / "best.yaml", yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110))
     return content
 
 
