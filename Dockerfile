@@ -25,7 +25,7 @@ COPY pyproject.toml README.md LICENSE ./
 # Installed in place: /repo/src is what runs, the image's own copy or the one that is mounted over it.
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     mkdir -p src/unroll && touch src/unroll/__init__.py && pip install -c constraints.txt -e ".[server]" \
-    && find /opt/venv -name __pycache__ -prune -exec rm -r {} +
+    && find /opt/venv \( -name __pycache__ -o -path "*/torch/test" \) -prune -exec rm -r {} +
 
 FROM python:3.11-slim AS runtime
 # DVC and the provenance of a run ask git.
@@ -38,7 +38,7 @@ RUN git config --system --add safe.directory /repo \
     && chmod 1777 /home/unroll \
     && install --directory --owner unroll /home/unroll/artifacts
 COPY --from=build /opt/venv /opt/venv
-# Bytecode is a fifth of the installation: each container compiles what it imports, once.
+# Bytecode would be a fifth of the installation: each container compiles what it imports, once.
 ENV PATH=/opt/venv/bin:$PATH HOME=/home/unroll USER=unroll PYTHONUNBUFFERED=1 PYTHONPYCACHEPREFIX=/home/unroll/.pycache
 WORKDIR /repo
 COPY . .

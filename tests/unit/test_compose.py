@@ -1,6 +1,9 @@
 """compose.yaml and the Dockerfile, as far as files can be checked without a container engine."""
 
+import json
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,12 @@ def test_a_service_is_pinned_checked_and_private(name):
     image, _, tag = service["image"].partition(":")
     assert re.fullmatch(r"\d+\.\d+[\w.-]*", tag), image
     assert service["healthcheck"]["test"][0] == "CMD"
+    assert service["restart"] == "unless-stopped"
     assert "no-new-privileges:true" in service["security_opt"]
+    assert service["cap_drop"] == ["ALL"]
+    # Compose writes the content of a config into the container.
+    assert service.get("read_only", False) == ("configs" not in service)
+    assert name in ("mlflow", "prefect") or service["user"].partition(":")[0] not in ("", "0", "root")
     assert "network_mode" not in service
     for needed, how in service.get("depends_on", {}).items():
         assert how == {"condition": "service_healthy"}, needed
@@ -35,7 +43,7 @@ def test_a_service_is_pinned_checked_and_private(name):
         assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
     for volume in service.get("volumes", []):
         source = volume.partition(":")[0]
-        assert source == "." or source in CONTENT["volumes"]
+        assert source in (".", "/home/unroll") or source in CONTENT["volumes"]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -49,6 +57,20 @@ def test_a_service_sees_only_the_secrets_that_it_needs(name):
         # No address holds a password.
         assert not re.search(r"//[^/@\s]+:[^/@\s]+@", str(value))
     assert seen == NEEDS[name]
+
+
+def test_compose_accepts_the_file():
+    values = {"POSTGRES_PASSWORD": "known-here", "UNROLL_UID": "1000", "UNROLL_GID": "1000"}
+    options = {"cwd": ROOT, "env": os.environ | values, "capture_output": True, "check": False}
+    compose = [shutil.which("docker") or "no-docker", "compose"]
+    if compose[0] == "no-docker" or subprocess.run([*compose, "version"], **options).returncode != 0:
+        pytest.skip("docker compose is not installed")
+    done = subprocess.run([*compose, "config", "--format", "json"], **options)
+    assert done.returncode == 0, done.stderr
+    services = json.loads(done.stdout)["services"]
+    seen = {name for name, service in services.items() if "known-here" in json.dumps(service)}
+    assert seen == {"postgres", "mlflow", "prefect"}
+    assert [name for name, service in services.items() if "build" in service] == ["mlflow"]
 
 
 def test_the_example_names_what_is_read_from_the_environment():
