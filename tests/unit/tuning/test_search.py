@@ -184,14 +184,14 @@ def test_a_killed_search_goes_on_from_its_checkpoints(project, tmp_path):
     def started(folder, *options):
         return subprocess.Popen([*command, *options], cwd=folder, env=environment, text=True, stdout=subprocess.PIPE)
 
-    first = started(broken)
-    for line in first.stdout:
-        if "trial 0  epoch 2" in line:
-            os.kill(first.pid, signal.SIGKILL)
-            break
-    # The process that trains ends by itself, or its output would not end.
-    rest = first.stdout.read()
-    assert first.wait() == -signal.SIGKILL
+    with started(broken) as first:
+        for line in first.stdout:
+            if "trial 0  epoch 2" in line:
+                os.kill(first.pid, signal.SIGKILL)
+                break
+        # The process that trains ends by itself, or its output would not end.
+        rest = first.stdout.read()
+    assert first.returncode == -signal.SIGKILL
     assert "epoch 5" not in rest
 
     outputs = {}
