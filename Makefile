@@ -101,13 +101,13 @@ $(INSTALLED): pyproject.toml $(CONSTRAINTS) Makefile
 	install() { $(PIP) install "$$@" >.venv/pip.log 2>&1 || { cat .venv/pip.log >&2; exit 1; }; }; \
 	install "pip==$(PIP_VERSION)"; \
 	install -c $(CONSTRAINTS) "$$(grep '^torch==' $(CONSTRAINTS))"; \
-	install -c $(CONSTRAINTS) -e ".[dev,server]"
+	install -c $(CONSTRAINTS) -e ".[dask,dev,server]"
 	@echo "$(CURDIR)" >$@
 
 lock: $(INSTALLED)
 	@echo "Installing the newest versions into build/lock; this takes some minutes"
 	@$(BIN)/python -m venv --clear build/lock
-	@build/lock/bin/python -m pip --disable-pip-version-check install --quiet torch $(HELD_BACK) ".[dev,server]"
+	@build/lock/bin/python -m pip --disable-pip-version-check install --quiet torch $(HELD_BACK) ".[dask,dev,server]"
 	@# The leading comment stays; a local tag such as +cpu would tie the file to one index.
 	@{ sed -n '/^#/p' $(CONSTRAINTS); \
 	   build/lock/bin/python -m pip freeze --exclude unroll | sed 's/+[a-z0-9.]*$$//'; } > build/constraints.txt

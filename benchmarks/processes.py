@@ -36,7 +36,7 @@ def rows(bundle: str, source: str, batch_rows: str, threads: str, repeats: str) 
     loaded = load_bundle(Path(bundle))
     session, scorer = open_session(loaded), Scorer(loaded, size)
     output, quarantine = (path.with_suffix(f".{name}") for name in ("out", "bad"))
-    more: dict[str, Any] = {"quarantine": quarantine, "metadata": {}, "max_bad_share": 1.0}
+    more: dict[str, Any] = {"quarantine": quarantine, "metadata": {}}
 
     def bare() -> None:
         with ThreadPoolExecutor(int(threads)) as pool:

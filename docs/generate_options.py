@@ -72,6 +72,7 @@ def render() -> str:
     parts.append("## scoring\n")
     parts += [_table("scoring", scoring.Scoring), _table("drift", scoring.DriftLimits)]
     parts.append(_table("shadow", scoring.Shadow))
+    parts.append(_table("engine of kind dask", scoring.DaskEngineConfig))
     parts.append("## promotion\n")
     parts.append(_table("promotion", params.Promotion))
     return "\n".join(parts)

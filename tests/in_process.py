@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from unroll.config.decoding import DecodingConfig
 from unroll.inference.bundle import load_bundle
+from unroll.inference.scored import combined
 from unroll.inference.scorer import Scorer
 from unroll.inference.stream import score_stream
 from unroll.inference.writing import METADATA_KEY
@@ -53,7 +54,7 @@ def score(
         output,
         quarantine=quarantine,
         metadata={"source": source.name},
-        max_bad_share=max_bad_share,
     )
+    found = combined(source, [found], max_bad_share)
     aside = pq.read_table(pa.BufferReader(quarantine.read_bytes())) if quarantine.exists() else None
     return Result(found, pq.read_table(pa.BufferReader(output.read_bytes())), aside)

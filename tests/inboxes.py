@@ -92,7 +92,7 @@ class Inbox:
         """Name and content of every file below a place, hidden ones, too; markers are left out."""
         system, key = self._at(place)
         found = {name.removeprefix(key).lstrip("/"): system.cat_file(name) for name in system.find(key)}
-        return {name: content for name, content in found.items() if not name.startswith("_scored/")}
+        return {name: content for name, content in found.items() if not name.startswith("_")}
 
     def marker_names(self) -> list[str]:
         """Names of all markers, `FILE@VERSION.json`."""

@@ -1,6 +1,6 @@
 """`scoring`: the scheduled job."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -32,6 +32,22 @@ class Shadow(Section):
     """Seconds that the flow gives it after the first model; what it does not do is left to the next run."""
 
 
+class LocalEngineConfig(Section):
+    """Files are scored one after the other, by a process of this machine."""
+
+    kind: Literal["local"] = "local"
+
+
+class DaskEngineConfig(Section):
+    """Files are scored, chunk by chunk, by the workers of a Dask cluster; needs `pip install unroll[dask]`."""
+
+    kind: Literal["dask"]
+    scheduler: str | None = None
+    """Address of the scheduler, such as tcp://HOST:8786; without it, the job starts workers on this machine."""
+    workers: Annotated[int, Field(ge=1)] = 2
+    """Number of worker processes on this machine, if no scheduler is named."""
+
+
 class Scoring(Section):
     """Batch prediction of the new files of an inbox; not a stage of DVC."""
 
@@ -44,15 +60,19 @@ class Scoring(Section):
     batch_rows: Annotated[int, Field(ge=1)] = 512
     threads: Annotated[int, Field(ge=1)] = 2
     """Number of batches to score at the same time, each by one thread; it does not change the predictions."""
+    chunk_rows: Annotated[int, Field(ge=1)] = 100_000
+    """Least number of rows of a chunk, several whole row groups of a Parquet file that are scored together."""
     memory_mb: Annotated[int, Field(ge=256)] = 768
-    """Memory in MiB of the process that scores files; a file that needs more is rejected."""
+    """Memory in MiB of a process that scores files; a file that needs more is rejected."""
     file_seconds: Annotated[float, Field(gt=0)] = 3600.0
-    """Seconds that a file may take; one that needs more is rejected."""
+    """Seconds that a file, or a chunk of it, may take; a file that needs more is rejected."""
     settle_seconds: Annotated[float, Field(ge=0)] = 5.0
     """A file that changed less than this many seconds ago counts as still being written."""
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     """A file is rejected if a larger share of its rows cannot be scored."""
     settings: dict[str, bool | int | float | str | tuple[str, ...] | None] = {}  # noqa: RUF012 -- a copy is given
     """Settings of files that replace those of the model's card: those of the dataset's section, such as `header`."""
+    engine: Annotated[LocalEngineConfig | DaskEngineConfig, Field(discriminator="kind")] = LocalEngineConfig()
+    """`kind: local` scores on this machine, `kind: dask` on many; both write the same bytes."""
     drift: DriftLimits = DriftLimits()
     shadow: Shadow | None = None

@@ -18,13 +18,13 @@ from unroll.inference.ids import parquet_ids_are_integers, row_ids
 from unroll.inference.interface import InputReader, Numbers
 from unroll.inference.reference import Expectation, between
 from unroll.sources.forms import Form
-from unroll.sources.parquet import open_parquet, parquet_batches
+from unroll.sources.parquet import Chunk, open_parquet, parquet_batches
 
 _ROWS = 256
 """Rows that are read together; a recording of a minute takes more than 1 MB."""
 
 
-def read_arrays(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch]:
+def read_arrays(path: Path, form: Form, bundle: Bundle, chunk: Chunk | None = None) -> Iterator[pa.RecordBatch]:
     """Read the card's column. A cell is a list of time steps, or one flat list of their values, step by step.
 
     Yields:
@@ -39,13 +39,13 @@ def read_arrays(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBat
     card, spec = bundle.card, required(bundle.card.array)
     # Without a number in the card, all rows have as many time steps as the first one.
     steps: Any = None if spec.variable_length else card.entry.shape[1]
-    file = open_parquet(path)
+    file = open_parquet(path, chunk)
     names = file.schema_arrow.names
     if names.count(spec.column) != 1:
         raise FormatError(f"{path} needs one column {spec.column!r}; it has {', '.join(names) or 'none'}")
     has_ids = "row_id" in names
     whole = not has_ids or parquet_ids_are_integers(file, path, "row_id")
-    first = 0
+    first = chunk.first_row if chunk else 0
     for batch in parquet_batches(file, path, ["row_id", spec.column] if has_ids else [spec.column], _ROWS):
         if not len(batch):
             continue
@@ -146,6 +146,18 @@ def _bounds(columns: Mapping[str, Numbers], card: Card) -> tuple[Expectation, ..
     return tuple(found)
 
 
+def _divisible(card: Card) -> bool:
+    # Elsewhere the first row of the file says how many time steps all of them have.
+    return required(card.array).variable_length or isinstance(card.entry.shape[1], int)
+
+
 ARRAY_READER = InputReader(
-    "arrays", "array", ("parquet",), read_arrays, ("steps", "mean", "deviation", "least", "most"), _profile, _bounds
+    "arrays",
+    "array",
+    ("parquet",),
+    read_arrays,
+    ("steps", "mean", "deviation", "least", "most"),
+    _profile,
+    _bounds,
+    divisible=_divisible,
 )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from unroll.errors import DataError, FormatError
 from unroll.sources.forms import NAMES, form_of
+from unroll.sources.parquet import Chunk
 
 if TYPE_CHECKING:
     from unroll.inference.bundle import Bundle
@@ -47,7 +48,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 _BATCH_BYTES = 1 << 25
 
 
-def open_file(path: Path, bundle: "Bundle", rows: int) -> Iterator[pa.RecordBatch]:
+def open_file(path: Path, bundle: "Bundle", rows: int, chunk: Chunk | None = None) -> Iterator[pa.RecordBatch]:
     """Read a file for a model.
 
     Args:
@@ -55,6 +56,7 @@ def open_file(path: Path, bundle: "Bundle", rows: int) -> Iterator[pa.RecordBatc
         bundle: Bundle of the model that will score the rows.
         rows: Number of rows per call of the graph. A batch has rows for `CALLS_PER_BATCH` calls; fewer if rows are long
             or at the end.
+        chunk: What to read of a Parquet file; None for all.
 
     Raises:
         FormatError: The file has another form, is cut short, or lacks columns; some faults show only during reading.
@@ -66,7 +68,8 @@ def open_file(path: Path, bundle: "Bundle", rows: int) -> Iterator[pa.RecordBatc
             f"{path} is {NAMES[form]}; {bundle.card.name} reads {reader.name} from "
             + " or ".join(NAMES[one] for one in reader.forms)
         )
-    return rebatched(guarded(reader.read(path, form, bundle), path), rows * CALLS_PER_BATCH)
+    batches = guarded(reader.read(path, form, bundle, chunk), path, chunk.first_row if chunk else 0)
+    return rebatched(batches, rows * CALLS_PER_BATCH)
 
 
 def is_usable(batch: pa.RecordBatch) -> NDArray[np.bool_]:
@@ -142,7 +145,7 @@ def rebatched(batches: Iterable[pa.RecordBatch], rows: int, size: int = _BATCH_B
         yield pa.concat_batches(waiting)
 
 
-def guarded(batches: Iterable[pa.RecordBatch], path: Path) -> Iterator[pa.RecordBatch]:
+def guarded(batches: Iterable[pa.RecordBatch], path: Path, first_row: int = 0) -> Iterator[pa.RecordBatch]:
     """Turn what the libraries raise for a broken file into a FormatError, and a file without rows into a DataError."""
     rows = 0
     try:
@@ -152,6 +155,6 @@ def guarded(batches: Iterable[pa.RecordBatch], path: Path) -> Iterator[pa.Record
     except READ_ERRORS as error:
         found = " ".join(str(error).split())
         found = next((told for part, told in _CAUSES.items() if part in found), found)
-        raise FormatError(f"{path} cannot be read after row {rows}: {found}") from error
+        raise FormatError(f"{path} cannot be read after row {first_row + rows}: {found}") from error
     if not rows:
         raise DataError(f"{path} has no rows; expected at least one")

@@ -2,69 +2,32 @@
 
 A small file can hold gigabytes, or take forever, in more ways than a reader can look for. The worker process
 (`unroll.inference.worker`) holds them off: a file that exceeds a limit ends it, is rejected for that, and the next one
-gets a new process. Nothing here imports more than the standard library.
+gets a new process. Nothing here imports more than the standard library, except to join
+what was scored of a file in chunks.
 """
 
 import contextlib
+import itertools
 import json
 import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from unroll import errors
 from unroll.errors import DataError, ParameterError, UnrollError
+from unroll.inference.scored import Scored, combined, join
 
 if TYPE_CHECKING:
     from unroll.config.decoding import DecodingConfig
-    from unroll.inference.reference import Counts
 
 OUT_OF_MEMORY = 3
 """Exit status of a worker that needs more memory than it may."""
 _LEAST_MB = 256
 _STOPPED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A file's predictions.
-
-    Attributes:
-        source: The file.
-        output: Parquet file of its predictions.
-        quarantine: Parquet file of row_id, text (if rows are texts) and reason; None if every row was scored.
-        model_version: `NAME@SHA12` of the model.
-        rows_in: Rows of the file, each either scored or quarantined.
-        rows_scored: Rows of `output`.
-        rows_quarantined: Rows of `quarantine`.
-        rows_truncated: Scored rows that were truncated: the model has read only their beginning.
-        first_fault: The first quarantined row and its reason.
-        counts: Counts from which drift is computed; empty if the bundle has no reference.
-    """
-
-    source: Path
-    output: Path
-    quarantine: Path | None
-    model_version: str
-    rows_in: int
-    rows_scored: int
-    rows_quarantined: int
-    rows_truncated: int
-    first_fault: str
-    counts: "Counts"
-
-    def notes(self) -> list[str]:
-        """Return further remarks for the report, one per line."""
-        found = []
-        if self.quarantine:
-            found.append(f"{self.rows_quarantined:,} rows quarantined in {self.quarantine}, first {self.first_fault}")
-        if self.rows_truncated:
-            found.append(f"{self.rows_truncated:,} rows truncated to the length that the model reads")
-        return found
 
 
 class _DiedError(Exception):
@@ -84,6 +47,7 @@ class FileScorer:
         file_seconds: Time for a file; None for no limit.
         decoding: Settings that replace the card's, for models that write text.
         settings: Settings of files that replace the card's, such as `{"header": False}`.
+        chunk_rows: Least number of rows that are scored together of a file that can be divided.
     """
 
     def __init__(
@@ -96,6 +60,7 @@ class FileScorer:
         file_seconds: float | None = None,
         decoding: "DecodingConfig | None" = None,
         settings: Mapping[str, Any] | None = None,
+        chunk_rows: int = 100_000,
     ) -> None:
         numbers = {"threads": threads, "batch_rows": batch_rows, "memory_mb": memory_mb}
         for name, value in numbers.items():
@@ -103,6 +68,7 @@ class FileScorer:
             if value < least:
                 raise ParameterError(f"{name} is {value}; it must be at least {least}")
         self._bundle, self._memory_mb, self._seconds = bundle, memory_mb, file_seconds
+        self._chunk_rows = chunk_rows
         changes = decoding.model_dump(exclude_unset=True) if decoding else {}
         self._settings: dict[str, Any] = {"bundle": str(bundle), **numbers, "decoding": changes}
         self._settings["file_settings"] = dict(settings or {})
@@ -130,7 +96,7 @@ class FileScorer:
         metadata: Mapping[str, Any],
         max_bad_share: float = 1.0,
     ) -> Scored:
-        """Score a file and move its predictions into place atomically.
+        """Score a file, chunk by chunk, and move its predictions into place atomically.
 
         Args:
             source: A file in a form that the model's reader takes.
@@ -145,31 +111,63 @@ class FileScorer:
             BundleError: onnxruntime cannot run the graph.
             UnrollError: An output cannot be written, or the worker was stopped from outside.
         """
-        if not self._worker:
-            self._start()
+        chunks: list[Mapping[str, Any] | None] = [*self.divide(source)] or [None]
         # Named here, and so removed whatever becomes of the worker.
-        parts = [path.with_name(f".{uuid.uuid4().hex}.part") for path in (output, quarantine)]
+        parts = [[path.with_name(f".{uuid.uuid4().hex}.part") for _ in chunks] for path in (output, quarantine)]
         try:
+            found = [
+                self.score_chunk(source, chunk, scored, quarantine=refused, metadata=metadata)
+                for chunk, scored, refused in zip(chunks, *parts, strict=True)
+            ]
+            total = combined(source, found, max_bad_share)
+            with _written(output):
+                _replace(quarantine, parts[1], total)
+                _replace(output, parts[0], total)
+        finally:
+            for part in itertools.chain(*parts):
+                part.unlink(missing_ok=True)
+        return Scored(source, output, quarantine if total["rows_quarantined"] else None, **total)
+
+    def divide(self, source: Path) -> list[dict[str, Any]]:
+        """Return the chunks that a file is scored in, as JSON has them; none if it is not divided.
+
+        Raises:
+            DataError: The file needs more memory or time for that than it may.
+        """
+        chunks: list[dict[str, Any]] = self._handle(source, chunk_rows=self._chunk_rows)["chunks"]
+        return chunks
+
+    def score_chunk(
+        self,
+        source: Path,
+        chunk: Mapping[str, Any] | None,
+        output: Path,
+        *,
+        quarantine: Path,
+        metadata: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Score a chunk of a file, or all of it, into files that are written only if they have rows.
+
+        Returns:
+            Counts for `scored.combined`.
+
+        Raises:
+            DataError, BundleError, UnrollError: As `score_file`.
+        """
+        with _written(output):
             output.parent.mkdir(parents=True, exist_ok=True)
             quarantine.parent.mkdir(parents=True, exist_ok=True)
-            places = {"source": str(source), "output": str(parts[0]), "quarantine": str(parts[1])}
-            limits = {"max_bad_share": max_bad_share, "seconds": self._seconds or 0}
-            found = self._ask(**places, **limits, metadata=dict(metadata))
-            if found["rows_quarantined"]:
-                parts[1].replace(quarantine)
-            else:
-                quarantine.unlink(missing_ok=True)
-            parts[0].replace(output)
+            places = {"output": str(output), "quarantine": str(quarantine)}
+            return self._handle(source, **places, chunk=chunk, metadata=dict(metadata))
+
+    def _handle(self, source: Path, **request: Any) -> dict[str, Any]:
+        """Send a request about a file."""
+        if not self._worker:
+            self._start()
+        try:
+            return self._ask(source=str(source), seconds=self._seconds or 0, **request)
         except _DiedError as error:
             self._reject(source, error.status)
-        except OSError as error:
-            raise UnrollError(
-                f"{output} cannot be written: {error.strerror or error}; make room or correct the path, and run again"
-            ) from error
-        finally:
-            for part in parts:
-                part.unlink(missing_ok=True)
-        return Scored(source, output, quarantine if found["rows_quarantined"] else None, **found)
 
     def _start(self) -> None:
         command = [sys.executable, "-P", "-m", "unroll.inference.worker"]
@@ -229,6 +227,31 @@ class FileScorer:
             reason = f"cannot be scored: the worker process {_ended(status)}; it is damaged, or memory_mb "
             reason += f"({self._memory_mb:,} MiB) is too little for it"
         raise DataError(f"{source} {reason}") from None
+
+
+@contextlib.contextmanager
+def _written(output: Path) -> Iterator[None]:
+    """Explain why a file cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UnrollError(
+            f"{output} cannot be written: {error.strerror or error}; make room or correct the path, and run again"
+        ) from error
+
+
+def _replace(target: Path, parts: list[Path], total: Mapping[str, Any]) -> None:
+    """Move the rows of all parts to one file, which is removed if there are none."""
+    kept = [part for part in parts if part.exists()]
+    if not kept:
+        target.unlink(missing_ok=True)
+        return
+    whole = kept[0]
+    if len(parts) > 1:
+        whole = target.with_name(f"{kept[0].name}.joined")
+        parts.append(whole)
+        join(kept, whole, total)
+    whole.replace(target)
 
 
 def _ended(status: int) -> str:

@@ -13,6 +13,8 @@ import pyarrow as pa
 from unroll.inference.batches import SURROGATE
 from unroll.sources.parquet import ParquetTable, parquet_batches
 
+IDS = ("row_id", "id")
+"""Names of a column of ids, in the order in which they are looked for."""
 _CHARACTERS = 1000
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _ROWS = 1 << 16
@@ -32,16 +34,21 @@ def are_integers(values: Iterable[Any], *, as_text: bool = False) -> bool:
 
 def parquet_ids_are_integers(table: ParquetTable, path: Path, name: str) -> bool:
     """Return whether all ids in a column of a Parquet table are integers; text is never taken for numbers."""
-    kind = table.schema_arrow.field(name).type
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
-        return True
-    if not (pa.types.is_uint64(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        return False
+    known = integers_by_type(table.schema_arrow.field(name).type)
+    if known is not None:
+        return known
     return all(
         are_integers(batch.column(name).to_pylist()) or batch.column(name).null_count == len(batch)
         for batch in parquet_batches(table, path, [name], _ROWS)
     )
+
+
+def integers_by_type(kind: pa.DataType) -> bool | None:
+    """Return whether ids of a type of Arrow are integers; None if that depends on all of them."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
+        return True
+    return None if pa.types.is_uint64(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) else False
 
 
 def row_ids(values: Sequence[Any], integers: bool, first: int) -> tuple[pa.Array, dict[int, str]]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from unroll.config.sources import FileSettings
 from unroll.sources.forms import Form
+from unroll.sources.parquet import Chunk
 
 if TYPE_CHECKING:
     from unroll.inference.bundle import Bundle
@@ -48,22 +49,24 @@ class InputReader:
         name: What it reads, for messages.
         section: The section of the card that it needs, if any.
         forms: File formats that it reads.
-        read: (path, form, bundle) → rows of the file, in batches of any size.
+        read: (path, form, bundle, chunk) → rows of the file, or of a chunk of it, in batches of any size.
         profiled: Names of the columns of `profile`.
         profile: (batch, card) → numbers that describe each row, float64 [row] by name, for bounds and drift; NaN if a
             row has no such number.
         bounds: (profile of the training split, card) → bounds that every row has to be within.
         settings: The settings of files that it takes.
+        divisible: (card) → whether it can read a chunk of a Parquet file as it reads these rows in the whole file.
     """
 
     name: str
     section: Literal["prices", "series", "text", "array"] | None
     forms: tuple[Form, ...]
-    read: Callable[[Path, Form, "Bundle"], Iterator[pa.RecordBatch]]
+    read: Callable[[Path, Form, "Bundle", Chunk | None], Iterator[pa.RecordBatch]]
     profiled: tuple[str, ...]
     profile: Callable[[pa.RecordBatch, "Card"], dict[str, Numbers]]
     bounds: Callable[[Mapping[str, Numbers], "Card"], tuple["Expectation", ...]]
     settings: type[FileSettings] = FileSettings
+    divisible: Callable[["Card"], bool] = lambda _: False
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unroll.errors import DataError
-from unroll.inference.file_scorer import FileScorer, Scored
+from unroll.inference.file_scorer import FileScorer
+from unroll.inference.scored import Scored
 from unroll.sources.forms import is_hidden, is_table_folder, stem_of
 
 if TYPE_CHECKING:

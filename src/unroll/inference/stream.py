@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from unroll.errors import DataError
+from unroll.errors import FormatError
 from unroll.inference.batches import (
+    READ_ERRORS,
     count_set_aside,
     count_truncated,
     is_usable,
@@ -20,11 +21,14 @@ from unroll.inference.batches import (
 )
 from unroll.inference.bundle import Bundle
 from unroll.inference.feeds import Piece
+from unroll.inference.ids import IDS, integers_by_type
 from unroll.inference.interface import Columns
 from unroll.inference.profile import prediction_profile, profile
 from unroll.inference.reference import ReferenceCounter, failures
 from unroll.inference.scorer import Scorer
-from unroll.inference.writing import RowFile
+from unroll.inference.writing import RowFile, row_counts
+from unroll.sources.forms import form_of
+from unroll.sources.parquet import Chunk, chunks_of, open_parquet
 
 
 def score_stream(
@@ -35,18 +39,20 @@ def score_stream(
     *,
     quarantine: Path,
     metadata: Mapping[str, Any],
-    max_bad_share: float,
+    chunk: Chunk | None = None,
 ) -> dict[str, Any]:
-    """Score a file with `threads` simultaneous calls of the graph; see `FileScorer.score_file`.
+    """Score a file, or a chunk of it, with `threads` simultaneous calls of the graph; see `FileScorer.score_chunk`.
+
+    Neither file is written if it would have no rows.
 
     Returns:
-        The fields of `file_scorer.Scored` except the paths.
+        Counts for `scored.combined`.
     """
     bundle = scorer.bundle
     counter = ReferenceCounter(bundle.reference) if bundle.reference else None
     rows_in = truncated = set_aside = 0
     first_fault = ""
-    batches = checked(open_file(source, bundle, scorer.batch_rows), bundle, counter)
+    batches = checked(open_file(source, bundle, scorer.batch_rows, chunk), bundle, counter)
     with RowFile(output) as scored, RowFile(quarantine) as refused:
         for batch, predictions in _side_by_side(scorer, batches, threads):
             rows_in += len(batch)
@@ -59,27 +65,38 @@ def score_stream(
             if len(bad) and not first_fault:
                 first_fault = f"{bad['row_id'][0]}: {bad['reason'][0]}"
             refused.write(bad)
-        if not scored.rows:
-            raise DataError(f"{source}: none of {rows_in:,} rows can be scored; the first is {first_fault}")
-        if refused.rows - set_aside > max_bad_share * (rows_in - set_aside):
-            raise DataError(
-                f"{source}: {refused.rows:,} of {rows_in:,} rows cannot be scored, more than the share of "
-                f"{max_bad_share:g} that may be quarantined; the first is {first_fault}"
-            )
         if scored.rows + refused.rows != rows_in:
             raise RuntimeError(f"{rows_in} rows were read, {scored.rows} scored and {refused.rows} quarantined")
-        counts = {"rows": scored.rows, "quarantined": refused.rows, "truncated": truncated}
+        counts = {"rows_scored": scored.rows, "rows_quarantined": refused.rows, "rows_truncated": truncated}
         for file in (refused, scored):
-            file.finish({**_description(scorer), **metadata, **counts})
+            file.finish({**_description(scorer), **metadata, **row_counts(counts)})
     return {
         "model_version": bundle.version,
         "rows_in": rows_in,
-        "rows_scored": scored.rows,
-        "rows_quarantined": refused.rows,
-        "rows_truncated": truncated,
+        **counts,
+        "rows_set_aside": set_aside,
         "first_fault": first_fault,
         "counts": counter.counts() if counter else {},
     }
+
+
+def divide(path: Path, bundle: Bundle, rows: int) -> list[Chunk]:
+    """Divide a file into chunks of at least `rows` rows, which can be scored one by one; none if it is not divided.
+
+    A Parquet file with several row groups is divided if nothing that a reader makes of a row depends on rows elsewhere.
+    Ids do, if their type does not say whether they are integers.
+    """
+    if not path.is_file() or not bundle.card.interface.reader.divisible(bundle.card):
+        return []
+    try:
+        if form_of(path) != "parquet":
+            return []
+        ids = [field.type for field in open_parquet(path).schema_arrow if field.name.strip().lower() in IDS]
+        chunks = [] if None in map(integers_by_type, ids) else chunks_of(path, rows)
+    except (*READ_ERRORS, FormatError):
+        # Whoever reads it will say what is wrong with it.
+        return []
+    return chunks if len(chunks) > 1 else []
 
 
 def checked(

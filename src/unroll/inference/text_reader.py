@@ -16,7 +16,7 @@ from unroll.inference.batches import rebatched, with_reasons
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card, required
 from unroll.inference.feeds import steps_of
-from unroll.inference.ids import are_integers, parquet_ids_are_integers, row_ids
+from unroll.inference.ids import IDS, are_integers, parquet_ids_are_integers, row_ids
 from unroll.inference.interface import InputReader, Numbers
 from unroll.inference.reference import Expectation, between
 from unroll.inference.tokens import encode
@@ -24,18 +24,17 @@ from unroll.sources.forms import Form
 from unroll.sources.json_rows import json_objects
 from unroll.sources.layouts import layout_of
 from unroll.sources.lines import iter_lines
-from unroll.sources.parquet import open_parquet, parquet_batches
+from unroll.sources.parquet import Chunk, open_parquet, parquet_batches
 from unroll.sources.tables import rows_of
 
 _ROWS, _BLOCK = 1024, 1 << 18
 """Rows, and about how many characters, that are tokenized together; each token takes about 1 kB during that."""
-_IDS = ("row_id", "id")
 
 Rows = tuple[Sequence[Any] | None, Sequence[Any]]
 """Ids, if the file has some, and texts as they are in the file."""
 
 
-def read_texts(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch]:
+def read_texts(path: Path, form: Form, bundle: Bundle, chunk: Chunk | None = None) -> Iterator[pa.RecordBatch]:
     """Read the column that the card names, or `text`, and ids from row_id or id, batch by batch.
 
     A blank line of plain text, or of a table of one column, is an empty text; other blank lines are skipped.
@@ -46,12 +45,12 @@ def read_texts(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatc
     Raises:
         FormatError: The file is not UTF-8, not a table of this form, or lacks the column.
     """
-    first = 0
+    first = chunk.first_row if chunk else 0
     whole: bool | None = None
     settings: TextSettings = bundle.card.file_settings
     own = [] if settings.text_column == "text" else [settings.text_column.lower()]
     names = dict.fromkeys([*own, required(bundle.card.text).column, "text"])
-    for ids, cells in _rows(path, form, tuple(names), settings):
+    for ids, cells in _rows(path, form, tuple(names), settings, chunk):
         if not cells:
             continue
         if ids is None:
@@ -73,9 +72,11 @@ def _ids_are_integers(path: Path, form: Form, names: Sequence[str], settings: Ta
     return all(are_integers(ids, as_text=form != "jsonl") or not any(ids) for ids in blocks)
 
 
-def _rows(path: Path, form: Form, names: Sequence[str], settings: TableSettings) -> Iterator[Rows]:
+def _rows(
+    path: Path, form: Form, names: Sequence[str], settings: TableSettings, chunk: Chunk | None = None
+) -> Iterator[Rows]:
     if form == "parquet":
-        return _read_parquet(path, names)
+        return _read_parquet(path, names, chunk)
     if form == "jsonl":
         return _read_json_lines(path, names, settings.encoding)
     if form == "txt":
@@ -84,10 +85,10 @@ def _rows(path: Path, form: Form, names: Sequence[str], settings: TableSettings)
     return _read_table(path, names, settings)
 
 
-def _read_parquet(path: Path, wanted: Sequence[str]) -> Iterator[Rows]:
-    file = open_parquet(path)
+def _read_parquet(path: Path, wanted: Sequence[str], chunk: Chunk | None) -> Iterator[Rows]:
+    file = open_parquet(path, chunk)
     name, ids = _columns(file.schema_arrow.names, wanted, path)
-    first = 0
+    first = chunk.first_row if chunk else 0
     columns = [one for one in (ids, name) if one]
     for batch in rebatched(parquet_batches(file, path, columns, _ROWS), _ROWS, _BLOCK):
         cells = _values(batch.column(name), path, name, first)
@@ -96,7 +97,7 @@ def _read_parquet(path: Path, wanted: Sequence[str]) -> Iterator[Rows]:
 
 
 def _read_table(path: Path, wanted: Sequence[str], settings: TableSettings) -> Iterator[Rows]:
-    layout = layout_of(path, settings, (*wanted, *_IDS))
+    layout = layout_of(path, settings, (*wanted, *IDS))
     name, ids = _columns(layout.names, wanted, path)
     index, id_index = layout.names.index(name), layout.names.index(ids) if ids else None
     for found in _blocks((row, sum(map(len, row))) for _, row in rows_of(path, layout)):
@@ -122,7 +123,7 @@ def _columns(header: Sequence[str], wanted: Sequence[str], path: Path) -> tuple[
             f"{path} has {'no' if name is None else 'more than one'} column {found}; it has "
             f"{', '.join(header)[:200] or 'none'}; `column_names` names the columns of a file without a header"
         )
-    ids = next((header[plain.index(one)] for one in _IDS if one in plain), None)
+    ids = next((header[plain.index(one)] for one in IDS if one in plain), None)
     return header[plain.index(name)], ids
 
 
@@ -189,4 +190,5 @@ TEXT_READER = InputReader(
     _profile,
     _bounds,
     TextSettings,
+    divisible=lambda _: True,
 )

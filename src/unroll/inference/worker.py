@@ -1,8 +1,8 @@
 """The process that scores files for `FileScorer`: `python -m unroll.inference.worker`.
 
-It reads requests from stdin and writes replies to stdout, a line of JSON each: first the settings, then a file at a
-time. It ends when stdin is closed, that is, also when its parent dies; when it needs more memory than its limit; and,
-by SIGALRM, when a file takes more than its time.
+It reads requests from stdin and writes replies to stdout, a line of JSON each: first the settings, then a file to
+divide, or one to score, or a chunk of one. It ends when stdin is closed, that is, also when its parent dies; when it
+needs more memory than its limit; and, by SIGALRM, when a request takes more than its time.
 """
 
 import json
@@ -15,7 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ def main() -> None:
     scorers: list[Scorer] = []
     reply(lambda: scorers.append(_load(settings)))
     for request in requests:
-        reply(partial(_score, scorers[0], settings["threads"], request))
+        reply(partial(_answer, scorers[0], settings["threads"], request))
 
 
 def _load(settings: dict[str, Any]) -> "Scorer":
@@ -62,14 +62,19 @@ def _load(settings: dict[str, Any]) -> "Scorer":
     return Scorer(bundle, settings["batch_rows"], decoding)
 
 
-def _score(scorer: "Scorer", threads: int, request: dict[str, Any]) -> dict[str, Any]:
-    from unroll.inference.stream import score_stream
+def _answer(scorer: "Scorer", threads: int, request: dict[str, Any]) -> dict[str, Any]:
+    from unroll.inference.stream import divide, score_stream
+    from unroll.sources.parquet import Chunk
 
-    source, output, quarantine = (Path(request[name]) for name in ("source", "output", "quarantine"))
-    kept = {name: request[name] for name in ("metadata", "max_bad_share")}
+    source = Path(request["source"])
     signal.setitimer(signal.ITIMER_REAL, request["seconds"])  # SIGALRM ends the process, whatever it is at.
     try:
-        return score_stream(scorer, threads, source, output, quarantine=quarantine, **kept)
+        if "chunk_rows" in request:
+            return {"chunks": [asdict(one) for one in divide(source, scorer.bundle, request["chunk_rows"])]}
+        output, quarantine = Path(request["output"]), Path(request["quarantine"])
+        chunk = Chunk(**request["chunk"]) if request["chunk"] else None
+        metadata = request["metadata"]
+        return score_stream(scorer, threads, source, output, quarantine=quarantine, metadata=metadata, chunk=chunk)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 

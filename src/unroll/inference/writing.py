@@ -23,6 +23,12 @@ def read_metadata(schema: pa.Schema) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def row_counts(found: Mapping[str, Any]) -> dict[str, int]:
+    """Return the counts of rows as the metadata has them."""
+    names = {"rows": "rows_scored", "quarantined": "rows_quarantined", "truncated": "rows_truncated"}
+    return {name: found[key] for name, key in names.items()}
+
+
 class RowFile:
     """Writer of a Parquet file, a context manager. The first rows create the file and define its columns.
 

@@ -6,6 +6,7 @@ does the same thing to the same names.
 """
 
 import contextlib
+import functools
 import itertools
 import shutil
 import tempfile
@@ -126,17 +127,20 @@ class _Job:
         looked = time.perf_counter()
         model, registered = found or find_model(self._scoring.model)
         self._publisher = publisher = FilePublisher(self._scoring, model, registered, self._folders, self._markers)
-        with publisher.scorer:
+        with publisher.engine as engine:
             _make_staging(self._staging)
             # A copy that keeps the old file's time looks settled, but grows.
             least = min(self._scoring.settle_seconds, _SECOND_LOOK_SECONDS)
             time.sleep(max(0.0, least - (time.perf_counter() - looked)))
-            for file in new:
-                with tempfile.TemporaryDirectory(dir=self._staging, ignore_cleanup_errors=True) as folder:
-                    try:
-                        self._add(publisher.deal_with(file, Path(folder)))
-                    except TryLaterError as error:
-                        self._add(_waits(file, str(error)))
+            for report in engine.map(functools.partial(self._deal_with, publisher), new):
+                self._add(report)
+
+    def _deal_with(self, publisher: "FilePublisher", file: StoredFile) -> FileReport:
+        with tempfile.TemporaryDirectory(dir=self._staging, ignore_cleanup_errors=True) as folder:
+            try:
+                return publisher.deal_with(file, Path(folder))
+            except TryLaterError as error:
+                return _waits(file, str(error))
 
     def report(self) -> JobReport:
         publisher, limits = self._publisher, self._scoring.drift

@@ -11,6 +11,7 @@ A file that cannot be scored gets `QUARANTINE/a/b.csv.reason.json` and a marker;
 """
 
 import logging
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,14 @@ from unroll.config.scoring import Scoring
 from unroll.errors import BundleError, DataError, UnrollError
 from unroll.files import write_json
 from unroll.inference.bundle import load_bundle
-from unroll.inference.file_scorer import FileScorer, Scored
+from unroll.inference.scored import Scored
 from unroll.redaction import printable
 from unroll.scoring.drift import DriftMonitor
+from unroll.scoring.engine import open_engine
 from unroll.scoring.markers import Markers
 from unroll.scoring.names import safe_name, shown_name
 from unroll.scoring.report import FileReport, FileState
-from unroll.scoring.storage import Storage, StoredFile
+from unroll.scoring.storage import Storage, StoredFile, TryLaterError
 
 _ADVICE = "replace the file by one that can be scored, touch it to have it tried again, or remove it"
 _log = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ class FilePublisher:
     """A model and the folders that its predictions go to.
 
     Attributes:
-        scorer: A context manager, within which files are scored.
+        engine: A context manager, within which files are scored.
         monitor: Monitor of the drift of all files.
 
     Args:
@@ -62,45 +64,33 @@ class FilePublisher:
         bundle = load_bundle(model)
         self.model_version, self.registered = bundle.version, registered
         self.monitor = DriftMonitor(bundle)
-        self.scorer = FileScorer(
-            bundle.folder,
-            threads=scoring.threads,
-            batch_rows=scoring.batch_rows,
-            memory_mb=scoring.memory_mb,
-            file_seconds=scoring.file_seconds,
-            settings=scoring.settings,
-        )
+        self.engine = open_engine(scoring, bundle, folders)
         self._inbox, self._output, self._quarantine = folders
-        self._markers, self._max_bad_share = markers, scoring.max_bad_share
+        self._markers, self._lock = markers, threading.Lock()
 
     def deal_with(self, file: StoredFile, folder: Path) -> FileReport:
         """Score a listed file, reject it, or renew its marker if it was only touched; `folder` is an empty one.
+
+        Several threads may call it, each with a file of its own.
 
         Raises:
             TryLaterError: It changed meanwhile, or may not be read.
             UnrollError: A folder cannot be read or written.
         """
-        source, sha256 = self._inbox.fetch(file, folder)
-        if self._markers.renew(file, sha256, folder):
+        content = self.engine.examine(file, folder)
+        if self._markers.renew(file, content.sha256, folder):
             return FileReport(shown_name(file.name), "known")
-        about: dict[str, Any] = {"source": shown_name(file.name), "source_sha256": sha256}
+        about: dict[str, Any] = {"source": shown_name(file.name), "source_sha256": content.sha256}
         if self.registered:
             about["registered"] = dict(self.registered)
         try:
-            scored = self.scorer.score_file(
-                source,
-                folder / ".predictions",
-                quarantine=folder / ".quarantine",
-                metadata={**about, "quarantine": self._quarantine_of(file)},
-                max_bad_share=self._max_bad_share,
-            )
+            scored = self.engine.score(file, content, folder, {**about, "quarantine": self._quarantine_of(file)})
         except DataError as error:
             self._inbox.require_unchanged(file)
-            reason = printable(str(error).replace(str(source), f"{self._inbox.address}/{file.name}"))
-            return self._reject(file, about, reason, folder)
+            return self._reject(file, about, printable(str(error)), folder)
         except BundleError as error:
             return FileReport(about["source"], "failed", reason=str(error))
-        except UnrollError:
+        except (UnrollError, TryLaterError):
             raise
         except Exception as error:
             # Whatever a library makes of this file, those after it do not have to wait.
@@ -121,7 +111,8 @@ class FilePublisher:
             self._quarantine.remove(name)
         self._output.put(scored.output, name)
         self._mark(file, about, "scored", folder, **counts)
-        self.monitor.add(scored.rows_scored, scored.counts)
+        with self._lock:
+            self.monitor.add(scored.rows_scored, scored.counts)
         place = self._quarantine_of(file)
         return FileReport(
             about["source"],

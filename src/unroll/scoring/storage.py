@@ -1,14 +1,13 @@
 """Folders of this machine and prefixes of object stores, read and written the same way through fsspec."""
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,9 +16,10 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from unroll.errors import ParameterError, ServiceUnavailable, UnrollError
+from unroll.errors import ParameterError, UnrollError
 from unroll.files import replacing, sha256_of
 from unroll.scoring.names import safe_name
+from unroll.scoring.storage_errors import translated
 
 _MAX_NAME_BYTES = 255
 _BLOCK = 1 << 23
@@ -134,10 +134,24 @@ class Storage:
         Raises:
             TryLaterError: It may not be read, or is not the file that was listed any more.
         """
+        with self._reading(file):
+            path = Path(self.root, file.name) if self.local else self._copy(file, folder)
+            return path, sha256_of(path)
+
+    def fetch_ranges(self, file: StoredFile, ranges: Sequence[tuple[int, int]], folder: Path) -> Path:
+        """Return the file on this machine: where it is, or a copy in `folder` with holes around these bytes.
+
+        Raises:
+            TryLaterError: It may not be read, or is not the file that was listed any more.
+        """
+        with self._reading(file):
+            return Path(self.root, file.name) if self.local else self._copy(file, folder, ranges)
+
+    @contextlib.contextmanager
+    def _reading(self, file: StoredFile) -> Iterator[None]:
         try:
             with self._errors():
-                path = Path(self.root, file.name) if self.local else self._copy(file, folder)
-                sha256 = sha256_of(path)
+                yield
         except FileNotFoundError as error:
             raise TryLaterError("changed while it was read") from error
         except UnrollError as error:
@@ -147,7 +161,6 @@ class Storage:
                 raise TryLaterError(f"cannot be read: {error.__cause__}") from error
             raise
         self.require_unchanged(file)
-        return path, sha256
 
     def require_unchanged(self, file: StoredFile) -> None:
         """Raise TryLaterError unless the file still has the version that was listed."""
@@ -177,10 +190,15 @@ class Storage:
                     _sync(part)
             _sync(target.parent)
 
+    def read(self, name: str) -> bytes:
+        """Read a file; FileNotFoundError passes through."""
+        with self._errors(name):
+            return bytes(self.fs.cat_file(f"{self.root}/{name}"))
+
     def read_json(self, name: str) -> dict[str, Any] | None:
         """Read a JSON file; None if it does not exist or is damaged."""
-        with self._errors(name), contextlib.suppress(FileNotFoundError, ValueError):
-            value = json.loads(self.fs.cat_file(f"{self.root}/{name}"))
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            value = json.loads(self.read(name))
             return value if isinstance(value, dict) else None
         return None
 
@@ -205,7 +223,7 @@ class Storage:
         parts = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
         return StoredFile(name, "-".join(f"{part:x}" for part in parts), status.st_mtime)
 
-    def _copy(self, file: StoredFile, folder: Path) -> Path:
+    def _copy(self, file: StoredFile, folder: Path, ranges: Sequence[tuple[int, int]] = ()) -> Path:
         # Readers need the names: the ending is the format, the stem or the folder the ticker of prices, and partitions,
         # the folders NAME=VALUE, are columns.
         *folders, name = file.name.split("/")
@@ -216,32 +234,16 @@ class Storage:
         path.parent.mkdir(parents=True, exist_ok=True)
         key = f"{self.root}/{file.name}"
         with path.open("wb") as copy, self.fs.open(key, "rb", block_size=_BLOCK, cache_type="none") as source:
-            # Some servers refuse a range that ends beyond the object.
-            while left := source.size - source.tell():
-                copy.write(source.read(min(_BLOCK, left)))
+            for start, end in ranges or [(0, source.size)]:
+                source.seek(start)
+                copy.seek(start)
+                # Some servers refuse a range that ends beyond the object.
+                while (left := min(end, source.size) - source.tell()) > 0:
+                    copy.write(source.read(min(_BLOCK, left)))
         return path
 
-    @contextlib.contextmanager
-    def _errors(self, name: str = "") -> Iterator[None]:
-        """Turn what fsspec and its clients raise into errors of unroll; FileNotFoundError passes through."""
-        away, refused = _client_errors(self.local)
-        place = f"{self.address}/{name}" if name else self.address
-        try:
-            yield
-        except (FileNotFoundError, UnrollError):
-            raise
-        except away as error:
-            raise ServiceUnavailable(
-                f"{place} cannot be reached: {_one_line(error)}; start the server, correct its address "
-                "(AWS_ENDPOINT_URL for one that is not Amazon's), or run again later"
-            ) from error
-        except refused as error:
-            if not self.local and getattr(error, "errno", None) in (errno.EBUSY, errno.EREMOTEIO):
-                # How s3fs translates the answers 500 and 503.
-                raise ServiceUnavailable(f"{place} is not available: {_one_line(error)}; run again later") from error
-            raise UnrollError(
-                f"{place} cannot be read or written: {_one_line(error)}; fix this and run again; finished files stay"
-            ) from error
+    def _errors(self, name: str = "") -> contextlib.AbstractContextManager[None]:
+        return translated(f"{self.address}/{name}" if name else self.address, self.local)
 
 
 def _safe_version(text: str) -> str:
@@ -257,23 +259,6 @@ def _time_of(info: Mapping[str, Any]) -> float:
         if isinstance(value, int | float):
             return float(value)
     return 0.0
-
-
-def _client_errors(local: bool) -> tuple[tuple[type[Exception], ...], tuple[type[Exception], ...]]:
-    """Return what fsspec's clients raise if a server is unavailable, and if it refuses."""
-    if not local:
-        with contextlib.suppress(ImportError):
-            from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-            from botocore.exceptions import ConnectionError as BotoConnectionError
-
-            away = (ConnectionError, TimeoutError, HTTPClientError, BotoConnectionError)
-            return away, (OSError, BotoCoreError, ClientError)
-    return (ConnectionError, TimeoutError), (OSError,)
-
-
-def _one_line(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error)
-    return " ".join(text.split()) or type(error).__name__
 
 
 def _sync(path: Path) -> None:

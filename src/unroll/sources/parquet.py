@@ -20,6 +20,23 @@ _NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)
+class Chunk:
+    """Consecutive row groups of a Parquet file, which can be read without the others.
+
+    Attributes:
+        first_group: Number of the first row group.
+        end_group: Number of the first row group behind them.
+        first_row: Number of their first row in the file.
+        ranges: First byte and end of what is read of the file: its magic number, these row groups, its footer.
+    """
+
+    first_group: int
+    end_group: int
+    first_row: int
+    ranges: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
 class ParquetTable:
     """A table, from `open_parquet`.
 
@@ -27,15 +44,17 @@ class ParquetTable:
         path: The file or folder.
         parts: Its files.
         schema_arrow: Columns of the first part, and its partitions.
+        chunk: The row groups to read; None for all.
     """
 
     path: Path
     parts: tuple[Path, ...]
     schema_arrow: pa.Schema
+    chunk: Chunk | None = None
 
 
-def open_parquet(path: Path) -> ParquetTable:
-    """Read the columns of a file or a folder of parts, for `parquet_batches`.
+def open_parquet(path: Path, chunk: Chunk | None = None) -> ParquetTable:
+    """Read the columns of a file, or of a chunk of it, or of a folder of parts, for `parquet_batches`.
 
     Raises:
         FormatError: The folder has other files, or none.
@@ -45,7 +64,7 @@ def open_parquet(path: Path) -> ParquetTable:
         schema = file.schema_arrow
     for name in missing_partitions(parts[0], schema.names):
         schema = schema.append(pa.field(name, pa.string()))
-    return ParquetTable(path, parts, schema)
+    return ParquetTable(path, parts, schema, chunk)
 
 
 def parquet_batches(table: ParquetTable, path: Path, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
@@ -56,7 +75,45 @@ def parquet_batches(table: ParquetTable, path: Path, columns: Sequence[str], row
     """
     for part in table.parts:
         with _opened(part) as file:
-            yield from _batches(file, part if len(table.parts) > 1 else path, partitions(part), columns, rows)
+            groups = (
+                range(table.chunk.first_group, table.chunk.end_group) if table.chunk else range(file.num_row_groups)
+            )
+            yield from _batches(file, part if len(table.parts) > 1 else path, groups, partitions(part), columns, rows)
+
+
+def chunks_of(path: Path, rows: int) -> list[Chunk]:
+    """Divide a Parquet file into chunks of whole row groups, each of at least `rows` rows except the last one.
+
+    Returns:
+        The chunks in order; none if the file says of itself what cannot be true.
+    """
+    size = path.stat().st_size
+    with _opened(path) as file:
+        metadata = file.metadata
+        footer = size - 8 - metadata.serialized_size
+        chunks: list[Chunk] = []
+        first_group = first_row = row = 0
+        for group in range(metadata.num_row_groups):
+            row += metadata.row_group(group).num_rows
+            if row - first_row < rows and group + 1 < metadata.num_row_groups:
+                continue
+            start, end = _extent(metadata, range(first_group, group + 1))
+            if not 4 <= start < end <= footer:
+                return []
+            chunks.append(Chunk(first_group, group + 1, first_row, ((0, 4), (start, end), (footer, size))))
+            first_group, first_row = group + 1, row
+    return chunks
+
+
+def _extent(metadata: pq.FileMetaData, groups: range) -> tuple[int, int]:
+    """Return the first byte of some row groups, and the end of the last one."""
+    starts, ends = [], []
+    for group in map(metadata.row_group, groups):
+        for column in map(group.column, range(group.num_columns)):
+            dictionary = column.dictionary_page_offset
+            starts.append(column.data_page_offset if dictionary is None else min(dictionary, column.data_page_offset))
+            ends.append(starts[-1] + column.total_compressed_size)
+    return min(starts), max(ends)
 
 
 def read_parquet(path: Path) -> pa.Table:
@@ -118,7 +175,12 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
 
 
 def _batches(
-    file: pq.ParquetFile, path: Path, above: dict[str, str | None], columns: Sequence[str], rows: int
+    file: pq.ParquetFile,
+    path: Path,
+    groups: range,
+    above: dict[str, str | None],
+    columns: Sequence[str],
+    rows: int,
 ) -> Iterator[pa.RecordBatch]:
     names = file.schema_arrow.names
     for name in columns:
@@ -126,7 +188,8 @@ def _batches(
             raise FormatError(f"{path} has {names.count(name)} columns {name!r}; keep one of them")
         if name not in names and name not in above:
             raise FormatError(f"{path} has no column {name!r}, which other parts of the table have")
-    for batch in file.iter_batches(rows, columns=[name for name in columns if name in names], use_threads=False):
+    own = [name for name in columns if name in names]
+    for batch in file.iter_batches(rows, row_groups=groups, columns=own, use_threads=False):
         found = dict(zip(batch.schema.names, map(_decode, batch.columns), strict=True))
         for name in columns:
             if name not in found:

@@ -14,7 +14,7 @@ from unroll.domains.digits import idx
 from unroll.domains.digits.config import ImageSettings
 from unroll.errors import FormatError
 from unroll.sources.forms import Form
-from unroll.sources.parquet import open_parquet, parquet_batches
+from unroll.sources.parquet import Chunk, open_parquet, parquet_batches
 
 Pixels = NDArray[np.uint8]
 Reasons = dict[int, str]
@@ -51,7 +51,12 @@ class Images:
 
 
 def read_images(
-    path: Path, form: Form, settings: ImageSettings, size: Size | None, classes: int = 256
+    path: Path,
+    form: Form,
+    settings: ImageSettings,
+    size: Size | None,
+    classes: int = 256,
+    chunk: Chunk | None = None,
 ) -> Iterator[Images]:
     """Read the images of a file.
 
@@ -61,6 +66,7 @@ def read_images(
         settings: How it is written. Images that are stored column by column are turned.
         size: Height and width that images must have; None for what the file shows.
         classes: Number of classes; tells a column of labels without a name from one of pixels.
+        chunk: What to read of a Parquet file; None for all.
 
     Raises:
         FormatError: The file is cut short, its columns are not pixels, or its images have another size.
@@ -72,7 +78,8 @@ def read_images(
         found = read_csv_images(path, settings, size, classes)
     else:
         # Before images are turned, height and width stand in the other order.
-        found = _FORMS[form](path, size[::-1] if size and settings.transpose else size)
+        stored = size[::-1] if size and settings.transpose else size
+        found = _read_parquet(path, stored, chunk) if form == "parquet" else _FORMS[form](path)
     for batch in found:
         if size and batch.size != (size[::-1] if settings.transpose else size):
             raise FormatError(
@@ -119,8 +126,8 @@ def turned(batch: Images) -> Images:
     return Images((width, height), pixels, batch.reasons, batch.ids, batch.labels, batch.splits)
 
 
-def _read_parquet(path: Path, size: Size | None) -> Iterator[Images]:
-    file = open_parquet(path)
+def _read_parquet(path: Path, size: Size | None, chunk: Chunk | None) -> Iterator[Images]:
+    file = open_parquet(path, chunk)
     plain = {name.lower(): name for name in file.schema_arrow.names}
     column = next((plain[name] for name in _PIXELS if name in plain), None)
     if column is None:
@@ -204,8 +211,7 @@ def _is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
-def _read_idx(path: Path, size: Size | None) -> Iterator[Images]:
-    del size
+def _read_idx(path: Path) -> Iterator[Images]:
     for images in idx.iter_idx_images(path, ROWS):
         yield Images((images.shape[1], images.shape[2]), images.reshape(len(images), -1))
 
@@ -236,8 +242,7 @@ def gray(images: NDArray[np.generic], where: str) -> tuple[Pixels, Reasons, Size
     return *as_bytes(images.reshape(len(images), -1)), (images.shape[1], images.shape[2])
 
 
-def _read_npz(path: Path, size: Size | None) -> Iterator[Images]:
-    del size
+def _read_npz(path: Path) -> Iterator[Images]:
     found = {name: values for name, values in load_npz(path).items() if values.ndim > 2}
     if len(found) != 1:
         raise FormatError(f"{path} has {len(found)} arrays of images ({', '.join(found)}); expected one to score")
@@ -247,8 +252,7 @@ def _read_npz(path: Path, size: Size | None) -> Iterator[Images]:
         yield Images(own, pixels, reasons)
 
 
-_FORMS: Mapping[Form, Callable[[Path, Size | None], Iterator[Images]]] = {
-    "parquet": _read_parquet,
+_FORMS: Mapping[Form, Callable[[Path], Iterator[Images]]] = {
     "idx": _read_idx,
     "npz": _read_npz,
 }

@@ -18,10 +18,10 @@ from unroll.inference.ids import are_integers, parquet_ids_are_integers, row_ids
 from unroll.inference.interface import InputReader, Interface, Numbers
 from unroll.inference.reference import Expectation, between, widened
 from unroll.sources.forms import Form
-from unroll.sources.parquet import open_parquet
+from unroll.sources.parquet import Chunk, open_parquet
 
 
-def read_digits(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch]:
+def read_digits(path: Path, form: Form, bundle: Bundle, chunk: Chunk | None = None) -> Iterator[pa.RecordBatch]:
     """Read images, batch by batch.
 
     Yields:
@@ -35,12 +35,12 @@ def read_digits(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBat
     card = bundle.card
     classes = next(one.shape[1] for one in card.outputs if one.name == "probabilities")
     classes = classes if isinstance(classes, int) else 256
-    found = read_images(path, form, card.file_settings, size_of(card), classes)
+    found = read_images(path, form, card.file_settings, size_of(card), classes, chunk)
     first = next(found, None)
     if first is None:
         return
     integers = first.ids is None or _ids_are_integers(path, form, card, classes)
-    rows = 0
+    rows = chunk.first_row if chunk else 0
     for batch in chain([first], found):
         yield _batch(batch, integers, rows)
         rows += len(batch.pixels)
@@ -102,5 +102,6 @@ DIGIT_READER = InputReader(
     _profile,
     _bounds,
     ImageSettings,
+    divisible=lambda _: True,
 )
 INTERFACES = {"classification": Interface(("uint8", (3,)), DIGIT_READER, CLASSES)}

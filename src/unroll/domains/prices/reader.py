@@ -18,12 +18,13 @@ from unroll.inference.columns import PRICE, QUANTILES
 from unroll.inference.interface import InputReader, Interface, Numbers
 from unroll.inference.reference import Expectation, between, widened
 from unroll.sources.forms import Form, table_name
+from unroll.sources.parquet import Chunk
 
 _LARGEST_MOVE = 0.5
 """A price that halves within a day, or rises by half, is still possible."""
 
 
-def read_days(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch]:
+def read_days(path: Path, form: Form, bundle: Bundle, chunk: Chunk | None = None) -> Iterator[pa.RecordBatch]:
     """Read the last days of every ticker.
 
     Yields:
@@ -33,6 +34,7 @@ def read_days(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch
     Raises:
         FormatError: The file cannot be read, lacks columns, is ambiguous, or too many of its rows cannot be used.
     """
+    del chunk  # The days of a ticker may stand anywhere, so a file is never divided.
     reading: PriceReading = bundle.card.file_settings
     yield last_windows(path, reading.ticker or table_name(path), required(bundle.card.prices), reading)
 

@@ -16,13 +16,14 @@ from unroll.inference.card import required
 from unroll.inference.columns import CLASSES
 from unroll.inference.interface import Interface
 from unroll.sources.forms import Form
+from unroll.sources.parquet import Chunk
 from unroll.sources.sound import read_sound, sound_files
 
 _FILES = 64
 """Sound files that are read together."""
 
 
-def read_recordings(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch]:
+def read_recordings(path: Path, form: Form, bundle: Bundle, chunk: Chunk | None = None) -> Iterator[pa.RecordBatch]:
     """Read a sound file, a folder of them, or a column of a Parquet file.
 
     Yields:
@@ -33,7 +34,7 @@ def read_recordings(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.Recor
         FormatError: The model reads features, not sound; or see `read_arrays`.
     """
     if form != "sound":
-        yield from read_arrays(path, form, bundle)
+        yield from read_arrays(path, form, bundle, chunk)
         return
     rate, hop = required(bundle.card.array).sample_rate, int(bundle.card.entry.shape[2])
     if rate is None:

@@ -17,9 +17,10 @@ from unroll.inference.columns import FORECASTS
 from unroll.inference.interface import InputReader, Interface, Numbers
 from unroll.inference.reference import Expectation, between, widened
 from unroll.sources.forms import Form
+from unroll.sources.parquet import Chunk
 
 
-def read_last_steps(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.RecordBatch]:
+def read_last_steps(path: Path, form: Form, bundle: Bundle, chunk: Chunk | None = None) -> Iterator[pa.RecordBatch]:
     """Read the last steps of every series.
 
     The forecast begins after the last row that has a target; rows below it hold what is known of the steps to come.
@@ -31,7 +32,7 @@ def read_last_steps(path: Path, form: Form, bundle: Bundle) -> Iterator[pa.Recor
     Raises:
         FormatError: As `read_series`; or the file lacks a column.
     """
-    del form
+    del form, chunk  # The steps of a series may stand anywhere, so a file is never divided.
     yield last_steps(path, required(bundle.card.series), bundle.card.file_settings)
 
 

@@ -1,0 +1,212 @@
+"""Score on the workers of a Dask cluster. Nothing else in unroll knows of Dask."""
+
+import contextlib
+import hashlib
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+
+from unroll.config.scoring import DaskEngineConfig, Scoring
+from unroll.errors import ParameterError, ServiceUnavailable, UnrollError
+from unroll.files import digest_of
+from unroll.inference.bundle import PROVENANCE, Bundle
+from unroll.inference.scored import Scored, combined, join
+from unroll.scoring.chunk_worker import STAGING, ChunkWorker, JobOrder, StagedChunk, versions
+from unroll.scoring.engine import Content, T, limits_of, named
+from unroll.scoring.storage import Storage, StoredFile, TryLaterError
+
+try:
+    import distributed
+except ImportError:
+    raise ParameterError(
+        "scoring.engine.kind is dask, but Dask is not installed; install it with: pip install unroll[dask]"
+    ) from None
+
+_SECONDS_TO_CONNECT = 60.0
+_STALE_SECONDS = 24 * 60 * 60
+_FILES_AT_ONCE = 128
+"""Files that workers have at the same time: twice as many as there are workers with one thread keep all busy."""
+_ONE_AT_A_TIME = threading.Lock()
+"""Of the threads of a worker, which share its model."""
+
+
+class DaskEngine:
+    """Sends chunks to Dask workers, and joins what they have written; see `engine.Engine`.
+
+    Args:
+        scoring: Limits.
+        config: Address of the scheduler, or number of worker processes on this machine.
+        bundle: The model.
+        folders: Input and output.
+    """
+
+    def __init__(
+        self, scoring: Scoring, config: DaskEngineConfig, bundle: Bundle, folders: tuple[Storage, Storage, Storage]
+    ) -> None:
+        self._config, self._bundle, self._max_bad_share = config, bundle, scoring.max_bad_share
+        self._inbox, self._output, _ = folders
+        self._limits = limits_of(scoring)
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            # Its threads wait for results, and end once the connection is closed.
+            self._pool = stack.enter_context(ThreadPoolExecutor(_FILES_AT_ONCE))
+            self._client = stack.enter_context(self._connected())
+            stack.callback(self._pool.shutdown, wait=False, cancel_futures=True)
+            self._order = JobOrder(
+                inbox=_everywhere(self._inbox),
+                output=_everywhere(self._output),
+                bundle=self._stage_bundle(),
+                versions=versions(),
+                limits=self._limits,
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def map(self, function: Callable[[StoredFile], T], files: Sequence[StoredFile]) -> Iterator[T]:
+        """See `engine.Engine`."""
+        return self._pool.map(function, files)
+
+    def examine(self, file: StoredFile, folder: Path) -> Content:
+        """See `engine.Engine`."""
+        del folder
+        ((sha256, chunks),) = self._results([self._submit("examine", file)])
+        return Content(sha256, chunks=chunks)
+
+    def score(self, file: StoredFile, content: Content, folder: Path, metadata: Mapping[str, Any]) -> Scored:
+        """See `engine.Engine`."""
+        chunks: Sequence[Mapping[str, Any] | None] = [*content.chunks] or [None]
+        address = f"{self._inbox.address}/{file.name}"
+        with named(f"{self._order.inbox}/{file.name}", address):
+            staged: list[StagedChunk] = self._results([self._submit("score", file, one, metadata) for one in chunks])
+        total = combined(address, [one.found for one in staged], self._max_bad_share)
+        output, quarantine = folder / ".predictions", folder / ".quarantine"
+        self._join(staged, total, output, quarantine)
+        for one in staged:
+            for name in one.sha256:
+                self._output.remove(name)
+        return Scored(Path(file.name), output, quarantine if total["rows_quarantined"] else None, **total)
+
+    def _join(self, staged: Sequence[StagedChunk], total: Mapping[str, Any], output: Path, quarantine: Path) -> None:
+        """Write what workers have written of a file's chunks into one file each."""
+        for side, path in (("predictions", output), ("quarantine", quarantine)):
+            contents = self._written(staged, side)
+            if len(staged) > 1 and (side == "predictions" or total["rows_quarantined"]):
+                join(map(pa.BufferReader, contents), path, total)
+            else:
+                for content in contents:
+                    path.write_bytes(content)
+
+    def _submit(self, method: str, *arguments: Any) -> "distributed.Future":
+        # Not pure: results of an earlier submission may have been removed.
+        return self._client.submit(_on_worker, self._order, method, *arguments, pure=False)
+
+    def _results(self, futures: Sequence["distributed.Future"]) -> list[Any]:
+        """Return the results in order, or raise the first error in this order."""
+        try:
+            found = []
+            for future in futures:
+                found.append(future.result())
+                if isinstance(found[-1], Exception):
+                    raise found[-1]
+            return found
+        except (CancelledError, OSError) as error:
+            raise ServiceUnavailable(
+                f"the Dask scheduler {self._address} is gone; run again later; finished files stay"
+            ) from error
+        finally:
+            for future in futures:
+                future.release()
+
+    def _written(self, staged: Sequence[StagedChunk], side: str) -> Iterator[bytes]:
+        """Yield what workers have written of predictions or quarantined rows, in order."""
+        for one in staged:
+            for name, sha256 in one.sha256.items():
+                if not name.endswith(f".{side}.parquet"):
+                    continue
+                try:
+                    content = self._output.read(name)
+                except FileNotFoundError:
+                    raise TryLaterError("another job scores it, too") from None
+                if hashlib.sha256(content).hexdigest() != sha256:
+                    raise TryLaterError(f"{name} was written again, by a worker that computes otherwise")
+                yield content
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator["distributed.Client"]:
+        with contextlib.ExitStack() as stack:
+            address: Any = self._config.scheduler
+            if address is None:
+                address = stack.enter_context(
+                    distributed.LocalCluster(
+                        n_workers=self._config.workers,
+                        threads_per_worker=1,
+                        processes=True,
+                        dashboard_address="127.0.0.1:0",
+                    )
+                )
+            self._address = self._config.scheduler or "on this machine"
+            try:
+                client = stack.enter_context(distributed.Client(address, set_as_default=False))
+                client.wait_for_workers(1, timeout=_SECONDS_TO_CONNECT)
+            except OSError as error:
+                raise ServiceUnavailable(
+                    f"the Dask scheduler {self._address} does not answer, or has no workers; run again later"
+                ) from error
+            yield client
+
+    def _stage_bundle(self) -> str:
+        """Put the model's files where workers find them, remove what killed jobs left there, and return the digest."""
+        staging = Storage(f"{_everywhere(self._output)}/{STAGING}")
+        for file in staging.files():
+            if time.time() - file.changed > _STALE_SECONDS:
+                staging.remove(file.name)
+        with tempfile.TemporaryDirectory() as folder:
+            model = Path(folder, "model")
+            shutil.copytree(self._bundle.folder, model / "bundle")
+            provenance = self._bundle.folder.with_name(PROVENANCE)
+            if provenance.is_file():
+                shutil.copyfile(provenance, model / PROVENANCE)
+            digest = digest_of(model)
+            # Also if they are there: they would be removed as stale.
+            for path in sorted(path for path in model.rglob("*") if path.is_file()):
+                staging.put(path, f"{digest}/{path.relative_to(model).as_posix()}")
+        return str(digest)
+
+
+def _on_worker(order: JobOrder, method: str, *arguments: Any) -> Any:
+    """Call a method of this worker's `ChunkWorker`, which is kept for the next chunk and the next job.
+
+    Returns:
+        What the method returns or, as Dask takes each exception of a task for a fault of the program, the error.
+    """
+    worker: Any = distributed.get_worker()
+    try:
+        with _ONE_AT_A_TIME:
+            kept: ChunkWorker | None = getattr(worker, "unroll", None)
+            if kept is None or kept.order != order:
+                if kept:
+                    kept.close()
+                worker.unroll = None
+                # Dask removes its folders, also those of workers that were killed.
+                folder = Path(tempfile.mkdtemp(prefix="unroll-", dir=worker.local_directory))
+                worker.unroll = kept = ChunkWorker(order, folder)
+            return getattr(kept, method)(*arguments)
+    except (UnrollError, TryLaterError) as error:
+        return error
+
+
+def _everywhere(storage: Storage) -> str:
+    """Return an address that does not depend on the working directory."""
+    return storage.root if storage.local else storage.address
