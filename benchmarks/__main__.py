@@ -10,7 +10,7 @@ from importlib import import_module
 from benchmarks.figures import CORES, machine, section
 from unroll.errors import UnrollError
 
-BENCHMARKS = ("training", "together", "quantization", "scoring", "translation", "flow")
+BENCHMARKS = ("training", "together", "quantization", "scoring", "workers", "translation", "flow")
 """Modules, each with a function `measure` that returns a `Report`."""
 
 
