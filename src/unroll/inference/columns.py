@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from unroll.errors import BundleError
+from unroll.features.symbols import collapse
 from unroll.features.text import Vocabulary
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card, quantile_name, required
@@ -107,10 +108,9 @@ def _symbols(outputs: Outputs, batch: pa.RecordBatch, context: Context) -> Arrow
     """Return the most probable symbols, equal neighbors once, and the least probability of any step."""
     del batch
     probabilities, names = outputs["symbol_probabilities"], required(context.card.labels)  # [batch, step, symbol]
-    best = probabilities.argmax(-1)
-    rows = [row[(np.diff(row, prepend=-1) != 0) & (row > 0)].tolist() for row in best]
+    found = collapse(probabilities.argmax(-1))
     return {
-        "prediction": pa.array([" ".join(names[symbol] for symbol in row) for row in rows], pa.string()),
+        "prediction": pa.array([" ".join(names[symbol] for symbol in row) for row in found], pa.string()),
         "score": pa.array(probabilities.max(-1).min(-1)),
     }
 

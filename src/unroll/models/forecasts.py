@@ -31,6 +31,7 @@ class SeriesWindows(nn.Module):
 
     mean: Tensor
     deviation: Tensor
+    least: Tensor
     weight: Tensor
 
     def __init__(
@@ -45,14 +46,21 @@ class SeriesWindows(nn.Module):
         self.features = values + 2 * known
         self.register_buffer("mean", torch.zeros(columns))
         self.register_buffer("deviation", torch.ones(columns))
-        rows = history * values + 2 * known + 1 if linear else 0
+        self.register_buffer("least", torch.ones(values))
+        rows = history * values + (1 + horizon) * known + 1 if linear else 0
         self.register_buffer("weight", torch.zeros(rows, horizon * targets))
 
     def fit(self, inputs: Tensor, targets: Tensor, lengths: Tensor | None = None) -> None:
         """Compute mean and deviation of each column over the past of all windows, and the regression."""
         past = inputs[:, : self.history].double()
         self.mean.copy_(past.mean((0, 1)))
-        self.deviation.copy_(past.std((0, 1)).clamp_min(1e-6))
+        deviation = past.std((0, 1))
+        # A holiday may not occur in training.
+        self.deviation.copy_(torch.where(deviation > 1e-6 * past.abs().amax((0, 1)), deviation, 1.0))
+        for column, deviations in enumerate(past[:, :, : self.values].std(1).unbind(1)):
+            some = deviations[deviations > 0]
+            # A tenth of what the calmest windows have: a window in which nothing changes still has a scale.
+            self.least[column] = some.quantile(0.05) / 10 if len(some) else 1.0
         if self.linear:
             mean, deviation = self._scale(inputs)
             scaled = ((targets - mean) / deviation).flatten(1)
@@ -89,13 +97,12 @@ class SeriesWindows(nn.Module):
         """Return the root mean square change over a season within each window, [batch, 1, target]."""
         past = inputs[:, : self.history, : self.targets]
         changes = past[:, self.season :] - past[:, : -self.season]
-        return (changes.square().mean(1, keepdim=True) + self._least(self.targets)).sqrt()
+        return (changes.square().mean(1, keepdim=True) + self.least[: self.targets].square()).sqrt()
 
     def _regressors(self, inputs: Tensor) -> Tensor:
-        """Return the scaled window, what is known of its last step and of the last step to come, and 1."""
-        known = self._known(inputs)
-        ends = [known[:, self.history - 1], known[:, -1]]
-        return torch.cat([self._scaled(inputs).flatten(1), *ends, torch.ones_like(inputs[:, 0, :1])], 1)
+        """Return the scaled window, what is known of its last step and of the steps to come, and 1."""
+        known = self._known(inputs)[:, self.history - 1 :].flatten(1)
+        return torch.cat([self._scaled(inputs).flatten(1), known, torch.ones_like(inputs[:, 0, :1])], 1)
 
     def _known(self, inputs: Tensor) -> Tensor:
         return ((inputs - self.mean) / self.deviation)[:, :, self.values :]
@@ -103,17 +110,14 @@ class SeriesWindows(nn.Module):
     def _scaled(self, inputs: Tensor) -> Tensor:
         past = inputs[:, : self.history, : self.values]
         mean = past.mean(1, keepdim=True)
-        return (past - mean) / ((past - mean).square().mean(1, keepdim=True) + self._least(self.values)).sqrt()
+        return (past - mean) / ((past - mean).square().mean(1, keepdim=True) + self.least.square()).sqrt()
 
     def _scale(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and deviation of the targets in each window, [batch, 1, target]."""
         past = inputs[:, : self.history, : self.targets]
         mean = past.mean(1, keepdim=True)
-        return mean, ((past - mean).square().mean(1, keepdim=True) + self._least(self.targets)).sqrt()
-
-    def _least(self, columns: int) -> Tensor:
-        # A window in which nothing changes still has a scale.
-        return (0.01 * self.deviation[:columns]).square()
+        least = self.least[: self.targets]
+        return mean, ((past - mean).square().mean(1, keepdim=True) + least.square()).sqrt()
 
 
 class Forecaster(SequenceNetwork):

@@ -41,7 +41,8 @@ def run(name: str) -> None:
     networks = load_networks(task, experiment.model, weights, fold, experiment.training.seeds)
     model = combine(task, networks)
     encoder = experiment.model.encoder if isinstance(experiment.model, EncoderDecoderModel) else experiment.model
-    dynamic_time = not isinstance(encoder, DenseModel)
+    # A window of a series has a fixed number of steps, past and to come.
+    dynamic_time = not isinstance(encoder, DenseModel) and task.ahead is None
     data = make_batches(samples, task, fold.test[linspace_indices(len(fold.test), ROWS)], torch.device("cpu"))
     metric = task.metrics.headline
     card = make_card(

@@ -38,6 +38,7 @@ CODE = (
     "features/groups.py",
     "features/samples.py",
     "features/special_tokens.py",
+    "features/symbols.py",
     "features/text.py",
 )
 """Source files that a training runs: those that the stage depends on in dvc.yaml."""

@@ -6,7 +6,8 @@ from unroll.config.experiments import DenseModel, Embedding, EncoderDecoderModel
 from unroll.domains.task import Task
 from unroll.errors import ParameterError
 from unroll.features.samples import Samples
-from unroll.features.special_tokens import NEVER_GENERATED
+from unroll.features.special_tokens import IGNORE_INDEX, NEVER_GENERATED
+from unroll.features.symbols import steps_needed
 
 
 def check_experiment(name: str, experiment: Experiment, task: Task, samples: Samples) -> None:
@@ -57,6 +58,15 @@ def model_faults(model: Model, task: Task, samples: Samples) -> Iterator[str]:
         )
     if isinstance(encoder, DenseModel) and (task.variable_length or task.source_vocab_size):
         yield f"kind dense needs inputs of fixed size, which task {task.name!r} does not have: use recurrent"
+    if isinstance(encoder, RecurrentModel) and task.unaligned:
+        steps, longest = task.steps, int((samples.tensors["targets"] != IGNORE_INDEX).sum(1).max())
+        for one in encoder.convolutions:
+            steps = (steps + 2 * (one.width // 2) - one.width) // one.stride + 1
+        if steps < steps_needed(longest):
+            yield (
+                f"its convolutions leave {steps} of {task.steps} steps; up to {longest} symbols of task {task.name!r} "
+                f"need {steps_needed(longest)}: use smaller strides"
+            )
     if not isinstance(model, DenseModel):
         if model.sampled_softmax and not task.target_vocab_size:
             yield f"sampled_softmax is for tasks that predict tokens, which {task.name!r} does not: leave it out"

@@ -17,6 +17,7 @@ from unroll.domains.series.metrics import baselines, forecast_scores, live_metri
 from unroll.domains.series.reader import last_steps
 from unroll.domains.series.samples import make_samples
 from unroll.domains.series.table import by_series, read_series, regular
+from unroll.domains.series.task import make_task
 from unroll.domains.series.times import Frequency, calendar, frequency_of, periods_of, to_times
 from unroll.domains.task import topology_of
 from unroll.errors import DataError, FormatError, SplitError
@@ -44,6 +45,7 @@ def _file(folder: Path, text: str, name: str = "sensor.csv") -> Path:
         (["2023-12-31", "2024-01-31", "2024-02-29"], "1 month", "2024-03-31T00:00:00"),
         (["2023-06-30", "2023-09-30", "2023-12-31"], "3 months", "2024-03-31T00:00:00"),
         (["2020-01-01", "2021-01-01", "2022-01-01"], "12 months", "2023-01-01T00:00:00"),
+        (["2023-10-30", "2023-11-30", "2023-12-30", "2024-01-30"], "1 month", "2024-02-29T00:00:00"),
         (["1969-12-31T22:00", "1969-12-31T23:00", "1970-01-01T02:00"], "1 hour", "1970-01-01T03:00:00"),
     ],
 )
@@ -63,8 +65,7 @@ def test_the_step_of_a_series_and_the_time_after_it(times, step, after):
         ("temp;when\n1.5;01.01.2024 00:00\nNA;01.01.2024 01:00\n",
          {"time_column": "when", "date_format": "%d.%m.%Y %H:%M"}),
         ("time,temp\n2024-01-01T01:00:00Z,nan\n2024-01-01T00:00:00+00:00,1.5\n", {}),
-        ("time,temp\n2024-01-01T00:00:00+01:00,1.5\n2024-01-01T01:00:00+01:00,-99\n",
-         {"timezone": "Europe/Berlin", "ranges": {"temp": [-50, 60]}}),
+        ("time,temp\n2024-01-01T01:00:00+01:00,1.5\n2024-01-01T03:00:00+02:00,-99\n", {"ranges": {"temp": [-50, 60]}}),
         ("ds,temp,remark\n2024-01-01 00:00,1.5,dry\n2024-01-01 01:00,,wet\n", {"value_columns": ["temp"]}),
     ],
 )  # fmt: skip
@@ -81,14 +82,14 @@ def test_parquet_of_several_series_with_a_time_zone(tmp_path):
     table = pa.table(
         {
             "unique_id": pa.array(["b", "a", "a"]).dictionary_encode(),
-            "ds": pa.array(HOURS[[0, 1, 0]], pa.timestamp("us", "UTC")),
+            "ds": pa.array(HOURS[[0, 1, 0]], pa.timestamp("us", "Asia/Tokyo")),
             "y": pa.array([3, 2, 1], pa.int32()),
         }
     )
     pq.write_table(table, tmp_path / "all.parquet")
-    found, _ = read_series(tmp_path / "all.parquet", SeriesReading(timezone="Asia/Tokyo"))
+    found, _ = read_series(tmp_path / "all.parquet", SeriesReading())
     assert (found["series"].to_pylist(), found["y"].to_pylist()) == (["a", "a", "b"], [1, 2, 3])
-    assert str(found["time"][0]) == "2024-01-01 09:00:00"
+    assert str(found["time"][0]) == "2024-01-01 00:00:00"
 
 
 @pytest.mark.parametrize(
@@ -96,8 +97,14 @@ def test_parquet_of_several_series_with_a_time_zone(tmp_path):
     [
         ("when,temp\n2024-01-01,1\n", "no column is called time, date, .*; found when, temp; set `time_column`"),
         ("time,date,temp\n2024-01-01,2024-01-01,1\n", "has the columns time, date; set `time_column`"),
-        ("time,temp\n03.04.2024,1\n", "line 2: the time is '03.04.2024', expected ISO 8601 .* need `date_format`"),
+        (
+            "time,temp\n03.04.2024,1\n",
+            "line 2: the time is '03.04.2024', expected whole seconds in ISO 8601.* need `date_format`",
+        ),
         ("time,temp\n2024-01-01,warm\n", "line 2: temp is 'warm', expected a number .* `value_columns`"),
+        ("time,temp\n2024-01-01,inf\n", "temp is 'inf', expected a number"),
+        ("time,temp\n2024-01-01 00:00:00.1,1\n", "expected whole seconds"),
+        ("date,time,temp\n2024-01-01,5,1\n", "has the columns date, time; set `time_column`"),
         ("time,temp\n2024-01-01,1\n2024-01-01,2\n", "two rows of sensor at 2024-01-01.*`series_column`"),
         ("time,temp\n,1\n2024-01-01,2\n", "line 2: the time is '', expected"),
     ],
@@ -107,11 +114,67 @@ def test_what_is_ambiguous_names_what_decides(tmp_path, text, message):
         read("series", _file(tmp_path, text))
 
 
+def test_columns_that_cannot_be_read(tmp_path):
+    path = _file(tmp_path, "date,time,temp\n2024-01-01,5,1\n2024-01-02,6,1\n")
+    with pytest.raises(FormatError, match="a column of numbers cannot be called 'time'"):
+        read("series", path, time_column="date")
+    with pytest.raises(FormatError, match="needs one column 'heat'; found date, time, temp"):
+        read("series", path, time_column="date", value_columns=["temp"], ranges={"heat": [0, 1]})
+    pq.write_table(pa.table({"time": pa.array(HOURS), "made": pa.array(HOURS)}), tmp_path / "x.parquet")
+    with pytest.raises(FormatError, match=r"'made' is timestamp.*, expected numbers; name .* in `value_columns`"):
+        read("series", tmp_path / "x.parquet")
+
+
+def test_each_series_has_its_own_phase_and_scale(tiny):
+    section = tiny.section("forecast", targets=["load"], inputs=[], known=[], history=8, season=1, start="season",
+                           splits={"valid_share": 0.2})  # fmt: skip
+    rng = np.random.default_rng(0)
+    parts = []
+    for name, first, count, size in (("old", "2020-01-06", 120, 1e4), ("phase", "2020-01-08", 120, 1.0),
+                                     ("new", "2021-12-27", 17, 5e3)):  # fmt: skip
+        times = np.datetime64(f"{first}T00:00:00") + np.arange(count) * np.timedelta64(7 * 86_400, "s")
+        parts.append(pa.table({"series": [name] * count, "time": pa.array(times), "load": size * rng.random(count)}))
+    samples = make_samples(pa.concat_tables(parts), section, "x")
+    (fold,) = samples.folds
+    tested = samples.tensors["series"][fold.test]
+    assert {int(one): int((tested == one).sum()) for one in np.unique(tested)} == {0: 8, 1: 8, 2: 3}
+    for one in range(3):
+        assert set(np.diff(samples.tensors["step"][fold.test][tested == one])) == {3}
+    scales = [samples.tensors["scale"][fold.test][tested == one].mean() for one in range(3)]
+    assert scales[0] > 1e3 > 1 > scales[1] > 0.2
+    assert scales[2] > 1e3
+    # Each is scaled by itself, however large the others are.
+    task = make_task("x", section, samples)
+    preprocessing = task.make_preprocessing()
+    inputs = torch.from_numpy(samples.tensors["inputs"])
+    preprocessing.fit(inputs[fold.train], torch.from_numpy(samples.tensors["targets"])[fold.train])
+    small = torch.from_numpy(samples.tensors["series"] == 1)
+    assert preprocessing.prepare(inputs[small])[:, :, 0].std() == pytest.approx(1, abs=0.05)
+
+
+def test_what_never_changed_in_training_and_what_float32_cannot_hold(tiny):
+    section = tiny.section("forecast", start="season")
+    table = tiny.table("forecast", section)
+    at = table.column_names.index("holiday")
+    quiet = table.set_column(at, "holiday", pa.array(np.zeros(len(table))))
+    samples = make_samples(quiet, section, "x")
+    preprocessing = make_task("x", section, samples).make_preprocessing()
+    inputs = torch.from_numpy(samples.tensors["inputs"])
+    preprocessing.fit(inputs, torch.from_numpy(samples.tensors["targets"]))
+    inputs[:, -1, 3] = 1
+    assert preprocessing.prepare(inputs).abs().max() < 10
+    counter = 2e9 + np.cumsum(np.random.default_rng(0).random(len(table)))
+    with pytest.raises(DataError, match=r"'load' has values up to .* too small for float32; give the changes"):
+        make_samples(table.set_column(2, "load", pa.array(counter)), section, "x")
+
+
 def test_gaps_are_reported_and_times_between_steps_refused(tmp_path):
     rows = "".join(f"{time},{number}\n" for number, time in enumerate(HOURS) if number not in (5, 6))
     ingested = read("series", _file(tmp_path, "time,load\n" + rows))
     assert ingested.changes == {"frequency": "1 hour", "gaps": {"sensor": 2}}
     assert "sensor has no row for 2 of 48 times" in ingested.notes
+    with pytest.raises(DataError, match=r"48 rows for 52,632 steps \(1 hour\).*; is one of its times wrong\?"):
+        read("series", _file(tmp_path, f"time,load\n2018-01-01 00:00,1\n{rows}2018-01-01 01:00,1\n", "reset.csv"))
     with pytest.raises(DataError, match=r"2024-01-02T00:30:00 is not a whole number of steps \(1 hour\)"):
         read("series", _file(tmp_path, f"time,load\n{rows}2024-01-02T00:30:00,1\n", "odd.csv"))
 
@@ -125,7 +188,7 @@ def test_filled_only_where_asked():
     ):
         found = regular("x", table, ("load",), Frequency(3600, "seconds"), fill)
         np.testing.assert_array_equal(found.values[:, 0], expected)
-        assert found.gaps == 2
+        assert found.real[:, 0].tolist() == [False, True, False, False, True, False]
 
 
 def test_the_calendar_has_the_periods_that_were_seen_twice():
@@ -168,9 +231,10 @@ def test_windows_with_an_empty_cell_are_left_out_and_counted(tiny):
     whole, found = (make_samples(one, section, "x") for one in (table, holed))
     assert found.notes["left_out"] == {"all": {"a gap or an empty cell": 17}}
     assert len(whole.tensors["inputs"]) - len(found.tensors["inputs"]) == 17
+    # A filled value is read, but it is neither what is forecast nor the last one: it knows the value after it.
     filled = make_samples(holed, tiny.section("forecast", season=1, fill="linear"), "x")
-    assert len(filled.tensors["inputs"]) == len(whole.tensors["inputs"])
-    with pytest.raises(SplitError, match="no series has 200 steps without a gap"):
+    assert filled.notes["left_out"] == {"all": {"a gap or an empty cell": 4}}
+    with pytest.raises(SplitError, match=r"no series has the 200 steps that history and horizon need$"):
         make_samples(holed, tiny.section("forecast", history=197), "x")
     with pytest.raises(DataError, match=r"tasks\.x needs the column 'rain'; dataset sensors has load, heat"):
         make_samples(holed, tiny.section("forecast", inputs=["rain"]), "x")
@@ -264,9 +328,9 @@ def test_the_last_steps_of_a_file_are_those_of_a_training_window(tiny, tmp_path)
     frame[frame.index < 112].drop(columns="series").to_csv(tmp_path / "north.csv", index=False)
     frame[frame.index < 130].rename(columns={"series": "series_id"}).to_csv(tmp_path / "both.csv", index=False)
     reasons = last_steps(tmp_path / "north.csv", spec, SeriesReading()).column("reason").to_pylist()
-    assert reasons == ["has no value of wind at 2021-06-09T00:00:00"]
+    assert reasons == ["has no value in wind at 2021-06-09T00:00:00"]
     reasons = last_steps(tmp_path / "both.csv", spec, SeriesReading()).column("reason").to_pylist()
     assert reasons == [
-        "has no value of holiday at 2021-06-28T00:00:00",
+        "has no value in holiday at 2021-06-28T00:00:00",
         "has 5 steps of 1 day, the model needs 14",
     ]

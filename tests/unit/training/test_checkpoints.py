@@ -211,6 +211,11 @@ def test_pretrained_vectors_and_seeds(tiny, kind):
             ["sampled_softmax", "text_class"],
         ),
         ("digits", ("model", "gru", EMBEDDING), ["no tokens", "embedding"]),
+        (
+            "strip_reading",
+            ("model", "gru", {"convolutions": [{"channels": 4, "stride": 40}]}),
+            ["leave 2 of 70 steps", "need 3"],
+        ),
         ("strip_columns", ("model", "gru", {"convolutions": [{"channels": 4}]}), ["convolutions", "strip_columns"]),
         ("text_class", ("model", "gru", {"embedding": {"size": 5, "init": "pretrained"}}), ["init", "vectors"]),
     ],

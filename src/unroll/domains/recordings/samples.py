@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from unroll.domains.recordings.config import RecordingTask
-from unroll.errors import DataError, SplitError
+from unroll.errors import DataError, ParameterError, SplitError
 from unroll.features.groups import given_splits
 from unroll.features.samples import Fold, Samples, Tensors, check_splits
 
@@ -45,7 +45,7 @@ def make_samples(table: pa.Table, section: RecordingTask, name: str) -> Samples:
     """
     labels, notes = _labels(table)
     if "samples" in table.schema.names:
-        inputs, lengths, notes["sound"] = _sound(table, section)
+        inputs, lengths, notes["sound"] = _sound(table, section, name)
     else:
         inputs, lengths = _frames(table, name)
     tensors: Tensors = {"inputs": inputs, "lengths": lengths, "targets": labels}
@@ -189,9 +189,16 @@ def _labels(table: pa.Table) -> tuple[NDArray[np.int64], dict[str, Any]]:
     return np.array([number[text] for text in texts], np.int64), {"labels": names}
 
 
-def _sound(table: pa.Table, section: RecordingTask) -> tuple[NDArray[np.float32], NDArray[np.int64], Mapping[str, int]]:
+def _sound(
+    table: pa.Table, section: RecordingTask, name: str
+) -> tuple[NDArray[np.float32], NDArray[np.int64], Mapping[str, int]]:
     """Return recordings as time steps of `hop` samples, the last one filled with zeros."""
     rate = int(table.schema.metadata[b"sample_rate"])
+    if section.front_end.low_hz > 0.9 * rate / 2:
+        raise ParameterError(
+            f"tasks.{name}.front_end.low_hz is {section.front_end.low_hz:g}, but sound of {rate:,} samples a second "
+            f"goes up to {rate / 2:g} Hz"
+        )
     hop = round(rate * section.front_end.hop_ms / 1000)
     column = table["samples"].combine_chunks()
     sizes = np.diff(column.offsets.to_numpy())

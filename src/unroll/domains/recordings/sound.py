@@ -93,6 +93,8 @@ class SoundRows:
             FormatError: It is larger than allowed, or nothing is left.
         """
         total = len(self.samples) + len(self.faults)
+        if not total:
+            raise FormatError("no sound file was found; does the label table name any?")
         if not self.samples or len(self.faults) > math.ceil(section.max_bad_share * total):
             raise FormatError(
                 f"{len(self.faults):,} of {total:,} sound files cannot be used, more than max_bad_share "

@@ -1,6 +1,5 @@
 """Sections of params.yaml for time series."""
 
-import zoneinfo
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -25,16 +24,14 @@ class SeriesReading(TableSettings):
     """How files of series are read, the same when a dataset is made and when files are scored."""
 
     time_column: str | None = None
-    """Column of the times; left out, the one that is called time, date, datetime, timestamp or ds."""
+    """Column of the times; left out, the one that is called time, date, datetime, date_time, timestamp or ds."""
     series_column: str | None = None
-    """Column that names the series of a row; left out, series_id or unique_id if there is one, else a file is one
-    series."""
+    """Column that names the series of a row; left out, series_id, unique_id or series if there is one, else a file is
+    one series."""
     value_columns: Names | None = None
     """Columns of numbers; left out, all further columns."""
     date_format: str | None = None
     """How times are written where they are not in ISO 8601, as in `%d.%m.%Y %H:%M`."""
-    timezone: str | None = None
-    """Time zone to which times with an offset are converted, such as Europe/Berlin; left out, UTC."""
     ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """Least and greatest possible value of columns. A value beyond them, such as a sensor's fault, is taken as an empty
     cell, and counted."""
@@ -45,13 +42,6 @@ class SeriesReading(TableSettings):
         for name, (least, most) in value.items():
             if least >= most:
                 raise ValueError(f"{name}: expected the least value before the greatest, got [{least:g}, {most:g}]")
-        return value
-
-    @field_validator("timezone")
-    @classmethod
-    def _is_a_zone(cls, value: str | None) -> str | None:
-        if value is not None and value not in zoneinfo.available_timezones():
-            raise ValueError("expected a time zone such as Europe/Berlin")
         return value
 
 

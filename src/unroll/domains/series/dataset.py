@@ -1,4 +1,4 @@
-"""Time series as one typed table: series string, time timestamp[s], split string, and float64 columns of numbers."""
+"""Time series as one typed table: series string, time timestamp[s], and float64 columns of numbers."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from unroll.domains.series.config import SeriesDataset
-from unroll.domains.series.table import by_series, read_series, regular
+from unroll.domains.series.table import by_series, read_series, steps_of
 from unroll.domains.series.times import frequency_of
-from unroll.errors import DataError, FormatError
+from unroll.errors import FormatError
 from unroll.features.text_files import files_of
 from unroll.sources.ingested import Ingested
 
@@ -46,15 +46,11 @@ def read_dataset(fetched: Sequence["Fetched"], section: SeriesDataset) -> Ingest
     if len(rows) < sum(len(by_series(part)) for part in parts):
         raise FormatError("a series is in two files; join the files, or give the series names of their own")
     frequency = frequency_of([one["time"].to_numpy().astype("datetime64[s]") for one in rows.values()])
-    columns = tuple(table.column_names[2:])
     gaps = {}
     notes.insert(0, f"{len(rows)} series, {frequency} from row to row")
     for name, one in rows.items():
-        try:
-            found = regular(name, one, columns, frequency, "none")
-        except DataError as error:
-            raise DataError(f"{error}; the rows of a dataset need one frequency") from None
-        if found.gaps:
-            gaps[name] = found.gaps
-            notes.append(f"{name} has no row for {found.gaps:,} of {len(found.times):,} times")
+        steps = int(steps_of(name, one, frequency)[-1]) + 1
+        if steps > len(one):
+            gaps[name] = steps - len(one)
+            notes.append(f"{name} has no row for {gaps[name]:,} of {steps:,} times")
     return Ingested(table, records, {"frequency": str(frequency), "gaps": gaps}, notes)

@@ -1,5 +1,6 @@
 """Errors of forecasts of series, and baselines."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,9 +42,7 @@ def scaled_errors(prediction: Prediction, rows: Tensors, section: ForecastTask) 
 
     Source: Hyndman & Koehler 2006.
     """
-    median = prediction[..., section.quantiles.index(0.5)].astype(np.float64)
-    errors: Floats = np.abs(rows["targets"] - median) / rows["scale"].astype(np.float64)[:, None]
-    return errors
+    return _parts(prediction, rows, section)["mase"]
 
 
 def forecast_scores(prediction: Prediction, rows: Tensors, section: ForecastTask) -> dict[str, Any]:
@@ -56,8 +55,8 @@ def forecast_scores(prediction: Prediction, rows: Tensors, section: ForecastTask
 
     Returns:
         mase; smape in percent (0 to 200); pinball, the mean over the levels in units of `scale`; coverage_80, the share
-        of values between the quantiles 0.1 and 0.9, where both are there; rows; by_step and by_target with the same,
-        and with mae and rmse in the unit of the column. mae and rmse stand beside the others if there is one target.
+        of values between the quantiles 0.1 and 0.9, where both are there; rows; by_step with the same; by_target with
+        the same, and with mae and rmse in the unit of the column, which stand beside the others if there is one target.
     """
     parts = _parts(prediction, rows, section)
     found: dict[str, Any] = {name: float(value.mean()) for name, value in parts.items() if name not in _IN_UNITS}
@@ -108,10 +107,9 @@ def _parts(prediction: Prediction, rows: Tensors, section: ForecastTask) -> dict
 def baselines(samples: Samples, section: ForecastTask) -> dict[str, Prediction]:
     """Return quantile forecasts, float32 [sample, horizon, target, level] each.
 
-    last_value; seasonal_naive: the value one season before; drift: the last value, and the mean change over the
-    window; linear_autoregression: ridge regression of each step on the window and on what is known of the step;
-    exponential_smoothing: Holt-Winters with additive season. Their quantiles are those of the errors in training, for
-    each step.
+    last_value; seasonal_naive: the value one season before, where there is a season; drift: the last value, and the
+    mean change over the window; linear_autoregression: ridge regression of each step on the window and on what is known
+    of the steps to come. Their quantiles are those of the errors in training, for each step.
     """
     found: dict[str, list[Prediction]] = {}
     for fold in samples.folds:
@@ -127,9 +125,12 @@ def _forecasts(samples: Samples, section: ForecastTask, fold: Fold) -> dict[str,
     past = np.sort(rng.permutation(past)[:_FITTED_WINDOWS])
     real = tensors["targets"][past].astype(np.float64)
     linear = _linear(samples, section, past)
+    seasons = {"last_value": 1} | ({"seasonal_naive": section.season} if section.season > 1 else {})
     methods = {
-        "last_value": lambda index: _from_season(tensors["inputs"][index], section, 1),
-        "seasonal_naive": lambda index: _from_season(tensors["inputs"][index], section, section.season),
+        **{
+            name: partial(lambda season, index: _from_season(tensors["inputs"][index], section, season), season)
+            for name, season in seasons.items()
+        },
         "drift": lambda index: _drift(tensors["inputs"][index], section),
         "linear_autoregression": linear,
     }
@@ -168,16 +169,19 @@ def _linear(samples: Samples, section: ForecastTask, past: NDArray[np.int64]) ->
     inputs, targets = samples.tensors["inputs"], samples.tensors["targets"].astype(np.float64)
 
     def features(index: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
-        """Return the window relative to its mean, and what is known of its ends; the mean, and the deviation."""
+        """Return the window relative to its mean, and what is known; the mean, and the deviation."""
         some = inputs[index]
         unknown = len(section.targets) + len(section.inputs)
         values = some[:, : section.history, :unknown].astype(np.float64)
-        mean, deviation = values.mean(1), np.maximum(values.std(1), 1e-3 * values.std())
+        mean, deviation = values.mean(1), np.maximum(values.std(1), least)
         scaled = ((values - mean[:, None]) / deviation[:, None]).reshape(len(some), -1)
-        known = some[:, [section.history - 1, -1], unknown:].reshape(len(some), -1)
+        known = some[:, section.history - 1 :, unknown:].reshape(len(some), -1)
         kept = slice(0, len(section.targets))
         return np.concatenate([scaled, known], 1), mean[:, None, kept], deviation[:, None, kept]
 
+    least = np.maximum(
+        1e-3 * inputs[past, : section.history, : len(section.targets) + len(section.inputs)].std((0, 1)), 1e-9
+    )
     known, mean, deviation = features(past)
     wanted = ((targets[past] - mean) / deviation).reshape(len(past), -1)
     fitted = RidgeCV(_RIDGE).fit(known, wanted)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from unroll.domains.series.config import SeriesReading
 from unroll.domains.series.table import by_series, read_series, regular
 from unroll.domains.series.times import Frequency, calendar
-from unroll.errors import DataError, FormatError
+from unroll.errors import DataError
 from unroll.inference.batches import with_reasons
 from unroll.inference.bundle import Bundle
 from unroll.inference.card import Card, SeriesInput, required
@@ -39,9 +39,8 @@ def read_last_steps(path: Path, form: Form, bundle: Bundle, chunk: Chunk | None 
 def last_steps(path: Path, spec: SeriesInput, reading: SeriesReading) -> pa.RecordBatch:
     """Return the batch of `read_last_steps`."""
     columns = (*spec.targets, *spec.inputs, *spec.known)
-    table, _ = read_series(path, reading)
-    if missing := [name for name in columns if name not in table.column_names[2:]]:
-        raise FormatError(f"{path} has no column {missing[0]!r}; found {', '.join(table.column_names[2:])[:200]}")
+    ranges = {name: bounds for name, bounds in reading.ranges.items() if name in columns}
+    table, _ = read_series(path, reading.model_copy(update={"value_columns": columns, "ranges": ranges}))
     frequency = Frequency(*spec.step)
     width = len(columns) + 2 * len(spec.periods)
     names: list[str] = []
@@ -94,9 +93,12 @@ def _window(name: str, rows: pa.Table, last: np.datetime64, spec: SeriesInput, f
     window[spec.history :, unknown:] = np.nan
     window[spec.history : spec.history + len(later), unknown:] = later
     times = np.concatenate([one.times[end - spec.history : end], ahead])
-    if (empty := np.isnan(window)).any():
-        step, column = (int(place) for place in np.argwhere(empty)[0])
-        raise DataError(f"has no value of {columns[column]} at {times[step]}")
+    with np.errstate(over="ignore"):
+        unusable = ~np.isfinite(window.astype(np.float32))
+    if unusable.any():
+        step, column = (int(place) for place in np.argwhere(unusable)[0])
+        what = "no value" if np.isnan(window[step, column]) else f"{window[step, column]:g}"
+        raise DataError(f"has {what} in {columns[column]} at {times[step]}")
     return np.concatenate([window, calendar(times, spec.periods)], 1)
 
 

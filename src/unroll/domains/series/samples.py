@@ -28,11 +28,12 @@ def make_samples(table: pa.Table, section: ForecastTask, name: str) -> Samples:
     Returns:
         inputs float32 [sample, history + horizon, column]: targets, inputs, known columns and calendar; what is not
         known in advance is 0 in the last `horizon` steps. targets float32 [sample, horizon, target]. scale float32
-        [sample, target]: mean absolute error of the seasonal naive forecast in training. series int32 [sample] and
-        first_time int64 [sample], seconds since 1970 of the first forecast step.
+        [sample, target]: mean absolute error of the seasonal naive forecast in training. series int32 [sample]; step
+        int64 [sample], the first forecast step, counted from the start of its series; first_time and last_time int64
+        [sample], seconds since 1970 of the first and last forecast step.
 
     Raises:
-        DataError: A column is missing, or the times are not regular.
+        DataError: A column is missing or too fine for float32, or the times are not regular.
         SplitError: A split is empty.
     """
     columns = (*section.targets, *section.inputs, *section.known)
@@ -49,6 +50,8 @@ def make_samples(table: pa.Table, section: ForecastTask, name: str) -> Samples:
     cuts = _cuts(times, section.splits)
     periods = periods_of(times[times < cuts[0].valid], frequency)
     pieces, left_out = [], 0
+    for column, values in zip(columns, np.concatenate([one.values for one in all_series]).T, strict=True):
+        _require_fine(values, f"tasks.{name}: the column {column!r}")
     for number, one in enumerate(all_series):
         scale = seasonal_scale(one, len(section.targets), section.season, cuts[0].valid)
         piece, skipped = _windows(one, periods, section, number, scale)
@@ -56,12 +59,11 @@ def make_samples(table: pa.Table, section: ForecastTask, name: str) -> Samples:
         left_out += skipped
     tensors = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
     if not len(tensors["inputs"]):
-        raise SplitError(
-            f"tasks.{name}: no series has {section.history + section.horizon} steps without a gap or an empty cell, "
-            "which history and horizon need; make them shorter, or set tasks.{name}.fill"
-        )
+        steps = section.history + section.horizon
+        gaps = f"; {left_out:,} windows contain a gap or an empty cell (`tasks.{name}.fill`)" if left_out else ""
+        raise SplitError(f"tasks.{name}: no series has the {steps} steps that history and horizon need{gaps}")
     stride = section.splits.stride or section.horizon
-    folds = tuple(_fold(tensors, times, cut, stride, len(cuts)) for cut in cuts)
+    folds = tuple(_fold(tensors, cut, stride, len(cuts)) for cut in cuts)
     check_splits(folds, name, valid_wanted=section.splits.valid_share > 0)
     notes = {
         "columns": list(columns),
@@ -92,54 +94,93 @@ def _cuts(times: Times, splits: BacktestSplits) -> list[_Cut]:
     return found
 
 
+def _require_fine(values: Floats, what: str) -> None:
+    """Refuse numbers whose changes are lost in float32, in which networks compute.
+
+    Raises:
+        DataError: They are, as those of a meter that counts on for years.
+    """
+    values = values[~np.isnan(values)]
+    changes = np.abs(np.diff(values))
+    changes = changes[changes > 0]
+    if len(changes) and np.spacing(np.float32(np.abs(values).max())) > 0.1 * np.median(changes):
+        raise DataError(
+            f"{what} has values up to {np.abs(values).max():.9g} whose changes of about {np.median(changes):.3g} are "
+            "too small for float32; give the changes from row to row instead"
+        )
+
+
 def seasonal_scale(series: Regular, targets: int, season: int, until: np.datetime64) -> Floats:
-    """Return the mean absolute change over a season before a time, float64 [target]; 1 where nothing changes."""
-    past = series.values[series.times < until, :targets]
-    with np.errstate(invalid="ignore"):
-        changes = np.abs(past[season:] - past[:-season])
-    known = ~np.isnan(changes)
-    means = np.where(known, changes, 0).sum(0) / np.maximum(known.sum(0), 1)
-    scale: Floats = np.where(means > 0, means, 1.0)
+    """Return the mean absolute change over a season before a time, float64 [target]; 0 where there is none."""
+    past = np.where(series.real, series.values, np.nan)[series.times < until, :targets]
+    scale: Floats = _mean_change(past[:, np.newaxis], season)[0]
     return scale
+
+
+def _mean_change(windows: Floats, season: int) -> Floats:
+    """Return the mean absolute change over a season, float64 [window, column]; 0 where there is none.
+
+    Args:
+        windows: float64 [step, window, column], NaN for no value.
+        season: Steps.
+    """
+    changes = np.abs(windows[season:] - windows[:-season])
+    known = ~np.isnan(changes)
+    means: Floats = np.where(known, changes, 0).sum(0) / np.maximum(known.sum(0), 1)
+    return means
 
 
 def _windows(
     one: Regular, periods: Sequence[str], section: ForecastTask, number: int, scale: Floats
 ) -> tuple[Tensors, int]:
     """Return all windows of a series, and the number of those that are left out."""
-    history, horizon = section.history, section.horizon
-    unknown = len(section.targets) + len(section.inputs)
+    history, horizon, targets = section.history, section.horizon, len(section.targets)
+    unknown = targets + len(section.inputs)
     count = max(0, len(one.values) - history - horizon + 1)
     steps = np.arange(count)[:, None] + np.arange(history + horizon)
-    empty = np.isnan(one.values)
-    # Of the steps to come, only targets and known columns have to be there.
-    needed_later = np.ones(one.values.shape[1], bool)
-    needed_later[len(section.targets) : unknown] = False
-    before, later = (np.asarray(one.any(axis=1)) for one in (empty, empty[:, needed_later]))
-    usable = ~(before[steps[:, :history]].any(1) | later[steps[:, history:]].any(1))
+    # Of the steps to come, targets and known columns have to be there. Filled values count neither as truth nor as the
+    # last known one: on the line to a later value, they would tell it.
+    whole, known, last, true = (
+        np.asarray(mask.all(axis=1))
+        for mask in (
+            ~np.isnan(one.values),
+            ~np.isnan(one.values[:, unknown:]),
+            one.real[:, :unknown],
+            one.real[:, :targets],
+        )
+    )
+    past, later = steps[:, :history], steps[:, history:]
+    usable = whole[past].all(1) & last[past[:, -1]] & known[later].all(1) & true[later].all(1)
     steps = steps[usable]
-    known_later = np.concatenate([one.values, calendar(one.times, periods)], 1)
-    inputs = known_later[steps].astype(np.float32)
+    values = np.concatenate([one.values, calendar(one.times, periods)], 1)
+    inputs = values[steps].astype(np.float32)
     inputs[:, history:, :unknown] = 0
+    # A series that is new, or that never changed in training, has the scale of its own window.
+    own = _mean_change(one.values[steps[:, :history], :targets].swapaxes(0, 1), section.season)
+    own = np.where(own > 0, own, np.maximum(np.abs(one.values[steps[:, :history], :targets]).mean(1), 1e-6))
     return {
         "inputs": inputs,
-        "targets": one.values[steps[:, history:], : len(section.targets)].astype(np.float32),
-        "scale": np.tile(scale.astype(np.float32), (len(steps), 1)),
+        "targets": one.values[steps[:, history:], :targets].astype(np.float32),
+        "scale": np.where(scale > 0, scale, own).astype(np.float32),
         "series": np.full(len(steps), number, np.int32),
+        "step": steps[:, history].astype(np.int64),
         "first_time": one.times[steps[:, history]].astype(np.int64),
         "last_time": one.times[steps[:, -1]].astype(np.int64),
     }, int((~usable).sum())
 
 
-def _fold(tensors: Tensors, times: Times, cut: _Cut, stride: int, folds: int) -> Fold:
+def _fold(tensors: Tensors, cut: _Cut, stride: int, folds: int) -> Fold:
     """Return the windows of a fold: their forecast steps are all in its split, and training ends before the test."""
     valid, test, end = (int(time.astype("datetime64[s]").astype(np.int64)) for time in (cut.valid, cut.test, cut.end))
-    first, last = tensors["first_time"], tensors["last_time"]
-    steps = np.searchsorted(times.astype(np.int64), first) - np.searchsorted(times.astype(np.int64), test)
+    first, last, series = tensors["first_time"], tensors["last_time"], tensors["series"]
+    # Each series is forecast from its own first step in the test on.
+    begins = np.full(int(series.max()) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(begins, series[first >= test], tensors["step"][first >= test])
+    on_stride = (tensors["step"] - begins[series]) % stride == 0
     masks = (
         last < valid,
         (first >= valid) & (last < test),
-        (first >= test) & (first < end) & (steps % stride == 0),
+        (first >= test) & (first < end) & on_stride,
     )
     name = "all" if folds == 1 else f"from {str(cut.test)[:10]}"
     return Fold(name, *(np.flatnonzero(mask).astype(np.int64) for mask in masks))

@@ -51,14 +51,16 @@ def read_series(path: Path, reading: SeriesReading) -> tuple[pa.Table, dict[str,
     time = _column(titles, reading.time_column, TIMES, path, "time_column")
     if time is None:
         raise FormatError(
-            f"{path}: no column is called {', '.join(TIMES[:-1])}; found {', '.join(titles)[:200]}; set `time_column`"
+            f"{path}: no column is called {', '.join(TIMES)}; found {', '.join(titles)[:200]}; set `time_column`"
         )
     series = _column(titles, reading.series_column, SERIES, path, "series_column")
     wanted = reading.value_columns or tuple(
         title for place, title in enumerate(titles) if place not in (time, series) and title
     )
-    if missing := [title for title in wanted if titles.count(title) != 1]:
+    if missing := [title for title in (*wanted, *reading.ranges) if titles.count(title) != 1]:
         raise FormatError(f"{path} needs one column {missing[0]!r}; found {', '.join(titles)[:200]}")
+    if reserved := sorted({"series", "time"} & {*wanted}):
+        raise FormatError(f"{path}: a column of numbers cannot be called {reserved[0]!r}; give it another name")
     named = pa.repeat(table_name(path), len(at)) if series is None else _names(columns[series], at)
     found = {"series": named, "time": pa.array(_times(columns[time], reading, at), pa.timestamp("s"))}
     beyond: dict[str, int] = {}
@@ -67,7 +69,7 @@ def read_series(path: Path, reading: SeriesReading) -> tuple[pa.Table, dict[str,
         if title in reading.ranges:
             least, most = reading.ranges[title]
             inside = pc.and_(pc.greater_equal(found[title], least), pc.less_equal(found[title], most))
-            beyond[title] = len(inside) - pc.sum(pc.fill_null(inside, True)).as_py()
+            beyond[title] = pc.sum(pc.invert(inside)).as_py() or 0
             found[title] = pc.if_else(inside, found[title], None)
     table = pa.table(found).sort_by([("series", "ascending"), ("time", "ascending")])
     _refuse_repeated(table, path)
@@ -96,8 +98,9 @@ def _times(column: Any, reading: SeriesReading, at: list[str]) -> Times:
     kind = column.type
     if pa.types.is_timestamp(kind):
         if kind.tz:
-            column = pc.local_timestamp(column.cast(pa.timestamp(kind.unit, reading.timezone or "UTC")))
-        column = column.cast(pa.timestamp("s"), safe=False)
+            # As times in UTC: where clocks change, an hour would be there twice.
+            column = column.cast(pa.timestamp(kind.unit))
+        column = _whole_seconds(column, at)
     elif pa.types.is_date(kind):
         column = column.cast(pa.timestamp("s"))
     elif not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
@@ -105,21 +108,35 @@ def _times(column: Any, reading: SeriesReading, at: list[str]) -> Times:
     found = []
     for place, value in zip(at, column.to_pylist(), strict=True):
         try:
-            found.append(parse_time(value, reading.date_format, reading.timezone) if isinstance(value, str) else value)
+            found.append(parse_time(value, reading.date_format) if isinstance(value, str) else value)
         except ValueError:
-            expected = reading.date_format or "ISO 8601 such as 2024-05-31 18:00; other forms need `date_format`"
+            expected = reading.date_format or (
+                "whole seconds in ISO 8601, such as 2024-05-31 18:00; other forms need `date_format`"
+            )
             raise FormatError(f"{place}: the time is {value!r}, expected {expected}") from None
         if value is None:
             raise FormatError(f"{place}: the time is empty")
     return to_times(found)
 
 
+def _whole_seconds(column: Any, at: list[str]) -> Any:
+    seconds = column.cast(pa.timestamp("s"), safe=False)
+    cut = pc.fill_null(pc.not_equal(seconds.cast(column.type), column), False).to_numpy(zero_copy_only=False)
+    if cut.any():
+        place = int(cut.argmax())
+        raise FormatError(f"{at[place]}: the time is {column[place]}, expected whole seconds")
+    return seconds
+
+
 def _numbers(column: Any, title: str, at: list[str]) -> pa.Array:
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         try:
             numbers = column.cast(pa.float64())
-        except pa.ArrowInvalid as error:
-            raise FormatError(f"{at[0].rsplit(',', 1)[0]}: the column {title!r} is {column.type}: {error}") from None
+        except pa.ArrowException:
+            raise FormatError(
+                f"{at[0].rsplit(',', 1)[0]}: the column {title!r} is {column.type}, expected numbers; name those of "
+                "numbers in `value_columns`"
+            ) from None
         return pc.if_else(pc.is_nan(numbers), None, numbers)
     found: list[float | None] = []
     for place, text in zip(at, column.to_pylist(), strict=True):
@@ -127,13 +144,20 @@ def _numbers(column: Any, title: str, at: list[str]) -> pa.Array:
             found.append(None)
             continue
         try:
-            found.append(float(text))
+            found.append(_number(text))
         except ValueError:
             raise FormatError(
                 f"{place}: {title} is {text[:40]!r}, expected a number with a decimal point; if it is not a column of "
                 "numbers, name those that are in `value_columns`"
             ) from None
     return pa.array(found, pa.float64())
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if "_" in text or not np.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def _refuse_repeated(table: pa.Table, path: Path) -> None:
@@ -143,7 +167,7 @@ def _refuse_repeated(table: pa.Table, path: Path) -> None:
         row = int(repeated.argmax())
         raise FormatError(
             f"{path} has two rows of {series[row]} at {times[row]}; where several series are in one file, set "
-            "`series_column`"
+            "`series_column`; where clocks change, times need an offset such as +02:00"
         )
 
 
@@ -155,40 +179,60 @@ class Regular:
         name: Name of the series.
         times: Times of the steps, datetime64[s] [step].
         values: Numbers, float64 [step, column], NaN where there is none.
-        gaps: Number of steps without a row.
+        real: Which of them stand in the file, and are not filled, bool [step, column].
     """
 
     name: str
     times: Times
     values: Floats
-    gaps: int
+    real: NDArray[np.bool_]
 
 
 def by_series(table: pa.Table) -> dict[str, pa.Table]:
-    """Return the rows of each series, by name."""
-    return {name: table.filter(pc.equal(table["series"], name)) for name in pc.unique(table["series"]).to_pylist()}
+    """Return the rows of each series, by name, of a table that is sorted by them."""
+    names = table["series"].to_numpy(zero_copy_only=False)
+    starts = np.flatnonzero(np.concatenate([[True], names[1:] != names[:-1]])) if len(names) else np.array([], int)
+    ends = np.append(starts[1:], len(names))
+    return {names[start]: table.slice(start, end - start) for start, end in zip(starts, ends, strict=True)}
+
+
+def steps_of(name: str, rows: pa.Table, frequency: Frequency) -> NDArray[np.int64]:
+    """Return the number of steps from the first row of a series to each, int64 [row].
+
+    Raises:
+        DataError: A time is not a whole number of steps after the first, or almost all steps lack a row.
+    """
+    times = rows["time"].to_numpy().astype("datetime64[s]")
+    steps = frequency.index(times)
+    if (steps < 0).any():
+        raise DataError(
+            f"series {name}: the time {times[int((steps < 0).argmax())]} is not a whole number of steps ({frequency}) "
+            f"after {times[0]}; all series of a dataset need one step"
+        )
+    if steps[-1] > 1000 + 100 * len(steps):
+        raise DataError(
+            f"series {name} has {len(steps):,} rows for {steps[-1] + 1:,} steps ({frequency}) from {times[0]} to "
+            f"{times[-1]}; is one of its times wrong?"
+        )
+    return steps
 
 
 def regular(name: str, rows: pa.Table, columns: tuple[str, ...], frequency: Frequency, fill: str) -> Regular:
     """Put the rows of a series on a grid without gaps.
 
     Raises:
-        DataError: A time is not on the grid.
+        DataError: As `steps_of`.
     """
-    times = rows["time"].to_numpy().astype("datetime64[s]")
-    index = frequency.index(times)
-    if (index < 0).any():
-        raise DataError(
-            f"series {name}: the time {times[int((index < 0).argmax())]} is not a whole number of steps ({frequency}) "
-            f"after {times[0]}"
-        )
+    index = steps_of(name, rows, frequency)
     values = np.full((int(index[-1]) + 1, len(columns)), np.nan)
     for place, column in enumerate(columns):
         values[index, place] = rows[column].to_numpy(zero_copy_only=False).astype(np.float64)
+    real = ~np.isnan(values)
     if fill != "none":
         values = np.stack([_filled(one, fill) for one in values.T], 1)
-    grid = np.concatenate([times[:1], frequency.after(times[0], len(values) - 1)])
-    return Regular(name, grid, values, len(values) - len(times))
+    first = rows["time"].to_numpy().astype("datetime64[s]")[:1]
+    grid = np.concatenate([first, frequency.after(first[0], len(values) - 1)])
+    return Regular(name, grid, values, real)
 
 
 def _filled(values: Floats, fill: str) -> Floats:

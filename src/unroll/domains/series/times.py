@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +17,11 @@ _DAY = 86_400
 _YEAR = 365.2425 * _DAY
 
 
-def parse_time(text: str, date_format: str | None, timezone: str | None) -> datetime:
-    """Return a time without an offset. One with an offset is converted to the time zone, or to UTC.
+def parse_time(text: str, date_format: str | None) -> datetime:
+    """Return a time without an offset; one with an offset is converted to UTC.
 
     Raises:
-        ValueError: It is not in the format, or without one not in ISO 8601.
+        ValueError: It is not in the format, or without one not in ISO 8601; or it has fractions of a second.
     """
     if date_format:
         found = datetime.strptime(text, date_format)
@@ -30,7 +29,9 @@ def parse_time(text: str, date_format: str | None, timezone: str | None) -> date
         text = re.sub(r"^(\d{4})/(\d{1,2})/", r"\1-\2-", text)
         found = datetime.fromisoformat({4: f"{text}-01-01", 7: f"{text}-01"}.get(len(text), text))
     if found.tzinfo is not None:
-        found = found.astimezone(ZoneInfo(timezone) if timezone else UTC).replace(tzinfo=None)
+        found = found.astimezone(UTC).replace(tzinfo=None)
+    if found.microsecond:
+        raise ValueError(text)
     return found
 
 
@@ -70,8 +71,11 @@ class Frequency:
             days = np.busday_offset(last.astype("datetime64[D]"), ahead, roll="backward")
             found = days.astype("datetime64[s]") + (last - last.astype("datetime64[D]"))
         elif self.unit == "months":
-            edges = (last.astype("datetime64[M]") + ahead + int(self.month_end)).astype("datetime64[s]")
-            found = edges + _within_month(np.array([last]), self.month_end)[0].astype("timedelta64[s]")
+            months = last.astype("datetime64[M]") + ahead
+            inside = _within_month(np.array([last]), self.month_end)[0].astype("timedelta64[s]")
+            ends = (months + 1).astype("datetime64[s]") - np.timedelta64(_DAY, "s") + inside % np.timedelta64(_DAY, "s")
+            # February has no 30th.
+            found = np.minimum((months + int(self.month_end)).astype("datetime64[s]") + inside, ends)
         else:
             found = last + ahead.astype("timedelta64[s]")
         return found
@@ -108,10 +112,10 @@ def frequency_of(series: Sequence[Times]) -> Frequency:
     step = int(sizes[counts.argmax()])
     longest = max(series, key=len)
     if step >= 28 * _DAY:
-        months = np.diff(longest.astype("datetime64[M]").astype(np.int64))
+        months = np.concatenate([np.diff(times.astype("datetime64[M]").astype(np.int64)) for times in series])
         for month_end in (False, True):
-            inside = _within_month(longest, month_end)
-            if (inside == inside[0]).all() and months.min() > 0:
+            inside = [_within_month(times, month_end) for times in series]
+            if all((one == one[0]).all() for one in inside) and months.min() > 0:
                 lengths, seen = np.unique(months, return_counts=True)
                 return Frequency(int(lengths[seen.argmax()]), "months", month_end)
     if (

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from unroll.domains.strips.config import StripCaptionTask, StripColumnTask, StripReadingTask
 from unroll.domains.strips.samples import BETWEEN
 from unroll.features.samples import Index, Samples, Tensors
+from unroll.features.symbols import collapse
 from unroll.metrics.classification import labels_of, logistic_regression, majority
 from unroll.metrics.live import Live, label_accuracy, label_lists
 from unroll.metrics.metrics import Metrics, Prediction
@@ -195,7 +196,7 @@ def read_symbols(prediction: Prediction) -> list[list[int]]:
     Args:
         prediction: Probabilities float32 [sample, step, symbol], or symbols int64 [sample, step].
     """
-    return [row[(np.diff(row, prepend=-1) != 0) & (row > 0)].tolist() for row in labels_of(prediction)]
+    return collapse(labels_of(prediction))
 
 
 def reading_baselines(samples: Samples) -> dict[str, Prediction]:
