@@ -7,15 +7,15 @@ from pathlib import Path
 import dask
 import distributed
 
-LOST_AFTER = "10s"
-"""How long a worker may be silent before its work is given to others; Dask's default is five minutes."""
-
 
 @contextlib.contextmanager
-def cluster(folder: Path, workers: int) -> Iterator[distributed.LocalCluster]:
-    """A running cluster of so many workers with one thread each, and all that it has started gone afterwards."""
+def cluster(folder: Path, workers: int, lost_after: str = "5 minutes") -> Iterator[distributed.LocalCluster]:
+    """A running cluster of so many workers with one thread each, and all that it has started gone afterwards.
+
+    A worker that is silent for longer loses its work to others; by default as long as Dask's own default is.
+    """
     with (
-        dask.config.set({"distributed.scheduler.worker-ttl": LOST_AFTER}),
+        dask.config.set({"distributed.scheduler.worker-ttl": lost_after}),
         distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,

@@ -134,19 +134,20 @@ def test_a_worker_is_killed(inbox, workers, monkeypatch):
     require_all_once(inbox)
 
 
-def test_a_worker_stops_until_its_chunks_were_scored_elsewhere(inbox, workers, monkeypatch):
+def test_a_worker_stops_until_its_chunks_were_scored_elsewhere(inbox, tmp_path, monkeypatch):
     stopped = []
 
     def stop():
         stopped.append(busy_worker(client))
         os.kill(stopped[0], signal.SIGSTOP)
 
-    with distributed.Client(workers, set_as_default=False) as client:
-        when_chunks_are_sent(monkeypatch, 6, stop)
-        inbox.score(**on(workers))
-    # Dask may have replaced it by now.
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(stopped[0], signal.SIGCONT)
+    with cluster(tmp_path / "workers", 2, "10s") as found:
+        with distributed.Client(found, set_as_default=False) as client:
+            when_chunks_are_sent(monkeypatch, 6, stop)
+            inbox.score(**on(found))
+        # Dask may have replaced it by now.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(stopped[0], signal.SIGCONT)
     require_all_once(inbox)
 
 

@@ -271,8 +271,12 @@ def test_files_after_one_at_which_the_program_fails_are_scored(inbox, monkeypatc
     assert inbox.ids("predictions") == [0, 1, 1000, 1001, 1002]
 
 
-def test_what_was_done_before_a_job_broke_off_is_reported(inbox, monkeypatch):
-    inbox.put("a.parquet", 2)
+@pytest.mark.parametrize("rows", [2, 0], ids=["scored", "rejected"])
+def test_what_was_done_before_a_job_broke_off_is_reported(inbox, monkeypatch, rows):
+    if rows:
+        inbox.put("a.parquet", rows)
+    else:
+        inbox.put_bytes("a.parquet", b"garbage")
     inbox.put("b.parquet", 3, seed=1)
     real, stopped = storage.Storage.fetch, []
 
@@ -286,7 +290,7 @@ def test_what_was_done_before_a_job_broke_off_is_reported(inbox, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             score_inbox(inbox.scoring(), on_stop=stopped.append, staging=inbox.root / "staging")
     (report,) = stopped
-    assert [(one.file, one.rows_scored) for one in report.files] == [("a.parquet", 2)]
+    assert [(one.file, one.rows_scored) for one in report.files] == [("a.parquet", rows)]
 
 
 def test_what_killed_jobs_left_goes_after_a_day(inbox):

@@ -148,6 +148,8 @@ FAULTS = [
         "experiments.mnist-lstm.tune.space.training.epochs",
         "low is 9 and high 3",
     ),
+    ("scoring/engine", {"kind": "dask", "scheduler": "tcp://HOST"}, "scoring.engine.scheduler", "tcp://HOST:8786"),
+    ("scoring/engine", {"kind": "dask", "scheduler": "tcp://h:70000"}, "scoring.engine.scheduler", "70000"),
 ]
 
 

@@ -1,8 +1,9 @@
 """`scoring`: the scheduled job."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from unroll.config.section import Section
 
@@ -38,11 +39,22 @@ class LocalEngineConfig(Section):
     kind: Literal["local"] = "local"
 
 
+def _is_scheduler(address: str) -> str:
+    # With a host in brackets if it is an IPv6 address.
+    found = re.fullmatch(r"(tcp|tls|wss?)://(\[[^][\s]+\]|[^][:/@\s]+):(\d{1,5})", address, re.ASCII)
+    if not found or not 0 < int(found[3]) < 1 << 16:
+        raise ValueError("is not the address of a scheduler, such as tcp://HOST:8786 (or tls, ws, wss)")
+    return address
+
+
+SchedulerAddress = Annotated[str, AfterValidator(_is_scheduler)]
+
+
 class DaskEngineConfig(Section):
-    """Files are scored, chunk by chunk, by the workers of a Dask cluster; needs `pip install unroll[dask]`."""
+    """Files are scored in chunks by a Dask cluster; needs `pip install -c constraints.txt -e ".[dask]"`."""
 
     kind: Literal["dask"]
-    scheduler: str | None = None
+    scheduler: SchedulerAddress | None = None
     """Address of the scheduler, such as tcp://HOST:8786; without it, the job starts workers on this machine."""
     workers: Annotated[int, Field(ge=1)] = 2
     """Number of worker processes on this machine, if no scheduler is named."""

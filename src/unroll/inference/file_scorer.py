@@ -1,4 +1,4 @@
-"""Score files in a process of its own, under a limit of memory and a limit of time for each file.
+"""Score files in a process of its own, under a limit of memory and of time for each file, or each chunk of one.
 
 A small file can hold gigabytes, or take forever, in more ways than a reader can look for. The worker process
 (`unroll.inference.worker`) holds them off: a file that exceeds a limit ends it, is rejected for that, and the next one
@@ -44,7 +44,7 @@ class FileScorer:
         threads: Number of simultaneous calls of the graph, each by one thread.
         batch_rows: Number of rows per call of the graph.
         memory_mb: Memory of the worker process, in MiB.
-        file_seconds: Time for a file; None for no limit.
+        file_seconds: Time for a file, or for each chunk of it; None for no limit.
         decoding: Settings that replace the card's, for models that write text.
         settings: Settings of files that replace the card's, such as `{"header": False}`.
         chunk_rows: Least number of rows that are scored together of a file that can be divided.

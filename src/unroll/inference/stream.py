@@ -93,7 +93,7 @@ def divide(path: Path, bundle: Bundle, rows: int) -> list[Chunk]:
             return []
         ids = [field.type for field in open_parquet(path).schema_arrow if field.name.strip().lower() in IDS]
         chunks = [] if None in map(integers_by_type, ids) else chunks_of(path, rows)
-    except (*READ_ERRORS, FormatError):
+    except (*READ_ERRORS, FormatError, ValueError):
         # Whoever reads it will say what is wrong with it.
         return []
     return chunks if len(chunks) > 1 else []

@@ -116,7 +116,8 @@ def save_result(path: Path, found: Result, rows: Tensors) -> None:
 def load_result(path: Path, rows: Tensors) -> Result | None:
     """Read what `save_result` wrote; None if there is nothing, or it is of other rows."""
     saved = read_json(path) if path.is_file() else {}
-    return Result(np.array(saved["losses"]), saved["headline"]) if saved.get("rows") == _digest(rows) else None
+    known = "headline" in saved and saved.get("rows") == _digest(rows)
+    return Result(np.array(saved["losses"]), saved["headline"]) if known else None
 
 
 def differences(champion: Bundle, challenger: Bundle) -> str:

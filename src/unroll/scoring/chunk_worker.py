@@ -26,8 +26,8 @@ from unroll.scoring.storage import Storage, StoredFile
 STAGING = "_staging"
 """Below the output. Readers skip names with a leading underscore."""
 _SIDES = ("predictions", "quarantine")
-_PACKAGES = ("numpy", "onnxruntime", "pandas", "pyarrow", "tokenizers")
-"""Packages on which the written bytes depend."""
+_PACKAGES = ("distributed", "numpy", "onnxruntime", "pandas", "pyarrow", "soundfile", "tokenizers")
+"""Packages on which the written bytes depend, and Dask's, whose versions have to understand each other."""
 
 
 @dataclass(frozen=True)
@@ -67,33 +67,50 @@ class ChunkWorker:
 
     Args:
         order: What to score.
-        folder: An empty folder on this machine, for its own use.
+        folder: An empty folder on this machine, for its own use; removed when it is closed or cannot be opened.
 
     Raises:
-        ParameterError: The worker has other versions of the code than the job.
+        ParameterError: The worker has other versions of the code than the job, or does not see the job's folders.
         BundleError: The model's files are not those of the job.
     """
 
     def __init__(self, order: JobOrder, folder: Path) -> None:
-        own = versions()
-        if own != order.versions:
-            raise ParameterError(
-                f"a worker on {socket.gethostname()} has {_differences(own, order.versions)}; install the same "
-                "versions on all machines, and start their workers again"
-            )
         self.order = order
-        self._inbox, self._output = Storage(order.inbox), Storage(order.output)
         self._folder = folder
-        model = folder / "model"
-        for name in self._output.names(f"{STAGING}/{order.bundle}"):
+        try:
+            own = versions()
+            if own != order.versions:
+                raise ParameterError(
+                    f"a worker on {socket.gethostname()} has {_differences(own, order.versions)}; install the same "
+                    "versions on all machines, and start their workers again"
+                )
+            self._inbox, self._output = Storage(order.inbox), Storage(order.output)
+            self._scorer = FileScorer(self._fetch_model(), threads=1, **order.limits).__enter__()
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _fetch_model(self) -> Path:
+        """Return a copy of the model's folder on this machine."""
+        place = f"{STAGING}/{self.order.bundle}"
+        names = self._output.names(place)
+        for address, seen in ((f"{self.order.output}/{place}", names), (self.order.inbox, _has_entries(self._inbox))):
+            if not seen:
+                host = socket.gethostname()
+                raise ParameterError(
+                    f"{address} is missing or empty on {host}: this folder is not shared with {host}; mount it under "
+                    "the same path on all machines, or use an object store"
+                )
+        model = self._folder / "model"
+        for name in names:
             (model / name).parent.mkdir(parents=True, exist_ok=True)
-            (model / name).write_bytes(self._output.read(f"{STAGING}/{order.bundle}/{name}"))
-        if digest_of(model) != order.bundle:
+            (model / name).write_bytes(self._output.read(f"{place}/{name}"))
+        if digest_of(model) != self.order.bundle:
             raise BundleError(
-                f"{self._output.address}/{STAGING}/{order.bundle} does not hold the files of the job's model; delete "
-                "it and run the job again"
+                f"{self.order.output}/{place} does not hold the files of the job's model; delete it and run the job "
+                "again"
             )
-        self._scorer = FileScorer(model / "bundle", threads=1, **order.limits).__enter__()
+        return model / "bundle"
 
     def close(self) -> None:
         """End the process that scores, and remove all files of this machine."""
@@ -144,6 +161,12 @@ def name_of(order: JobOrder, file: StoredFile, chunk: Mapping[str, Any] | None, 
     return f"{STAGING}/{hashlib.sha256(content.encode()).hexdigest()}"
 
 
+def _has_entries(inbox: Storage) -> bool:
+    """Return whether a folder exists and is not empty; an object store is not listed, as every machine sees it."""
+    root = Path(inbox.root)
+    return not inbox.local or (root.is_dir() and any(root.iterdir()))
+
+
 def _differences(own: Mapping[str, str], wanted: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {own.get(name)} (the job: {one})" for name, one in wanted.items() if own.get(name) != one)
 
@@ -155,4 +178,11 @@ def versions() -> dict[str, str]:
     for path in sorted(package.rglob("*.py")):
         digest.update(f"{sha256_of(path)}  {path.relative_to(package).as_posix()}\n".encode())
     own = {"unroll": f"{unroll.__version__} ({digest.hexdigest()[:12]})"}
-    return own | {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return own | {name: _version(name) for name in _PACKAGES}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"

@@ -24,9 +24,11 @@ from unroll.scoring.storage import Storage, StoredFile, TryLaterError
 
 try:
     import distributed
-except ImportError:
+except ModuleNotFoundError as error:
+    if error.name not in ("dask", "distributed"):
+        raise
     raise ParameterError(
-        "scoring.engine.kind is dask, but Dask is not installed; install it with: pip install unroll[dask]"
+        'scoring.engine.kind is dask, but Dask is not installed: pip install -c constraints.txt -e ".[dask]"'
     ) from None
 
 _SECONDS_TO_CONNECT = 60.0
@@ -164,6 +166,9 @@ class DaskEngine:
                 raise ServiceUnavailable(
                     f"the Dask scheduler {self._address} does not answer, or has no workers; run again later"
                 ) from error
+            except TypeError as error:
+                # What Dask raises for tls if its configuration names no certificates.
+                raise ParameterError(f"the Dask scheduler {self._address} cannot be used: {error}") from error
             yield client
 
     def _stage_bundle(self) -> str:

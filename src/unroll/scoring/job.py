@@ -77,7 +77,7 @@ def score_inbox(
         scoring: Model, folders and limits. Input files stay where they are. The model is looked for only if there is
             something new to score.
         on_file: Called with each file that was dealt with or has to wait.
-        on_stop: Called with what was scored so far if the job breaks off.
+        on_stop: Called with what was scored, rejected or failed so far if the job breaks off.
         staging: Folder for files on their way to their places.
         rescore_since: Also score files again that another model has dealt with since then, as if they were new.
 
@@ -93,7 +93,8 @@ def score_inbox(
     try:
         job.run()
     except BaseException:
-        if (report := job.report()).of("scored"):
+        report = job.report()
+        if any(map(report.of, ("scored", "rejected", "failed"))):
             on_stop(report)
         raise
     return job.report()

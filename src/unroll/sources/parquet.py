@@ -85,7 +85,7 @@ def chunks_of(path: Path, rows: int) -> list[Chunk]:
     """Divide a Parquet file into chunks of whole row groups, each of at least `rows` rows except the last one.
 
     Returns:
-        The chunks in order; none if the file says of itself what cannot be true.
+        The chunks in order; none if it has no columns, or says of itself what cannot be true.
     """
     size = path.stat().st_size
     with _opened(path) as file:
@@ -106,14 +106,14 @@ def chunks_of(path: Path, rows: int) -> list[Chunk]:
 
 
 def _extent(metadata: pq.FileMetaData, groups: range) -> tuple[int, int]:
-    """Return the first byte of some row groups, and the end of the last one."""
+    """Return the first byte of some row groups, and the end of the last one; zeros if they have no columns."""
     starts, ends = [], []
     for group in map(metadata.row_group, groups):
         for column in map(group.column, range(group.num_columns)):
             dictionary = column.dictionary_page_offset
             starts.append(column.data_page_offset if dictionary is None else min(dictionary, column.data_page_offset))
             ends.append(starts[-1] + column.total_compressed_size)
-    return min(starts), max(ends)
+    return min(starts, default=0), max(ends, default=0)
 
 
 def read_parquet(path: Path) -> pa.Table:

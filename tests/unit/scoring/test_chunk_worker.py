@@ -46,3 +46,10 @@ def test_another_version_or_model_is_refused(tmp_path, order):
     (tmp_path / "predictions" / STAGING / order.bundle / "bundle/card.json").write_text("{}")
     with pytest.raises(BundleError, match="does not hold"):
         ChunkWorker(order, tmp_path / "own")
+    assert not (tmp_path / "own").exists()
+
+
+@pytest.mark.parametrize("place", ["output", "inbox"])
+def test_a_folder_that_is_not_shared_is_named(tmp_path, order, place):
+    with pytest.raises(ParameterError, match=r"elsewhere.* is missing or empty on .* not shared"):
+        ChunkWorker(replace(order, **{place: str(tmp_path / "elsewhere")}), tmp_path / "own")
