@@ -94,7 +94,7 @@ def score_inbox(
         job.run()
     except BaseException:
         report = job.report()
-        if any(map(report.of, ("scored", "rejected", "failed"))):
+        if any(one.state not in ("known", "waiting") for one in report.files):
             on_stop(report)
         raise
     return job.report()
