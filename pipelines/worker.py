@@ -22,7 +22,7 @@ from prefect.workers.process import ProcessWorker
 
 from pipelines import alerts
 from pipelines.summary import print_line
-from unroll.errors import ServiceUnavailable, UnrollError
+from unroll.errors import UNAVAILABLE_EXIT, ServiceUnavailable, UnrollError
 from unroll.redaction import redacted
 
 POOL = "unroll"
@@ -92,4 +92,5 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except UnrollError as error:
-        sys.exit(redacted(f"error: {error}"))
+        print(redacted(f"error: {error}"), file=sys.stderr)
+        sys.exit(UNAVAILABLE_EXIT if isinstance(error, ServiceUnavailable) else 2)
