@@ -1,13 +1,16 @@
 """The scoring flow: score each new file of the inbox exactly once, with one model and perhaps a shadow of it."""
 
+import math
 import sys
 import threading
+import time
 from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
@@ -26,6 +29,8 @@ from unroll.scoring.report import JobReport
 
 RETRAIN = "Retrain: "
 """Begins the message of the state Drifted where drift.retrain is set; the trigger in prefect.yaml looks for it."""
+_SECONDS_TO_END = 120.0
+"""Of the flow's time limit, what it takes to stop the shadow and to end."""
 
 
 @flow(name="score", timeout_seconds=SCORE_SECONDS)
@@ -38,13 +43,14 @@ def score() -> State[Any]:
     Returns:
         The state Completed, named Drifted if rows or predictions no longer resemble those of training.
     """
+    began = time.monotonic()
     cancel_other_due_runs()
     scoring = load_all().scoring
     report = score_new_files(scoring)
     show(report)
     report.require_no_failure()
     if scoring.shadow:
-        score_with_shadow(scoring.shadow.seconds)
+        score_with_shadow(min(scoring.shadow.seconds, seconds_left(began)))
     if report.drift and report.drift.drifted:
         wish = RETRAIN if scoring.drift.retrain else ""
         return Completed(name="Drifted", message=f"{wish}{report.drift.verdict()}")
@@ -64,9 +70,19 @@ def score_new_files(scoring: Scoring) -> JobReport:
         raise type(error)(redacted(str(error))) from None
 
 
+def seconds_left(began: float) -> float:
+    """Return the seconds until the flow, which began at this time of `time.monotonic`, has to end the shadow."""
+    context = FlowRunContext.get()
+    limit = context.flow.timeout_seconds if context and context.flow else None
+    return math.inf if limit is None else began + limit - _SECONDS_TO_END - time.monotonic()
+
+
 @task(name="score-with-shadow", cache_policy=NO_CACHE)
 def score_with_shadow(seconds: float) -> None:
     """Let the shadow score the same files, in a process that may fail or be killed: nothing depends on it."""
+    if seconds <= 0:
+        report_line("no time is left for the shadow; the next run goes on")
+        return
     children, outcome = Children(), ""
     timer = threading.Timer(seconds, children.stop)
     timer.start()

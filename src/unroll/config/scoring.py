@@ -29,8 +29,9 @@ class Shadow(Section):
     output: Annotated[str, Field(min_length=1)] = "data/shadow/predictions"
     """Folders of its own; neither may be inside one of `scoring`."""
     quarantine: Annotated[str, Field(min_length=1)] = "data/shadow/quarantine"
-    seconds: Annotated[float, Field(gt=0)] = 600.0
-    """Seconds that the flow gives it after the first model; what it does not do is left to the next run."""
+    seconds: Annotated[float, Field(gt=0, le=7200)] = 600.0
+    """Seconds that the flow gives it after the first model, less if its time limit comes before; the next run does the
+    rest."""
 
 
 class LocalEngineConfig(Section):
