@@ -25,9 +25,13 @@ with get_client(sync_client=True) as client:
     alerts.set_up(client, os.environ[alerts.ADDRESS], timedelta(seconds=float(sys.argv[1])))
     print(*(one.name for one in client.read_automations()))
 """
-NOTIFY = (
-    "import os; from pipelines import alerts; alerts.notifier(os.environ[alerts.ADDRESS]).notify('body', 'subject')"
-)
+NOTIFY = """
+import os
+from pipelines import alerts
+block = alerts.notifier(os.environ[alerts.ADDRESS])
+with block.raise_on_failure():
+    block.notify("body", "subject")
+"""
 
 
 def execute(code, environment, *arguments, **more):
@@ -45,7 +49,7 @@ def web():
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             texts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
-            self.send_response(200)
+            self.send_response(404 if self.path.startswith("/gone") else 200)
             self.end_headers()
 
         def log_message(self, *_):
@@ -95,6 +99,16 @@ def test_drift_a_failed_run_and_a_late_one_reach_a_webhook(scoring_place, prefec
 
     done = execute(SET_UP, environment, "10", UNROLL_ALERT_URL="")
     assert not names & set(done.stdout.split())
+
+
+def test_a_webhook_gets_the_text_and_its_refusal_does_not_show_the_address(tmp_path, web):
+    address, texts = web
+    environment = dict(os.environ) | {"PREFECT_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = execute(NOTIFY, environment, UNROLL_ALERT_URL=f"{address}?key=a%2Bb")
+    assert (done.returncode, texts) == (0, ["body"]), done.stderr
+    done = execute(NOTIFY, environment, UNROLL_ALERT_URL=address.replace("hook", "gone"))
+    assert "NotificationError" in done.stderr
+    assert "secret-token" not in done.stdout + done.stderr
 
 
 def test_an_address_of_mail(tmp_path):
