@@ -7,9 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import dask
 import distributed
 import numpy as np
 import pyarrow.parquet as pq
@@ -23,6 +25,7 @@ from unroll.errors import ServiceUnavailable, UnrollError
 from unroll.scoring import dask_engine
 from unroll.scoring.dask_engine import DaskEngine
 from unroll.scoring.job import score_inbox
+from unroll.scoring.publish import FilePublisher
 
 pytestmark = pytest.mark.slow
 CHUNK_ROWS = 60
@@ -205,6 +208,37 @@ def test_the_job_is_killed(inbox, workers, step):
         starter.start(inbox, kill_at=step, **on(workers))
         assert starter.wait() == KILLED
     inbox.score(**on(workers))
+    require_all_once(inbox)
+
+
+def test_what_other_threads_have_published_when_a_file_ends_the_job_is_reported(inbox, workers, monkeypatch):
+    real, published, stopped = FilePublisher._publish, threading.Event(), []
+
+    def publish(self, file, *rest):
+        if file.name == "big.parquet":
+            published.wait()
+            raise UnrollError("the disk is full")
+        found = real(self, file, *rest)
+        published.set()
+        return found
+
+    monkeypatch.setattr(FilePublisher, "_publish", publish)
+    with pytest.raises(UnrollError, match="the disk is full"):
+        score_inbox(inbox.scoring(**on(workers)), on_stop=stopped.append, staging=inbox.root / "staging")
+    done = {name for name, marker in inbox.markers().items() if marker["state"] == "scored"}
+    assert done
+    assert {one.file for one in stopped[0].of("scored")} == done
+    assert not stopped[0].of("failed")
+
+
+def test_a_file_whose_worker_dies_too_often_fails_and_the_others_go_on(inbox, tmp_path, monkeypatch):
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), cluster(tmp_path / "workers", 2) as found:
+        with distributed.Client(found, set_as_default=False) as client:
+            when_chunks_are_sent(monkeypatch, 6, lambda: os.kill(busy_worker(client), signal.SIGKILL))
+            failed = inbox.score(**on(found)).of("failed")
+        assert failed
+        assert all("Dask workers died" in one.reason for one in failed)
+        inbox.score(**on(found))
     require_all_once(inbox)
 
 

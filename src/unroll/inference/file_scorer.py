@@ -120,7 +120,7 @@ class FileScorer:
                 for chunk, scored, refused in zip(chunks, *parts, strict=True)
             ]
             total = combined(source, found, max_bad_share)
-            with _written(output):
+            with written(output):
                 _replace(quarantine, parts[1], total)
                 _replace(output, parts[0], total)
         finally:
@@ -154,7 +154,7 @@ class FileScorer:
         Raises:
             DataError, BundleError, UnrollError: As `score_file`.
         """
-        with _written(output):
+        with written(output):
             output.parent.mkdir(parents=True, exist_ok=True)
             quarantine.parent.mkdir(parents=True, exist_ok=True)
             places = {"output": str(output), "quarantine": str(quarantine)}
@@ -230,8 +230,8 @@ class FileScorer:
 
 
 @contextlib.contextmanager
-def _written(output: Path) -> Iterator[None]:
-    """Explain why a file cannot be written."""
+def written(output: Path) -> Iterator[None]:
+    """Turn an OSError into an UnrollError that says why a file cannot be written."""
     try:
         yield
     except OSError as error:

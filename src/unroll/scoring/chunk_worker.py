@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import unroll
-from unroll.errors import BundleError, DataError, ParameterError
+from unroll.errors import DataError, ParameterError, UnrollError
 from unroll.files import digest_of, sha256_of
 from unroll.inference.file_scorer import FileScorer
 from unroll.scoring.engine import named
@@ -71,7 +71,7 @@ class ChunkWorker:
 
     Raises:
         ParameterError: The worker has other versions of the code than the job, or does not see the job's folders.
-        BundleError: The model's files are not those of the job.
+        UnrollError: The model's files are not those of the job, or cannot be read.
     """
 
     def __init__(self, order: JobOrder, folder: Path) -> None:
@@ -106,7 +106,7 @@ class ChunkWorker:
             (model / name).parent.mkdir(parents=True, exist_ok=True)
             (model / name).write_bytes(self._output.read(f"{place}/{name}"))
         if digest_of(model) != self.order.bundle:
-            raise BundleError(
+            raise UnrollError(
                 f"{self.order.output}/{place} does not hold the files of the job's model; delete it and run the job "
                 "again"
             )

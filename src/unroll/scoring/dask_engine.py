@@ -3,24 +3,24 @@
 import contextlib
 import hashlib
 import shutil
+import socket
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Self
-
-import pyarrow as pa
 
 from unroll.config.scoring import DaskEngineConfig, Scoring
 from unroll.errors import ParameterError, ServiceUnavailable, UnrollError
 from unroll.files import digest_of
 from unroll.inference.bundle import PROVENANCE, Bundle
+from unroll.inference.file_scorer import written
 from unroll.inference.scored import Scored, combined, join
 from unroll.scoring.chunk_worker import STAGING, ChunkWorker, JobOrder, StagedChunk, versions
-from unroll.scoring.engine import Content, T, limits_of, named
-from unroll.scoring.storage import Storage, StoredFile, TryLaterError
+from unroll.scoring.engine import Content, LostError, T, limits_of, named
+from unroll.scoring.storage import Storage, StoredFile, TryLaterError, sync
 
 try:
     import distributed
@@ -35,6 +35,8 @@ _SECONDS_TO_CONNECT = 60.0
 _STALE_SECONDS = 24 * 60 * 60
 _FILES_AT_ONCE = 128
 """Files that workers have at the same time: twice as many as there are workers with one thread keep all busy."""
+_JOINS_AT_ONCE = 8
+"""Files whose chunks are joined at the same time: each takes memory for some ten thousand rows."""
 _ONE_AT_A_TIME = threading.Lock()
 """Of the threads of a worker, which share its model."""
 
@@ -55,6 +57,7 @@ class DaskEngine:
         self._config, self._bundle, self._max_bad_share = config, bundle, scoring.max_bad_share
         self._inbox, self._output, _ = folders
         self._limits = limits_of(scoring)
+        self._joining = threading.Semaphore(_JOINS_AT_ONCE)
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -78,7 +81,23 @@ class DaskEngine:
 
     def map(self, function: Callable[[StoredFile], T], files: Sequence[StoredFile]) -> Iterator[T]:
         """See `engine.Engine`."""
-        return self._pool.map(function, files)
+        calls = [self._pool.submit(function, file) for file in files]
+        left = set(calls)
+        try:
+            for call in as_completed(calls):
+                left.remove(call)
+                yield call.result()
+        except GeneratorExit:
+            raise
+        except BaseException:
+            for call in left:
+                call.cancel()
+            # Those that wait for workers end at once; those that publish what workers have scored finish.
+            self._client.close()
+            for call in as_completed(left):
+                with contextlib.suppress(Exception):
+                    yield call.result()
+            raise
 
     def examine(self, file: StoredFile, folder: Path) -> Content:
         """See `engine.Engine`."""
@@ -103,16 +122,19 @@ class DaskEngine:
     def _join(self, staged: Sequence[StagedChunk], total: Mapping[str, Any], output: Path, quarantine: Path) -> None:
         """Write what workers have written of a file's chunks into one file each."""
         for side, path in (("predictions", output), ("quarantine", quarantine)):
-            contents = self._written(staged, side)
-            if len(staged) > 1 and (side == "predictions" or total["rows_quarantined"]):
-                join(map(pa.BufferReader, contents), path, total)
-            else:
-                for content in contents:
-                    path.write_bytes(content)
+            with self._joining, written(path):
+                if len(staged) > 1 and (side == "predictions" or total["rows_quarantined"]):
+                    join(self._copies(staged, side, path.with_name(".part")), path, total)
+                else:
+                    for copy in self._copies(staged, side, path):
+                        sync(copy)
 
     def _submit(self, method: str, *arguments: Any) -> "distributed.Future":
         # Not pure: results of an earlier submission may have been removed.
-        return self._client.submit(_on_worker, self._order, method, *arguments, pure=False)
+        try:
+            return self._client.submit(_on_worker, self._order, method, *arguments, pure=False)
+        except distributed.client.ClosedClientError as error:
+            raise self._gone() from error
 
     def _results(self, futures: Sequence["distributed.Future"]) -> list[Any]:
         """Return the results in order, or raise the first error in this order."""
@@ -124,26 +146,36 @@ class DaskEngine:
                     raise found[-1]
             return found
         except (CancelledError, OSError) as error:
-            raise ServiceUnavailable(
-                f"the Dask scheduler {self._address} is gone; run again later; finished files stay"
+            raise self._gone() from error
+        except distributed.KilledWorker as error:
+            raise LostError(
+                f"{error.allowed_failures + 1} Dask workers died while they had it, the last one at "
+                f"{error.last_worker.address}; their logs may say why, most often too little memory for so many workers"
             ) from error
         finally:
             for future in futures:
                 future.release()
 
-    def _written(self, staged: Sequence[StagedChunk], side: str) -> Iterator[bytes]:
-        """Yield what workers have written of predictions or quarantined rows, in order."""
+    def _copies(self, staged: Sequence[StagedChunk], side: str, copy: Path) -> Iterator[Path]:
+        """Copy what workers have written of predictions or quarantined rows, one after the other to the same path."""
         for one in staged:
             for name, sha256 in one.sha256.items():
                 if not name.endswith(f".{side}.parquet"):
                     continue
+                digest = hashlib.sha256()
                 try:
-                    content = self._output.read(name)
+                    with copy.open("wb") as file:
+                        for block in self._output.blocks(name):
+                            digest.update(block)
+                            file.write(block)
                 except FileNotFoundError:
                     raise TryLaterError("another job scores it, too") from None
-                if hashlib.sha256(content).hexdigest() != sha256:
+                if digest.hexdigest() != sha256:
                     raise TryLaterError(f"{name} was written again, by a worker that computes otherwise")
-                yield content
+                yield copy
+
+    def _gone(self) -> ServiceUnavailable:
+        return ServiceUnavailable(f"the Dask scheduler {self._address} is gone; run again later; finished files stay")
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator["distributed.Client"]:
@@ -174,19 +206,20 @@ class DaskEngine:
     def _stage_bundle(self) -> str:
         """Put the model's files where workers find them, remove what killed jobs left there, and return the digest."""
         staging = Storage(f"{_everywhere(self._output)}/{STAGING}")
-        for file in staging.files():
-            if time.time() - file.changed > _STALE_SECONDS:
-                staging.remove(file.name)
         with tempfile.TemporaryDirectory() as folder:
             model = Path(folder, "model")
-            shutil.copytree(self._bundle.folder, model / "bundle")
+            # Without the times of the originals: another job would remove them as stale.
+            shutil.copytree(self._bundle.folder, model / "bundle", copy_function=shutil.copyfile)
             provenance = self._bundle.folder.with_name(PROVENANCE)
             if provenance.is_file():
                 shutil.copyfile(provenance, model / PROVENANCE)
             digest = digest_of(model)
-            # Also if they are there: they would be removed as stale.
+            # Also if they are there: this renews their times.
             for path in sorted(path for path in model.rglob("*") if path.is_file()):
                 staging.put(path, f"{digest}/{path.relative_to(model).as_posix()}")
+        for file in staging.files():
+            if time.time() - file.changed > _STALE_SECONDS:
+                staging.remove(file.name)
         return str(digest)
 
 
@@ -210,6 +243,9 @@ def _on_worker(order: JobOrder, method: str, *arguments: Any) -> Any:
             return getattr(kept, method)(*arguments)
     except (UnrollError, TryLaterError) as error:
         return error
+    except OSError as error:
+        # Not as it is: the job would take it for the loss of the scheduler.
+        return UnrollError(f"a worker on {socket.gethostname()} failed: {error}; fix this and run again")
 
 
 def _everywhere(storage: Storage) -> str:

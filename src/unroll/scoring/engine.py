@@ -20,6 +20,10 @@ from unroll.scoring.storage import Storage, StoredFile
 T = TypeVar("T")
 
 
+class LostError(Exception):
+    """A file with which workers died: it failed, and the others go on; the text is the reason."""
+
+
 @dataclass(frozen=True)
 class Content:
     """What an engine knows of a file before it is scored.
@@ -43,7 +47,10 @@ class Engine(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def map(self, function: Callable[[StoredFile], T], files: Sequence[StoredFile]) -> Iterator[T]:
-        """Yield the result for each file, in order; several calls may be under way at once, in threads."""
+        """Yield the result for each file as it comes; several calls may be under way at once, in threads.
+
+        If one of them raises, no further ones begin, and what those under way return is yielded before that is raised.
+        """
         ...
 
     def examine(self, file: StoredFile, folder: Path) -> Content:
@@ -51,6 +58,7 @@ class Engine(Protocol):
 
         Raises:
             TryLaterError: It may not be read, or is not the file that was listed any more.
+            LostError: Workers died with it.
         """
         ...
 
@@ -60,6 +68,7 @@ class Engine(Protocol):
         Raises:
             DataError: It cannot be scored.
             TryLaterError: It changed meanwhile.
+            LostError: Workers died with it.
         """
         ...
 

@@ -25,7 +25,7 @@ from unroll.inference.bundle import load_bundle
 from unroll.inference.scored import Scored
 from unroll.redaction import printable
 from unroll.scoring.drift import DriftMonitor
-from unroll.scoring.engine import open_engine
+from unroll.scoring.engine import LostError, open_engine
 from unroll.scoring.markers import Markers
 from unroll.scoring.names import safe_name, shown_name
 from unroll.scoring.report import FileReport, FileState
@@ -77,18 +77,19 @@ class FilePublisher:
             TryLaterError: It changed meanwhile, or may not be read.
             UnrollError: A folder cannot be read or written.
         """
-        content = self.engine.examine(file, folder)
-        if self._markers.renew(file, content.sha256, folder):
-            return FileReport(shown_name(file.name), "known")
-        about: dict[str, Any] = {"source": shown_name(file.name), "source_sha256": content.sha256}
+        about: dict[str, Any] = {"source": shown_name(file.name)}
         if self.registered:
             about["registered"] = dict(self.registered)
         try:
+            content = self.engine.examine(file, folder)
+            if self._markers.renew(file, content.sha256, folder):
+                return FileReport(about["source"], "known")
+            about["source_sha256"] = content.sha256
             scored = self.engine.score(file, content, folder, {**about, "quarantine": self._quarantine_of(file)})
         except DataError as error:
             self._inbox.require_unchanged(file)
             return self._reject(file, about, printable(str(error)), folder)
-        except BundleError as error:
+        except (BundleError, LostError) as error:
             return FileReport(about["source"], "failed", reason=str(error))
         except (UnrollError, TryLaterError):
             raise

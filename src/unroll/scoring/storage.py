@@ -187,13 +187,23 @@ class Storage:
             else:
                 with replacing(target) as part:
                     shutil.copyfile(source, part)
-                    _sync(part)
-            _sync(target.parent)
+                    sync(part)
+            sync(target.parent)
 
     def read(self, name: str) -> bytes:
         """Read a file; FileNotFoundError passes through."""
         with self._errors(name):
             return bytes(self.fs.cat_file(f"{self.root}/{name}"))
+
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """Read a file block by block; FileNotFoundError passes through."""
+        with (
+            self._errors(name),
+            self.fs.open(f"{self.root}/{name}", "rb", block_size=_BLOCK, cache_type="none") as file,
+        ):
+            # Some servers refuse a range that ends beyond the object.
+            while (left := file.size - file.tell()) > 0:
+                yield file.read(min(_BLOCK, left))
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """Read a JSON file; None if it does not exist or is damaged."""
@@ -261,7 +271,8 @@ def _time_of(info: Mapping[str, Any]) -> float:
     return 0.0
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file or folder of this machine is on its disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

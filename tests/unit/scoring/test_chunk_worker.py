@@ -6,7 +6,7 @@ import pytest
 import tiny_bundles
 from inboxes import Inbox
 
-from unroll.errors import BundleError, ParameterError
+from unroll.errors import ParameterError, UnrollError
 from unroll.files import digest_of
 from unroll.scoring.chunk_worker import STAGING, ChunkWorker, JobOrder, versions
 from unroll.scoring.engine import limits_of
@@ -44,7 +44,7 @@ def test_another_version_or_model_is_refused(tmp_path, order):
     with pytest.raises(ParameterError, match=r"numpy .* \(the job: 0\.1\)"):
         ChunkWorker(replace(order, versions={**order.versions, "numpy": "0.1"}), tmp_path / "own")
     (tmp_path / "predictions" / STAGING / order.bundle / "bundle/card.json").write_text("{}")
-    with pytest.raises(BundleError, match="does not hold"):
+    with pytest.raises(UnrollError, match="does not hold"):
         ChunkWorker(order, tmp_path / "own")
     assert not (tmp_path / "own").exists()
 
