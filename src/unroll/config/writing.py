@@ -23,6 +23,15 @@ def set_values(experiment: str, values: Mapping[str, Any], path: Path = paths.PA
     """Set parameters of an experiment, by their dotted names.
 
     Raises:
+        ParameterError: As `with_set_values`.
+    """
+    write_text(path, with_set_values(experiment, values, path))
+
+
+def with_set_values(experiment: str, values: Mapping[str, Any], path: Path = paths.PARAMS) -> str:
+    """Return the text of the file with other parameters of an experiment.
+
+    Raises:
         ParameterError: The file's layout does not allow it, such as a value that an alias shares with another row.
     """
     # Bytes, because reading text would change the line ends.
@@ -37,7 +46,7 @@ def set_values(experiment: str, values: Mapping[str, Any], path: Path = paths.PA
                 f"{path}: {'.'.join(names)} cannot be set without changing something else (an alias?); "
                 f"write {json.dumps(value)} there yourself"
             )
-    write_text(path, text)
+    return text
 
 
 def _with_value(content: Any, names: list[str], value: Any) -> Any:

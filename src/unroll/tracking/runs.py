@@ -27,6 +27,9 @@ class Run:
     Used as a context manager: leaving it ends the run, as failed if an exception passes through.
     """
 
+    _later = "`unroll compare` will send the metrics"
+    """What to do after the store was unavailable, for the log."""
+
     def __init__(self, client: Any, run_id: str, metric: str) -> None:
         self._client, self.run_id, self._metric = client, run_id, metric
         self._away = False
@@ -156,7 +159,7 @@ class Run:
         except mlflow_errors() as error:
             self._away = True
             logging.getLogger(__name__).warning(
-                "the MLflow store is unavailable; `unroll compare` will send the metrics: %s", redacted(one_line(error))
+                "the MLflow store is unavailable; %s: %s", self._later, redacted(one_line(error))
             )
 
 

@@ -42,6 +42,8 @@ class TrialRecord:
 class SearchRun(Run):
     """The parent run of a search."""
 
+    _later = "the search goes on, and sends its trials at the end"
+
     @classmethod
     def open(cls, name: str, experiment: Experiment, task: TaskSection, metric: str, run_id: str | None) -> Self:
         """Create the parent run of a study, or go on with it.
@@ -70,6 +72,8 @@ class SearchRun(Run):
             self._log_trials(trials)
         self.log_figures(figures)
         self.log_files(folder, "tuning")
+        # The store answers again: leaving the block ends the run.
+        self._away = False
 
     def _log_trials(self, trials: Sequence[TrialRecord]) -> None:
         parent = self._client.get_run(self.run_id).info

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -21,6 +22,8 @@ _DEFAULTS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+_PASSING = re.compile("starting up|shutting down|recovery|terminating connection|too many|connection slots").search
+"""What PostgreSQL says, as a FATAL error too, while it restarts or has no connection left."""
 
 
 @contextlib.contextmanager
@@ -114,6 +117,16 @@ def error_for(error: BaseException) -> type[ServiceUnavailable | TrackingError]:
 
     MLflow raises one exception for all of them; the difference is in what caused it.
     """
+    return ServiceUnavailable if is_temporary(error, in_file=database_of(address()) is not None) else TrackingError
+
+
+def is_temporary(error: BaseException, *, in_file: bool) -> bool:
+    """Return whether an error is one of the network or of a busy or restarting server, to judge by what caused it.
+
+    Args:
+        error: What a store raised.
+        in_file: Whether the store is a file of SQLite.
+    """
     import requests
     from sqlalchemy.exc import OperationalError
 
@@ -122,14 +135,14 @@ def error_for(error: BaseException) -> type[ServiceUnavailable | TrackingError]:
     while cause is not None:
         status = getattr(getattr(cause, "response", None), "status_code", None) or 0
         if isinstance(cause, (*network, requests.exceptions.RetryError, ConnectionError, TimeoutError)):
-            return ServiceUnavailable
+            return True
         if status in (408, 429) or status >= 500:
-            return ServiceUnavailable
+            return True
         # Of SQLite, this is a file that cannot be used; a server that answers says what it refuses.
-        if isinstance(cause, OperationalError) and not database_of(address()) and "FATAL" not in str(cause):
-            return ServiceUnavailable
+        if isinstance(cause, OperationalError) and not in_file and ("FATAL" not in str(cause) or _PASSING(str(cause))):
+            return True
         cause = cause.__cause__ or cause.__context__
-    return TrackingError
+    return False
 
 
 def one_line(error: Exception) -> str:

@@ -16,7 +16,7 @@ import yaml
 from unroll.files import write_text
 from unroll.tracking.search import TrialRecord
 from unroll.tuning.plots import plot_search
-from unroll.tuning.space import Space, values_of
+from unroll.tuning.space import PRESENT, Space, values_of
 from unroll.tuning.study import Plan, finished
 
 
@@ -41,7 +41,7 @@ def record_of(trial: optuna.trial.FrozenTrial, space: Space) -> TrialRecord:
     return TrialRecord(
         trial.number,
         trial.state.name.lower(),
-        values_of(trial.params, space),
+        values_of(trial, space),
         # Optuna gives a pruned trial the value of its last epoch.
         trial.value if trial.state == optuna.trial.TrialState.COMPLETE else None,
         dict(trial.intermediate_values),
@@ -53,7 +53,7 @@ def record_of(trial: optuna.trial.FrozenTrial, space: Space) -> TrialRecord:
 
 def present_metric(study: optuna.Study) -> float | None:
     """Return the validation metric of the present settings, if they were tried to the end."""
-    return next((trial.value for trial in finished(study) if trial.user_attrs.get("present")), None)
+    return next((trial.value for trial in finished(study) if PRESENT in trial.user_attrs), None)
 
 
 def write_results(

@@ -13,7 +13,7 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from unroll import paths
 from unroll.config.experiments import Experiment
@@ -21,7 +21,8 @@ from unroll.config.section import TaskSection
 from unroll.config.tuning import Tuning
 from unroll.errors import ParameterError, ServiceUnavailable
 from unroll.files import digest_of
-from unroll.tuning.space import present_values
+from unroll.tracking.store import is_temporary
+from unroll.tuning.space import PRESENT, present_values
 
 _RETRIES = 3
 """A trial that was killed more often is given up: it may need more memory than there is."""
@@ -62,7 +63,7 @@ def begin_study(plan: Plan, *, resume: bool, higher_is_better: bool) -> optuna.S
         ParameterError: A study exists and is not to be resumed, or was begun with other parameters or data.
         ServiceUnavailable: The database cannot be reached.
     """
-    with _translated_errors(plan):
+    with translated_errors(plan):
         storage = _connect(plan)
         exists = plan.name in optuna.get_all_study_names(storage)
         if exists and not resume:
@@ -80,7 +81,7 @@ def begin_study(plan: Plan, *, resume: bool, higher_is_better: bool) -> optuna.S
         if not study.user_attrs.get("facts"):
             study.set_user_attr("facts", facts)
             if present := present_values(plan.experiment, plan.tuning.space):
-                study.enqueue_trial(present, user_attrs={"present": True})
+                study.enqueue_trial(present, user_attrs={PRESENT: True})
         changed = [key for key, fact in facts.items() if study.user_attrs["facts"].get(key) != fact]
         if changed:
             raise ParameterError(
@@ -121,32 +122,41 @@ def _connect(plan: Plan) -> RDBStorage:
             folder.mkdir(parents=True, exist_ok=True)
             # Seconds for which SQLite waits while another process writes.
             return RDBStorage(f"sqlite:///{folder / 'study.db'}", {"connect_args": {"timeout": 60}})
-        url = make_url(plan.storage)
-        if url.drivername in ("postgresql", "postgres"):
-            url = url.set(drivername="postgresql+psycopg")
-        return RDBStorage(
-            url.render_as_string(hide_password=False),
-            {"pool_pre_ping": True},
-            heartbeat_interval=_HEARTBEAT,
-            grace_period=_GRACE,
-            heartbeat_stale_trial_callback=_retry(),
-        )
+        try:
+            url = make_url(plan.storage)
+            if url.drivername in ("postgresql", "postgres"):
+                url = url.set(drivername="postgresql+psycopg")
+            return RDBStorage(
+                url.render_as_string(hide_password=False),
+                {"pool_pre_ping": True},
+                heartbeat_interval=_HEARTBEAT,
+                grace_period=_GRACE,
+                heartbeat_stale_trial_callback=_retry(),
+            )
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise ParameterError(
+                f"--storage {plan.storage} is not an address that can be used ({error}); expected "
+                "postgresql://USER@HOST/DATABASE"
+            ) from error
 
 
 @contextlib.contextmanager
-def _translated_errors(plan: Plan) -> Iterator[None]:
+def translated_errors(plan: Plan) -> Iterator[None]:
+    """Turn what the study's database raises while the block runs into errors that say what to do.
+
+    Raises:
+        ServiceUnavailable: It does not answer, or restarts; `--resume` goes on later.
+        ParameterError: It refuses to be used, for example because the password is wrong.
+    """
     try:
         yield
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
-        raise ParameterError(
-            f"--storage {plan.storage} is not an address that can be used ({error}); expected "
-            "postgresql://USER@HOST/DATABASE"
-        ) from error
-    except (OperationalError, StorageInternalError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ServiceUnavailable(
-            f"the study's database {plan.storage or paths.study(plan.name)} cannot be used: {reason}"
-        ) from error
+    except (SQLAlchemyError, StorageInternalError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:300]
+        text = f"the study's database {plan.storage or paths.study(plan.name)} cannot be used: {reason}"
+        in_file = not plan.storage or plan.storage.startswith("sqlite")
+        if is_temporary(error, in_file=in_file):
+            raise ServiceUnavailable(f"{text}. What is done is kept: go on with --resume") from error
+        raise ParameterError(text) from error
 
 
 def _retry() -> RetryHeartbeatStaleTrialCallback:

@@ -31,20 +31,23 @@ from unroll.training.members import Member, save_weights
 from unroll.training.prediction import predict_test
 from unroll.tuning.processes import exit_without_parent
 from unroll.tuning.space import suggest
-from unroll.tuning.study import Plan, enough, load_study
+from unroll.tuning.study import Plan, enough, load_study, translated_errors
 
 _STEPS_OF_FOLD = 10_000
 """Trials are compared epoch by epoch, and folds are trained one after the other."""
 
 
 def search(plan: Plan, worker: int, deadline: float) -> None:
-    """Run trials until the study has enough, or until the deadline (seconds since 1970)."""
+    """Run trials until the study has enough, or until the deadline (seconds since 1970).
+
+    Raises:
+        ServiceUnavailable, ParameterError: The study's database cannot be used.
+    """
     warnings.simplefilter("ignore", ExperimentalWarning)
     samples, task = _prepared(plan)
     # Nothing that chooses settings may see a test row.
     folds = tuple(replace(fold, test=fold.test[:0]) for fold in samples.folds)
     samples = replace(samples, folds=folds)
-    study = load_study(plan, worker)
     # One process at a time counts and begins a trial, or there would be too many.
     lock = FileLock(paths.study(plan.name) / "next.lock")
 
@@ -52,12 +55,14 @@ def search(plan: Plan, worker: int, deadline: float) -> None:
         lock.release()
         return _run_trial(plan, trial, task, samples)
 
-    while time.time() < deadline:
-        lock.acquire()
-        exit_without_parent()
-        if enough(study, plan):
-            break
-        study.optimize(run, n_trials=1)
+    with translated_errors(plan):
+        study = load_study(plan, worker)
+        while time.time() < deadline:
+            lock.acquire()
+            exit_without_parent()
+            if enough(study, plan):
+                break
+            study.optimize(run, n_trials=1)
     lock.release()
 
 

@@ -13,7 +13,7 @@ from unroll import paths
 from unroll.config.experiments import Experiment
 from unroll.config.reading import load_section
 from unroll.config.tuning import ExperimentRow, with_values
-from unroll.config.writing import set_values
+from unroll.config.writing import set_values, with_set_values
 from unroll.domains.task import Task, make_task
 from unroll.errors import ParameterError, TrainingError
 from unroll.features.samples import Samples
@@ -22,7 +22,7 @@ from unroll.tracking.search import SearchRun, TrialRecord
 from unroll.training.checks import check_experiment
 from unroll.tuning.processes import run_side_by_side
 from unroll.tuning.results import Comparison, record_of, write_results
-from unroll.tuning.study import Plan, begin_study, finished
+from unroll.tuning.study import Plan, begin_study, finished, translated_errors
 from unroll.tuning.trial import fresh_result, search, train_fresh
 
 
@@ -65,7 +65,7 @@ def tune(name: str, options: Options, report: Callable[[str], None]) -> None:
         raise ParameterError(
             f"another `unroll tune {name}` runs here; wait for its end, or give it more --jobs"
         ) from None
-    with lock:
+    with lock, translated_errors(plan):
         study = begin_study(plan, resume=options.resume, higher_is_better=task.metrics.higher_is_better)
         known = study.user_attrs.get("mlflow_run_id")
         with SearchRun.open(name, plan.experiment, plan.section, metric, known) as tracked:
@@ -77,12 +77,12 @@ def tune(name: str, options: Options, report: Callable[[str], None]) -> None:
             content = write_results(folder, plan, metric, study, best, comparison)
             report(content["summary"])
             report(f"{folder}: best.yaml, trials.csv and plots")
-            if options.apply:
-                set_values(name, best.values)
-                report(f"{paths.PARAMS}: " + ", ".join(f"{key} = {value}" for key, value in best.values.items()))
             records = [record_of(trial, plan.tuning.space) for trial in finished(study)]
             figures = {key: content[key] for key in ("summary", "validation", "test")}
             tracked.log_results(records, figures, folder)
+        if options.apply:
+            set_values(name, best.values)
+            report(f"{paths.PARAMS}: " + ", ".join(f"{key} = {value}" for key, value in best.values.items()))
 
 
 def _prepare(name: str, options: Options) -> tuple[Plan, Task]:
@@ -106,6 +106,9 @@ def _prepare(name: str, options: Options) -> tuple[Plan, Task]:
                 check_experiment(name, with_values(experiment, {parameter: value}), task, samples)
             except ParameterError as error:
                 raise ParameterError(f"tune.space.{parameter} = {value}: {error}") from None
+    if options.apply:
+        # A layout that does not allow it is refused now, not after hours.
+        with_set_values(name, {parameter: dimension.values[0] for parameter, dimension in row.tune.space.items()})
     return Plan(name, experiment, section, row.tune, options.storage), task
 
 

@@ -5,13 +5,16 @@ import os
 
 import pytest
 import requests
+from mlflow import MlflowClient
+from sqlalchemy.exc import OperationalError
 
 from unroll import paths
 from unroll.config.experiments import Experiment
 from unroll.errors import ServiceUnavailable, TrackingError
 from unroll.files import read_json, sha256_of, write_json
 from unroll.tracking import Run, data_hashes, provenance, results
-from unroll.tracking.store import error_for, translated_errors
+from unroll.tracking.search import SearchRun, TrialRecord
+from unroll.tracking.store import error_for, is_temporary, translated_errors
 
 MD5 = "0123456789abcdef0123456789abcdef.dir"
 HISTORY = [
@@ -160,6 +163,21 @@ class TestStore:
         assert steps(started.run_id) == [1, 2, 3]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_search_whose_store_went_away_ends_its_run(own_store, tiny, experiment, monkeypatch, caplog):
+    with SearchRun.open("gru", experiment, tiny.section("price"), "rmse", None) as run:
+        trial = TrialRecord(0, "complete", {"training.epochs": 3}, 0.5, {1: 0.5}, 1, 2)
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        real, run._client = run._client, MlflowClient("http://127.0.0.1:1")
+        run.log_trials([trial])
+        run._client = real
+        (own_store / "tuning").mkdir()
+        run.log_results([trial], {"summary": "done"}, own_store / "tuning")
+    assert real.get_run(run.run_id).info.status == "FINISHED"
+    (warning,) = [record.message for record in caplog.records if "unavailable" in record.message]
+    assert "the search" in warning
+
+
 @pytest.mark.parametrize(
     ("address", "error", "shown"),
     [
@@ -213,6 +231,22 @@ def test_only_the_network_makes_a_store_unavailable(cause, kind):
 
     with pytest.raises(kind), translated_errors():
         wrap()
+
+
+@pytest.mark.parametrize(
+    ("text", "temporary"),
+    [
+        ("connection refused", True),
+        ("FATAL: the database system is starting up", True),
+        ("FATAL: terminating connection due to administrator command", True),
+        ("FATAL: password authentication failed for user", False),
+        ('FATAL: database "x" does not exist', False),
+    ],
+)
+def test_a_database_that_restarts_is_unavailable_and_one_that_refuses_is_not(text, temporary):
+    error = OperationalError("SELECT 1", {}, Exception(text))
+    assert is_temporary(error, in_file=False) == temporary
+    assert not is_temporary(error, in_file=True)
 
 
 def test_a_lock_file_that_is_being_written_is_read_again(here, monkeypatch):

@@ -1,6 +1,7 @@
 """Searches for settings: a real small study, one that is killed, and those that are refused."""
 
 import csv
+import json
 import math
 import os
 import signal
@@ -19,9 +20,25 @@ from unroll.config.reading import load_section
 from unroll.config.tuning import with_values
 from unroll.errors import ParameterError
 from unroll.files import digest_of
+from unroll.tuning.results import record_of
+from unroll.tuning.space import suggest
 from unroll.tuning.study import Plan, begin_study, finished
 from unroll.tuning.trial import search
 from unroll.tuning.tune import Options, tune
+
+WAIT_FOR_THE_KILL = """
+import builtins, os, time
+
+after, parent, real = os.environ.get("WAITS_AFTER"), os.getppid(), print
+
+def print_and_wait(*texts, **options):
+    real(*texts, **options)
+    while after in str(texts) and os.getppid() == parent:
+        time.sleep(0.1)
+
+if after:
+    builtins.print = print_and_wait
+"""
 
 
 @pytest.fixture
@@ -172,27 +189,68 @@ def test_a_study_is_gone_on_with_only_on_demand_and_unchanged(project):
         begin_study(plan_of(), resume=True, higher_is_better=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "dimension", "own"),
+    [
+        ("training.learning_rate", {"kind": "float", "low": 0.001, "high": 0.05, "log": True}, 0.012345),
+        ("training.batch_size", {"kind": "int", "low": 4, "high": 32, "step": 4}, 16),
+        # Without the defaults, which the experiment's own layer has.
+        (
+            "model.layers.0",
+            {"kind": "categorical", "choices": [{"cell": "lstm", "units": 8}, {"cell": "gru", "units": 8}]},
+            None,
+        ),
+    ],
+)
+def test_the_first_trial_has_the_settings_of_the_row(project, name, dimension, own):
+    project(trials=2, space={name: dimension}, training={"learning_rate": 0.012345})
+    plan = plan_of()
+    study = begin_study(plan, resume=False, higher_is_better=True)
+    trial = study.ask()
+    values = suggest(trial, plan.tuning.space)
+    assert values == {name: own or {"cell": "gru", "units": 8}}
+    assert with_values(plan.experiment, values) == plan.experiment
+    study.tell(trial, 0.5)
+    assert record_of(*finished(study), plan.tuning.space).values == values
+
+
+def test_a_layout_that_cannot_be_written_is_refused_before_the_search(project):
+    here = project()
+    shared = yaml.safe_load((here / "params.yaml").read_text())
+    training = shared["experiments"]["gru"].pop("training")
+    lines = yaml.safe_dump(shared).replace("  gru:\n", "  gru:\n    training: *shared\n", 1)
+    (here / "params.yaml").write_text(f"x: &shared {json.dumps(training)}\n{lines}")
+    with pytest.raises(ParameterError, match="alias"):
+        tune("gru", Options(apply=True), print)
+    assert not (here / ".unroll").exists()
+
+
 @pytest.mark.slow
 def test_a_killed_search_goes_on_from_its_checkpoints(project, tmp_path):
     """Killed with kill -9 in its first trial, whose result is that of a search that was not killed."""
     whole = project(tmp_path / "whole", trials=2, training={"epochs": 5, "batch_size": 1})
     broken = project(tmp_path / "broken", trials=2, training={"epochs": 5, "batch_size": 1})
     command = [Path(sys.executable).parent / "unroll", "tune", "gru"]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    # Each process imports this file as it starts; the one that trains waits there until it has lost its parent.
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(WAIT_FOR_THE_KILL)
+    places = [tmp_path / "site", *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(map(str, places))}
     del environment["MLFLOW_TRACKING_URI"]
 
-    def started(folder, *options):
-        return subprocess.Popen([*command, *options], cwd=folder, env=environment, text=True, stdout=subprocess.PIPE)
+    def started(folder, *options, **more):
+        variables = {**environment, **more}
+        return subprocess.Popen([*command, *options], cwd=folder, env=variables, text=True, stdout=subprocess.PIPE)
 
-    with started(broken) as first:
+    with started(broken, WAITS_AFTER="trial 0  epoch 2 ") as first:
         for line in first.stdout:
-            if "trial 0  epoch 2" in line:
+            if "trial 0  epoch 2 " in line:
                 os.kill(first.pid, signal.SIGKILL)
                 break
         # The process that trains ends by itself, or its output would not end.
         rest = first.stdout.read()
     assert first.returncode == -signal.SIGKILL
-    assert "epoch 5" not in rest
+    assert "epoch 3" not in rest
 
     outputs = {}
     for folder, options in ((broken, ["--resume"]), (whole, [])):
