@@ -27,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--only", nargs="*", metavar="EXPERIMENT", help="run what these experiments need (default: all)"
     )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers run stages: tcp://HOST:8786"
+    )
     options = parser.parse_args(arguments)
     if options.slots is not None and options.slots < 1:
         parser.error(f"--slots must be at least 1, not {options.slots}")
@@ -34,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        return _run(options.slots, options.only)
+        return _run(options.slots, options.only, options.scheduler)
     except KeyboardInterrupt:
         print("Interrupted. Finished stages are kept; run again to continue.", file=sys.stderr)
         return 130
@@ -45,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2 if isinstance(error, DvcError | ParameterError) else 1
 
 
-def _run(slots: int | None, only: list[str] | None) -> int:
+def _run(slots: int | None, only: list[str] | None, scheduler: str | None) -> int:
     # Half a second of imports while DVC reads its graph.
     plan = read_plan(only, meanwhile=lambda: importlib.import_module("pipelines.summary"))
     from pipelines.summary import print_line, print_results, read_results
@@ -62,11 +65,15 @@ def _run(slots: int | None, only: list[str] | None) -> int:
     require_server()
     from pipelines.training import default_slots, train
 
-    slots = slots or default_slots()
     count = f"{len(plan.stale)} of {len(plan.wanted)} stages to run"
-    print_line(f"{count}, {slots} at a time; Prefect starts, which takes a moment")
+    if scheduler:
+        count += f" on the workers of {scheduler}"
+    else:
+        slots = slots or default_slots()
+        count += f", {slots} at a time"
+    print_line(f"{count}; Prefect starts, which takes a moment")
     # Only scheduled runs have a time limit.
-    train.with_options(timeout_seconds=0)(slots=slots, only=only, plan=plan)
+    train.with_options(timeout_seconds=0)(slots=slots, only=only, plan=plan, scheduler=scheduler)
     return 0
 
 

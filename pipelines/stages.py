@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from graphlib import TopologicalSorter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -23,6 +23,9 @@ from pipelines.processes import Children
 from pipelines.schedule import RETRY_WHEN_UNAVAILABLE
 from unroll import paths
 from unroll.errors import UNAVAILABLE_EXIT, ServiceUnavailable, UnrollError
+
+if TYPE_CHECKING:
+    from pipelines.dask_stages import Workers
 
 _SECONDS_TO_ASK = 5.0
 """A stage whose upstream stages are done asks for a slot within milliseconds."""
@@ -126,9 +129,10 @@ class Slots:
 
 
 class Shared:
-    """What the stages of one flow run share: slots, child processes, the display, and how long stages take."""
+    """What the stages of one flow run share: slots, child processes, workers, the display, and how long stages take."""
 
-    def __init__(self, graph: Graph, stages: Collection[str], slots: int) -> None:
+    def __init__(self, graph: Graph, stages: Collection[str], slots: int, workers: "Workers | None") -> None:
+        self._workers = workers
         self.estimates = Estimates()
         self._graph = {stage: graph[stage] & set(stages) for stage in stages}
         to_end = seconds_to_end(self._graph, self.estimates.of)
@@ -138,6 +142,12 @@ class Shared:
         self.display = Display(
             stages, lambda running: self.estimates.left(running, set(self.slots.not_begun), to_end, slots)
         )
+
+    def run(self, stage: str, report: Callable[[str], None]) -> tuple[int, list[str]]:
+        """Run a stage, here or on a worker, and return its exit status and last lines."""
+        if self._workers:
+            return self._workers.run(stage, self.children, report)
+        return self.children.run([sys.executable, "-m", "pipelines.dvc_process", "repro", stage], report)
 
     def started(self, stage: str) -> None:
         """Show that a stage runs."""
@@ -159,7 +169,9 @@ class Shared:
                 self.slots.forget(blocked_by(self._graph, stage))
 
 
-def run_stages(graph: Graph, stages: Collection[str], slots: int) -> dict[str, State[Any]]:
+def run_stages(
+    graph: Graph, stages: Collection[str], slots: int, workers: "Workers | None" = None
+) -> dict[str, State[Any]]:
     """Run stages as Prefect tasks, each as soon as those that it reads from are done and a slot is free.
 
     A stage that fails blocks only those that depend on it. Must be called inside a flow, whose interruption stops every
@@ -169,11 +181,12 @@ def run_stages(graph: Graph, stages: Collection[str], slots: int) -> dict[str, S
         graph: The whole graph.
         stages: The stages to run.
         slots: The number of stages at a time, at least 1.
+        workers: Where most stages run; by default on this machine. They are closed at the end.
 
     Returns:
         Stage -> its last state: completed, failed, or NotReady where a stage that it depends on failed.
     """
-    shared = Shared(graph, stages, slots)
+    shared = Shared(graph, stages, slots, workers)
     futures: dict[str, PrefectFuture[None]] = {}
     try:
         for stage in (stage for stage in TopologicalSorter(graph).static_order() if stage in stages):
@@ -186,6 +199,8 @@ def run_stages(graph: Graph, stages: Collection[str], slots: int) -> dict[str, S
             shared.children.stop()
         finally:
             shared.display.close()
+            if workers:
+                workers.close()
     return {stage: future.state for stage, future in futures.items()}
 
 
@@ -206,11 +221,13 @@ def run_stage(stage: str, shared: Shared) -> None:
 
     with shared.slots.take(stage):
         shared.started(stage)
-        status, last = shared.children.run([sys.executable, "-m", "pipelines.dvc_process", "repro", stage], report)
+        status, last = shared.run(stage, report)
         shared.ended(stage, status)
     if status == 0:
         return
     # DVC exits alike for every failed stage; its message has the status of the stage's command.
-    unavailable = any(re.search(rf"\bexited with {UNAVAILABLE_EXIT}$", line) for line in last)
+    unavailable = status == UNAVAILABLE_EXIT or any(
+        re.search(rf"\bexited with {UNAVAILABLE_EXIT}$", line) for line in last
+    )
     kind = ServiceUnavailable if unavailable else StageError
     raise kind("\n    ".join([f"{stage} failed (exit status {status}):", *last]))

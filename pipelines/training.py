@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
@@ -19,19 +19,28 @@ from pipelines.summary import print_line, print_results, read_results
 from unroll.config.reading import load_all
 from unroll.errors import ServiceUnavailable, UnrollError
 
+if TYPE_CHECKING:
+    from pipelines.dask_stages import Workers
+
 
 class TrainingFlowError(UnrollError):
     """At least one stage or the gates failed; everything else was run."""
 
 
 @flow(name="train", timeout_seconds=TRAIN_SECONDS)
-def train(slots: int | None = None, only: list[str] | None = None, plan: Plan | None = None) -> None:
+def train(
+    slots: int | None = None,
+    only: list[str] | None = None,
+    plan: Plan | None = None,
+    scheduler: str | None = None,
+) -> None:
     """Run the stages that have changed, let the gates examine new models, and show the results.
 
     Args:
-        slots: The number of stages at a time; by default as many as this machine has room for.
+        slots: The number of stages at a time; by default as many as this machine, or the workers, have room for.
         only: Experiments to train; stages that they do not need are left as they are. By default all.
         plan: What `read_plan` has just returned for them; by default it is read here.
+        scheduler: Address of a Dask scheduler whose workers run stages; by default they run on this machine.
 
     Raises:
         TrainingFlowError: Stages or the gates failed. The message contains their last lines.
@@ -41,7 +50,9 @@ def train(slots: int | None = None, only: list[str] | None = None, plan: Plan | 
     cancel_other_due_runs()
     plan = plan or read_plan(only)
     open_store_early(plan.stale)
-    states = run_stages(plan.graph, plan.stale, slots or default_slots())
+    workers = _connected(scheduler, plan) if scheduler and plan.stale else None
+    slots = slots or (workers.threads() if workers else default_slots())
+    states = run_stages(plan.graph, plan.stale, slots, workers)
     # A result of an earlier run may lie where an experiment failed.
     results = [row for row in read_results(only) if _completed(states.get(f"export@{row['experiment']}"))]
     if only is None:
@@ -51,6 +62,13 @@ def train(slots: int | None = None, only: list[str] | None = None, plan: Plan | 
     done = sum(map(_completed, states.values()))
     print_line(f"{done} of {len(states)} stages done in {time.monotonic() - started:.0f} s")
     require_success(states, gates_error)
+
+
+def _connected(scheduler: str, plan: Plan) -> "Workers":
+    # Dask is an extra.
+    from pipelines.dask_stages import Workers
+
+    return Workers(scheduler, plan.graph)
 
 
 def _completed(state: State[Any] | None) -> bool:
