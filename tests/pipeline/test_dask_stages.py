@@ -197,7 +197,9 @@ def test_a_stopped_flow_takes_what_workers_finish(machines):
     (machines.shared / "go").touch()
     flow, log = machines.start_flow()
     assert flow.wait(600) == 0, log.read_text()
-    assert sorted(map(journal, clones)) == [["baseline@one", "train@one"], ["baseline@two", "train@two"]]
+    # Whichever worker has them, no stage runs twice.
+    done = sorted(stage for clone in clones for stage in journal(clone))
+    assert done == ["baseline@one", "baseline@two", "train@one", "train@two"]
 
 
 @pytest.mark.parametrize("difference", ["params.yaml", "git commit"])
