@@ -296,6 +296,7 @@ def test_ridge_takes_the_strength_with_the_least_leave_one_out_error():
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 def test_a_decoder_reads_the_past_and_what_is_known_of_the_steps_to_come(tiny, cell):
     task, samples = tiny.task("forecast"), tiny.samples("forecast")
+    torch.manual_seed(0)
     network = randomized(build_model(task, tiny.writer(cell, "gru", bidirectional=True)), std=0.3)
     inputs = torch.from_numpy(samples.tensors["inputs"][:4]).requires_grad_()
     output, _ = network.output(inputs)
