@@ -5,15 +5,13 @@ The flow stays the only one that decides what runs. For each stage it pushes wha
 from DVC's run cache, so its dvc.lock is that of one machine, and a stage that ran twice does no harm.
 """
 
-import hashlib
 import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +21,13 @@ from pipelines.processes import Children
 from unroll import paths
 from unroll.config.reading import load_all
 from unroll.errors import UNAVAILABLE_EXIT, ParameterError, ServiceUnavailable
+from unroll.files import sha256_of
+from unroll.scoring.chunk_worker import version_of
 
 try:
     import distributed
 except ImportError:
-    raise ParameterError("stages on workers need Dask; install it with: pip install unroll[dask]") from None
+    raise ParameterError('stages on workers need Dask: pip install -c constraints.txt -e ".[dask]"') from None
 
 _VERBS = ("baseline", "train", "evaluate", "export")
 """The stages before them read what only one machine may have, such as data/own; `compare` sends to MLflow."""
@@ -179,22 +179,10 @@ def state() -> dict[str, str]:
     commit = _git("rev-parse", "HEAD").strip()
     changed = _git("diff", "HEAD", "--name-only", "-z") + _git("ls-files", "--others", "--exclude-standard", "-z")
     names = [name for name in changed.split("\0") if name and name != _LOCK.name]
-    return {"git commit": commit} | _versions(_PACKAGES) | {name: _digest(Path(name)) for name in names}
-
-
-def _versions(packages: Collection[str]) -> dict[str, str]:
-    """Return versions without their local part: torch has one for each kind of GPU."""
-    found = {}
-    for name in packages:
-        try:
-            found[name] = version(name).partition("+")[0]
-        except PackageNotFoundError:
-            found[name] = "missing"
-    return found
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
+    # Without its local part: torch has one for each kind of GPU.
+    versions = {name: version_of(name).partition("+")[0] for name in _PACKAGES}
+    digests = {name: sha256_of(Path(name)) if Path(name).is_file() else "missing" for name in names}
+    return {"git commit": commit} | versions | digests
 
 
 def _git(*arguments: str) -> Any:

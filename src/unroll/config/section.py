@@ -21,3 +21,11 @@ class TaskSection(Section):
     domain: str
     kind: str
     dataset: str
+
+
+def check_quantile_levels(levels: tuple[float, ...]) -> None:
+    """Raise a ValueError unless levels of quantiles rise and are symmetric about the median."""
+    if list(levels) != sorted(set(levels)) or levels[0] <= 0 or levels[-1] >= 1:
+        raise ValueError("quantiles must increase strictly, between 0 and 1")
+    if any(round(1 - q, 9) not in {round(p, 9) for p in levels} or 0.5 not in levels for q in levels):
+        raise ValueError("quantiles must be symmetric about 0.5 and contain it, as in [0.1, 0.5, 0.9]")

@@ -62,7 +62,7 @@ class SeriesWindows(nn.Module):
             # A tenth of what the calmest windows have: a window in which nothing changes still has a scale.
             self.least[column] = some.quantile(0.05) / 10 if len(some) else 1.0
         if self.linear:
-            mean, deviation = self._scale(inputs)
+            mean, deviation = self._scale_of_targets(inputs)
             scaled = ((targets - mean) / deviation).flatten(1)
             self.weight.copy_(ridge(self._regressors(inputs).double(), scaled.double()))
 
@@ -89,7 +89,7 @@ class SeriesWindows(nn.Module):
         """Return the simple forecast, [batch, horizon, target]."""
         forecast: Tensor = inputs[:, self.anchors, : self.targets]
         if self.linear:
-            mean, deviation = self._scale(inputs)
+            mean, deviation = self._scale_of_targets(inputs)
             forecast = mean + (self._regressors(inputs) @ self.weight).view(forecast.shape) * deviation
         return forecast
 
@@ -108,16 +108,18 @@ class SeriesWindows(nn.Module):
         return ((inputs - self.mean) / self.deviation)[:, :, self.values :]
 
     def _scaled(self, inputs: Tensor) -> Tensor:
-        past = inputs[:, : self.history, : self.values]
-        mean = past.mean(1, keepdim=True)
-        return (past - mean) / ((past - mean).square().mean(1, keepdim=True) + self.least.square()).sqrt()
+        mean, deviation = self._scale(inputs)
+        return (inputs[:, : self.history, : self.values] - mean) / deviation
+
+    def _scale_of_targets(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        mean, deviation = self._scale(inputs)
+        return mean[:, :, : self.targets], deviation[:, :, : self.targets]
 
     def _scale(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and deviation of the targets in each window, [batch, 1, target]."""
-        past = inputs[:, : self.history, : self.targets]
+        """Return mean and deviation of the values in each window, [batch, 1, value]."""
+        past = inputs[:, : self.history, : self.values]
         mean = past.mean(1, keepdim=True)
-        least = self.least[: self.targets]
-        return mean, ((past - mean).square().mean(1, keepdim=True) + least.square()).sqrt()
+        return mean, ((past - mean).square().mean(1, keepdim=True) + self.least.square()).sqrt()
 
 
 class Forecaster(SequenceNetwork):

@@ -178,10 +178,11 @@ def versions() -> dict[str, str]:
     for path in sorted(package.rglob("*.py")):
         digest.update(f"{sha256_of(path)}  {path.relative_to(package).as_posix()}\n".encode())
     own = {"unroll": f"{unroll.__version__} ({digest.hexdigest()[:12]})"}
-    return own | {name: _version(name) for name in _PACKAGES}
+    return own | {name: version_of(name) for name in _PACKAGES}
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """Return the version of an installed package, or `missing`."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class LostError(Exception):
-    """A file with which workers died: it failed, and the others go on; the text is the reason."""
+    """Workers died while they scored a file. The file failed, and the job goes on; the message is the reason."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from unroll.config.section import Section, TaskSection
+from unroll.config.section import Section, TaskSection, check_quantile_levels
 from unroll.config.sources import DatasetSection, TableSettings
 from unroll.config.splits import TimeSplits
 
@@ -149,9 +149,5 @@ class QuantileTask(TaskSection):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        levels = self.quantiles
-        if list(levels) != sorted(set(levels)) or levels[0] <= 0 or levels[-1] >= 1:
-            raise ValueError("quantiles must increase strictly, between 0 and 1")
-        if any(round(1 - q, 9) not in {round(p, 9) for p in levels} or 0.5 not in levels for q in levels):
-            raise ValueError("quantiles must be symmetric about 0.5 and contain it, as in [0.1, 0.5, 0.9]")
+        check_quantile_levels(self.quantiles)
         return self

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from unroll.config.section import Section, TaskSection
+from unroll.config.section import Section, TaskSection, check_quantile_levels
 from unroll.config.sources import DatasetSection, TableSettings
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -101,9 +101,5 @@ class ForecastTask(TaskSection):
             raise ValueError(f"history {self.history} is shorter than horizon {self.horizon}: it has to be as long")
         if self.season >= self.history:
             raise ValueError(f"history {self.history} is too short: it has to be longer than a season ({self.season})")
-        levels = self.quantiles
-        if list(levels) != sorted(set(levels)) or levels[0] <= 0 or levels[-1] >= 1:
-            raise ValueError("quantiles must increase strictly, between 0 and 1")
-        if any(round(1 - q, 9) not in {round(p, 9) for p in levels} or 0.5 not in levels for q in levels):
-            raise ValueError("quantiles must be symmetric about 0.5 and contain it, as in [0.1, 0.5, 0.9]")
+        check_quantile_levels(self.quantiles)
         return self

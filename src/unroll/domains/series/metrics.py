@@ -1,6 +1,5 @@
 """Errors of forecasts of series, and baselines."""
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -119,21 +118,20 @@ def baselines(samples: Samples, section: ForecastTask) -> dict[str, Prediction]:
 
 
 def _forecasts(samples: Samples, section: ForecastTask, fold: Fold) -> dict[str, Floats]:
-    tensors = samples.tensors
+    tensors, inputs = samples.tensors, samples.tensors["inputs"]
     rng = np.random.default_rng(0)
     past = np.concatenate([fold.train, fold.valid])
     past = np.sort(rng.permutation(past)[:_FITTED_WINDOWS])
     real = tensors["targets"][past].astype(np.float64)
-    linear = _linear(samples, section, past)
-    seasons = {"last_value": 1} | ({"seasonal_naive": section.season} if section.season > 1 else {})
     methods = {
-        **{
-            name: partial(lambda season, index: _from_season(tensors["inputs"][index], section, season), season)
-            for name, season in seasons.items()
-        },
-        "drift": lambda index: _drift(tensors["inputs"][index], section),
-        "linear_autoregression": linear,
+        "last_value": lambda index: _from_season(inputs[index], section, 1),
+        "seasonal_naive": lambda index: _from_season(inputs[index], section, section.season),
+        "drift": lambda index: _drift(inputs[index], section),
+        "linear_autoregression": _linear(samples, section, past),
     }
+    if section.season == 1:
+        # It is the last value.
+        del methods["seasonal_naive"]
     found = {}
     for name, method in methods.items():
         # Errors of the same windows, relative to each series' scale.

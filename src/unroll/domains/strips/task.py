@@ -1,5 +1,7 @@
 """Tasks: label each pixel column of a strip of digits, read its digits, or caption it."""
 
+from dataclasses import replace
+
 from unroll.domains.strips.config import StripCaptionTask, StripColumnTask, StripReadingTask
 from unroll.domains.strips.metrics import CLASSES, make_metrics
 from unroll.domains.strips.samples import BETWEEN
@@ -18,7 +20,7 @@ def make_task(name: str, section: StripColumnTask | StripCaptionTask | StripRead
     return _column_task(name, section, samples)
 
 
-def _column_task(name: str, section: StripColumnTask, samples: Samples) -> Task:
+def _column_task(name: str, section: StripColumnTask | StripReadingTask, samples: Samples) -> Task:
     """Return the task, many to many in step: the pixel columns of a strip from left to right → a label for each."""
     return Task(
         name=name,
@@ -48,13 +50,9 @@ def _column_task(name: str, section: StripColumnTask, samples: Samples) -> Task:
 
 def _reading_task(name: str, section: StripReadingTask, samples: Samples) -> Task:
     """Return the task, many to many without an alignment: the pixel columns of a strip → its digits."""
-    return Task(
-        name=name,
-        domain=section.domain,
-        kind=section.kind,
-        metrics=make_metrics(section, samples),
-        topology="many_to_many",
-        inputs=_strip(section.columns),
+    in_step = _column_task(name, section, samples)
+    return replace(
+        in_step,
         outputs=(
             TensorSpec(
                 "symbol_probabilities",
@@ -63,18 +61,10 @@ def _reading_task(name: str, section: StripReadingTask, samples: Samples) -> Tas
                 "probability of no new digit, and of each digit; equal neighbors are one digit",
             ),
         ),
-        features=28,
-        make_preprocessing=ByteImages,
-        make_head=lambda size: LinearHead(size, CLASSES),
         loss=ctc_loss,
-        details={
-            "labels": ["", *(str(digit) for digit in range(10))],
-            "array": {"column": "pixels", "variable_length": False},
-        },
-        every_step=True,
+        details={**in_step.details, "labels": ["", *(str(digit) for digit in range(10))]},
+        output="values",
         unaligned=True,
-        input_steps=section.columns,
-        steps=section.columns,
     )
 
 
